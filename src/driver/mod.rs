@@ -1,0 +1,106 @@
+//! The seam: how a worker talks to the kernel, or to a simulated network in tests.
+//!
+//! A driver is a type, not a value: its loop is the thread's, so its functions need no handle.
+//! Nothing here is `Send`; everything stays on the worker that made it.
+//!
+//! A read gives its [`Reader`] away and gets it back with the bytes. So a read that is dropped,
+//! by a timeout say, takes its connection's read half with it: what it may have lost can never be
+//! mistaken for nothing, and such a connection can only be closed, never pooled. And a read may
+//! be left pending while its connection is idle, which is how a pooled connection notices bytes
+//! or an end that nobody asked for.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How a worker talks to the kernel. See the table in the README for the drivers there are.
+pub trait Driver: Sized + 'static {
+    /// The name, as in `--driver` and in the logs.
+    const NAME: &'static str;
+    /// A listening socket of this driver.
+    type Listener: 'static;
+    /// The read half of a connection.
+    type Reader: Reader;
+    /// The write half of a connection. The connection closes when both halves are dropped.
+    type Writer: Writer;
+
+    /// Runs a loop on this thread until the future that `main` makes is done. Tasks that are
+    /// still there then are dropped.
+    ///
+    /// # Errors
+    /// When the kernel gives no ring or no epoll instance; the cause is the kernel's own.
+    fn run<F: Future>(main: impl FnOnce() -> F) -> io::Result<F::Output>;
+
+    /// Starts a task on this thread's loop.
+    fn spawn(task: impl Future<Output = ()> + 'static);
+
+    /// The time, which in simulation is virtual.
+    fn now() -> Instant;
+
+    /// Waits. Costly on some drivers: the request path uses [`Timers`](timers::Timers) instead.
+    fn sleep(time: Duration) -> impl Future<Output = ()>;
+
+    /// Takes over a socket that listens.
+    ///
+    /// # Errors
+    /// When the kernel refuses to register it.
+    fn listen(listener: std::net::TcpListener) -> io::Result<Self::Listener>;
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The kernel's: those for want of descriptors pass, see [`is_resource_shortage`].
+    fn accept(
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer, SocketAddr)>>;
+
+    /// Connects, with TCP_NODELAY set.
+    ///
+    /// # Errors
+    /// The kernel's: refused, unreachable and so on.
+    fn connect(
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>> + 'static;
+}
+
+/// The read half of a connection.
+pub trait Reader: Sized + 'static {
+    /// Waits for bytes and appends them to `buffer`. A driver that must own memory before data is
+    /// there reserves `room` bytes when `buffer` has none to spare, no more. `Ok(0)` is the end.
+    fn read(self, buffer: Vec<u8>, room: usize) -> impl Future<Output = Read<Self>> + 'static;
+}
+
+/// What a read gives back.
+#[derive(Debug)]
+pub struct Read<R> {
+    /// The read half, for the next read.
+    pub reader: R,
+    /// The buffer, with what has arrived appended.
+    pub buffer: Vec<u8>,
+    /// How many bytes were appended; 0 at the end of the stream.
+    pub result: io::Result<usize>,
+}
+
+/// The write half of a connection.
+pub trait Writer: 'static {
+    /// Writes all of `buffer[from..]` and gives the buffer back, whole.
+    fn write_all(
+        &mut self,
+        buffer: Vec<u8>,
+        from: usize,
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
+    /// Ends the stream toward the peer (`shutdown(2)` with SHUT_WR); reading goes on.
+    fn shutdown(&mut self) -> io::Result<()>;
+}
+
+/// Whether an accept failed because descriptors or memory ran short: it is worth trying again
+/// after a pause, and the connections that wait are still there.
+pub fn is_resource_shortage(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const ENOBUFS: i32 = 105;
+    const ENOMEM: i32 = 12;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}

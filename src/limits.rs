@@ -1,0 +1,116 @@
+//! Every bound of the server, named, with its unit. Where a bound can be set in `site.toml`, the
+//! figure here is its default. Nothing in ringpress waits, queues, loops or buffers without one.
+
+use std::time::Duration;
+
+/// A request head (request line and headers), bytes. Over it: 431, or 414 for the target alone.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// A request target, bytes. Over it: 414.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Header fields of one message, requests and responses alike. Over it: 431, or 502.
+pub const HEADERS_MAX: usize = 100;
+/// A request body, bytes. Over it: 413.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// A response head of an upstream, bytes. Over it: 502.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A response body of an upstream, bytes. Over it: 502.
+pub const RESPONSE_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// A chunk-size line with its extensions, bytes (RFC 9112 section 7.1.1).
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// A trailer section after a chunked body, bytes (RFC 9112 section 7.1.2).
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Interim (1xx) responses before the final one. Over it: 502.
+pub const INTERIM_RESPONSES_MAX: usize = 8;
+
+/// Downstream connections a worker holds at once. Over it: 503 and close.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Pages a worker has in flight at once. Over it: 503.
+pub const IN_FLIGHT_MAX: usize = 16_384;
+/// How long a request head may take from its first byte. Over it: 408.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request body may take. Over it: 408.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a downstream connection may be idle between requests before it is closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one response may take to be written to a slow reader before the connection is closed.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a worker drains after it was told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes read and thrown away after an error answer, so that the client can read the answer
+/// instead of a reset (RFC 9112 section 9.6).
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long that lingering close may take.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Backlog of a listening socket, connections; the kernel may cap it lower (`somaxconn`).
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Pause after accept failed for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// A page, from its parsed head to its last fetch. Over it: 504.
+pub const PAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// A fetch, from its start to its last byte, retry included. Over it: 504.
+pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
+/// A TCP connect to an upstream.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// From the request's last byte to the response head's last.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after
+/// which common servers close theirs, so that we seldom send into a connection that is dying.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections to one upstream, a worker. Over it a fetch waits for one, within its deadline.
+pub const UPSTREAM_CONNECTIONS_MAX: usize = 16_384;
+/// Idle connections kept to one upstream, a worker.
+pub const UPSTREAM_IDLE_MAX: usize = 1024;
+/// How often the control thread looks names up again.
+pub const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// Addresses kept of one name.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// Fetches and lets of one page.
+pub const PAGE_NODES_MAX: usize = 64;
+/// Items of one `each`, default of `max_items`. Over it the page fails and says so.
+pub const EACH_ITEMS_MAX: usize = 100;
+/// Items of one `each` fetched at once, default of `concurrency`.
+pub const EACH_CONCURRENCY: usize = 32;
+/// A target (path and query) of a fetch, bytes.
+pub const FETCH_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// A rendered page, bytes. Over it: 500.
+pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// minijinja instructions of one render, expression or URL. Over it: 500.
+pub const RENDER_FUEL: u64 = 10_000_000;
+/// Depth of nested JSON (the same as serde_json's).
+pub const JSON_DEPTH_MAX: usize = 128;
+/// A site file or a template, bytes.
+pub const SITE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Templates of one site.
+pub const TEMPLATES_MAX: usize = 4096;
+
+/// First read of a downstream connection, bytes: all that an idle connection holds.
+pub const DOWNSTREAM_READ_BYTES: usize = 1024;
+/// Read from an upstream, bytes: the buffer grows by this when it is full.
+pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
+/// Room in front of a page for its response head, bytes.
+pub const RESPONSE_HEAD_ROOM: usize = 512;
+/// Buffers a worker keeps for reuse; a larger one than `BUFFER_KEPT_BYTES_MAX` is given back.
+pub const BUFFERS_KEPT_MAX: usize = 256;
+/// The largest buffer a worker keeps for reuse, bytes.
+pub const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// Granularity of a worker's timers.
+pub const TIMER_TICK: Duration = Duration::from_millis(4);
+/// Slots of a worker's timer wheel; a timer beyond one turn is looked at once a turn.
+pub const TIMER_SLOTS: usize = 1024;
+/// Entries of a worker's submission ring; the completion ring is four times as large.
+pub const RING_ENTRIES: u32 = 1024;
+/// Log records waiting to be written; more are dropped and counted.
+pub const LOG_QUEUE_MAX: usize = 8192;
+/// Threads that serve: more CPUs than this are an error in `workers`.
+pub const WORKERS_MAX: usize = 1024;
+
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(DOWNSTREAM_READ_BYTES <= REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(UPSTREAM_READ_BYTES <= RESPONSE_HEAD_BYTES_MAX);
+const _: () = assert!(CONNECT_TIMEOUT.as_millis() < FETCH_DEADLINE.as_millis());
+const _: () = assert!(EACH_CONCURRENCY <= EACH_ITEMS_MAX);
+const _: () = assert!(UPSTREAM_IDLE_MAX <= UPSTREAM_CONNECTIONS_MAX);
+const _: () = assert!(TIMER_SLOTS.is_power_of_two());
