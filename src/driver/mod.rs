@@ -9,6 +9,14 @@
 //! be left pending while its connection is idle, which is how a pooled connection notices bytes
 //! or an end that nobody asked for.
 
+#[cfg(feature = "epoll")]
+pub mod epoll;
+pub mod kind;
+#[cfg(any(feature = "monoio", feature = "epoll"))]
+pub mod monoio;
+#[cfg(feature = "tokio-uring")]
+pub mod tokio_uring;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -103,4 +111,32 @@ pub fn is_resource_shortage(error: &io::Error) -> bool {
     const ENOBUFS: i32 = 105;
     const ENOMEM: i32 = 12;
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+/// One connection and one message through driver `D` on loopback: what [`kind::Kind::self_test`]
+/// runs on the loop.
+async fn self_test<D: Driver>() -> io::Result<()> {
+    const MESSAGE: &[u8] = b"ringpress";
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let listener = D::listen(listener)?;
+    D::spawn(async move {
+        if let Ok((_reader, mut writer)) = D::connect(address).await {
+            let _ = writer.write_all(MESSAGE.to_vec(), 0).await;
+        }
+    });
+    let (mut reader, _writer, _) = D::accept(&listener).await?;
+    let mut buffer = Vec::new();
+    while buffer.len() < MESSAGE.len() {
+        let read = reader.read(buffer, MESSAGE.len()).await;
+        (reader, buffer) = (read.reader, read.buffer);
+        if read.result? == 0 {
+            break;
+        }
+    }
+    if buffer == MESSAGE {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the message came back changed"))
+    }
 }

@@ -1,0 +1,137 @@
+//! monoio's connections, shared by its two drivers, and its io_uring driver.
+//!
+//! Owns nothing of the protocol: bytes only. Refuses no kernel that has a ring: the flags that
+//! make a ring cheap for one thread (SINGLE_ISSUER, COOP_TASKRUN, DEFER_TASKRUN; Linux 6.1) are
+//! tried first and left out where the kernel does not know them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
+use monoio::net::{TcpListener, TcpStream};
+
+use super::{Read, Reader, Writer};
+
+/// monoio on io_uring: the driver for production.
+#[cfg(feature = "monoio")]
+pub struct MonoioUring;
+
+#[cfg(feature = "monoio")]
+impl super::Driver for MonoioUring {
+    const NAME: &'static str = "monoio";
+    type Listener = TcpListener;
+    type Reader = MonoioReader;
+    type Writer = MonoioWriter;
+
+    fn run<F: Future>(main: impl FnOnce() -> F) -> io::Result<F::Output> {
+        let mut runtime = ring(true).or_else(|error| {
+            if error.kind() == io::ErrorKind::InvalidInput { ring(false) } else { Err(error) }
+        })?;
+        Ok(runtime.block_on(async { main().await }))
+    }
+
+    fn spawn(task: impl Future<Output = ()> + 'static) {
+        drop(monoio::spawn(task));
+    }
+
+    fn now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
+    async fn sleep(time: std::time::Duration) {
+        monoio::time::sleep(time).await;
+    }
+
+    fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        // A ring waits by itself; on a non-blocking socket it would answer EAGAIN instead.
+        listener.set_nonblocking(false)?;
+        TcpListener::from_std(listener)
+    }
+
+    async fn accept(
+        listener: &TcpListener,
+    ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
+        accept(listener).await
+    }
+
+    fn connect(
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<(MonoioReader, MonoioWriter)>> + 'static {
+        connect(address)
+    }
+}
+
+/// A runtime on a ring, with the flags of Linux 6.1 or without.
+#[cfg(feature = "monoio")]
+fn ring(
+    flags: bool,
+) -> io::Result<monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>> {
+    let mut builder = io_uring::IoUring::builder();
+    builder.setup_cqsize(crate::limits::RING_ENTRIES * 4).setup_clamp();
+    if flags {
+        builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
+    }
+    monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+        .with_entries(crate::limits::RING_ENTRIES)
+        .uring_builder(builder)
+        .enable_timer()
+        .build()
+}
+
+/// The read half of a monoio connection.
+pub struct MonoioReader(OwnedReadHalf<TcpStream>);
+
+impl Reader for MonoioReader {
+    async fn read(mut self, mut buffer: Vec<u8>, room: usize) -> Read<Self> {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve_exact(room.max(1));
+        }
+        let filled = buffer.len();
+        let free = buffer.capacity();
+        // Through a slice: reading into the Vec itself would set its length to what this read
+        // brought, and so cut off what was there before.
+        let (result, slice) = self.0.read(buffer.slice_mut(filled..free)).await;
+        Read { reader: self, buffer: slice.into_inner(), result }
+    }
+}
+
+/// The write half of a monoio connection.
+pub struct MonoioWriter(OwnedWriteHalf<TcpStream>);
+
+impl Writer for MonoioWriter {
+    async fn write_all(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
+        if from >= buffer.len() {
+            return (Ok(()), buffer);
+        }
+        let (result, slice) = self.0.write_all(buffer.slice(from..)).await;
+        (result.map(|_| ()), slice.into_inner())
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        // monoio calls shutdown(2) at once and answers with a future that is ready: there is
+        // nothing to wait for.
+        drop(self.0.shutdown());
+        Ok(())
+    }
+}
+
+/// Accepts on a monoio listener. TCP_NODELAY is inherited from the listening socket.
+pub(super) async fn accept(
+    listener: &TcpListener,
+) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    let (reader, writer) = stream.into_split();
+    Ok((MonoioReader(reader), MonoioWriter(writer), peer))
+}
+
+/// Connects on the monoio loop of this thread.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
+    let stream = TcpStream::connect_addr(address).await?;
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.into_split();
+    Ok((MonoioReader(reader), MonoioWriter(writer)))
+}

@@ -1,0 +1,121 @@
+//! tokio-uring: io_uring under tokio's loop, for comparison.
+//!
+//! Its ring has COOP_TASKRUN but not DEFER_TASKRUN: tokio-uring waits for the ring through epoll,
+//! and a ring that defers its work to the next enter would never become readable.
+
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio_uring::buf::BoundedBuf;
+use tokio_uring::net::{TcpListener, TcpStream};
+
+use super::{Driver, Read, Reader, Writer};
+
+/// tokio-uring's loop.
+pub struct TokioUring;
+
+impl Driver for TokioUring {
+    const NAME: &'static str = "tokio-uring";
+    type Listener = TcpListener;
+    type Reader = TokioUringReader;
+    type Writer = TokioUringWriter;
+
+    fn run<F: Future>(main: impl FnOnce() -> F) -> io::Result<F::Output> {
+        let runtime = runtime(true).or_else(|error| {
+            if error.kind() == io::ErrorKind::InvalidInput { runtime(false) } else { Err(error) }
+        })?;
+        Ok(runtime.block_on(async { main().await }))
+    }
+
+    fn spawn(task: impl Future<Output = ()> + 'static) {
+        drop(tokio_uring::spawn(task));
+    }
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    async fn sleep(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(false)?;
+        Ok(TcpListener::from_std(listener))
+    }
+
+    async fn accept(
+        listener: &TcpListener,
+    ) -> io::Result<(TokioUringReader, TokioUringWriter, SocketAddr)> {
+        let (stream, peer) = listener.accept().await?;
+        let (reader, writer) = split(stream);
+        Ok((reader, writer, peer))
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<(TokioUringReader, TokioUringWriter)> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(split(stream))
+    }
+}
+
+fn runtime(flags: bool) -> io::Result<tokio_uring::Runtime> {
+    let mut ring = tokio_uring::uring_builder();
+    ring.setup_cqsize(crate::limits::RING_ENTRIES * 4).setup_clamp();
+    if flags {
+        ring.setup_single_issuer().setup_coop_taskrun();
+    }
+    let mut builder = tokio_uring::builder();
+    builder.entries(crate::limits::RING_ENTRIES).uring_builder(&ring);
+    tokio_uring::Runtime::new(&builder)
+}
+
+fn split(stream: TcpStream) -> (TokioUringReader, TokioUringWriter) {
+    let connection = Rc::new(Connection(stream));
+    (TokioUringReader(Rc::clone(&connection)), TokioUringWriter(connection))
+}
+
+/// A connection, shut down when both halves are gone: an operation that is still in the ring
+/// holds the descriptor, and would keep the connection open for as long as the peer is silent.
+struct Connection(TcpStream);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // An error means that the peer was faster.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// The read half of a tokio-uring connection.
+pub struct TokioUringReader(Rc<Connection>);
+
+impl Reader for TokioUringReader {
+    async fn read(self, mut buffer: Vec<u8>, room: usize) -> Read<Self> {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve_exact(room.max(1));
+        }
+        let filled = buffer.len();
+        let (result, slice) = self.0.0.read(buffer.slice(filled..)).await;
+        Read { reader: self, buffer: slice.into_inner(), result }
+    }
+}
+
+/// The write half of a tokio-uring connection.
+pub struct TokioUringWriter(Rc<Connection>);
+
+impl Writer for TokioUringWriter {
+    async fn write_all(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
+        if from >= buffer.len() {
+            return (Ok(()), buffer);
+        }
+        let (result, slice) = self.0.0.write_all(buffer.slice(from..)).await;
+        (result, slice.into_inner())
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.0.0.shutdown(Shutdown::Write)
+    }
+}
