@@ -61,8 +61,12 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UPSTREAM_CONNECTIONS_MAX: usize = 16_384;
 /// Idle connections kept to one upstream, a worker.
 pub const UPSTREAM_IDLE_MAX: usize = 1024;
+/// Fetches that wait for a connection to one upstream, a worker. Over it they fail at once.
+pub const UPSTREAM_WAITERS_MAX: usize = 4096;
 /// How often the control thread looks names up again.
 pub const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// Addresses tried for one connection.
+pub const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// Addresses kept of one name.
 pub const ADDRESSES_MAX: usize = 16;
 

@@ -9,6 +9,7 @@
 //! be left pending while its connection is idle, which is how a pooled connection notices bytes
 //! or an end that nobody asked for.
 
+pub mod buffers;
 #[cfg(feature = "epoll")]
 pub mod epoll;
 pub mod kind;

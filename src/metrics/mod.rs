@@ -1,1 +1,108 @@
-//! (being built)
+//! Counters that one worker writes and any thread may read.
+//!
+//! A counter has a single writer, so that it needs no atomic read-modify-write: a relaxed load
+//! and a relaxed store, which cost what a plain variable costs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread changes and any thread may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the worker that owns the counter may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away, for a counter that is a gauge. Only the owning worker may call this.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.get().wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The number now, or a moment ago.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker counts. Aligned so that no two workers write to one cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Accepts that failed, for want of descriptors or otherwise.
+    pub accept_errors: Counter,
+    /// Downstream connections open now.
+    pub connections: Counter,
+    /// Connections answered 503 and closed because too many were open.
+    pub connections_shed: Counter,
+    /// Requests whose head was read whole.
+    pub requests: Counter,
+    /// Requests answered, whole.
+    pub responses: Counter,
+    /// Requests that were not HTTP as we speak it, and answered with a 4xx or 5xx.
+    pub requests_malformed: Counter,
+    /// Requests answered 503 because too many pages were in flight.
+    pub requests_shed: Counter,
+    /// Connections that ended in the middle of a request or of its answer.
+    pub requests_aborted: Counter,
+    /// Pages in flight now.
+    pub in_flight: Counter,
+    /// Requests that panicked; each was answered 500.
+    pub panics: Counter,
+    /// Responses by the first digit of their status; index 0 is not used.
+    pub statuses: [Counter; 6],
+    /// Exchanges with upstreams that were started.
+    pub upstream_exchanges: Counter,
+    /// Exchanges that ended with a whole response.
+    pub upstream_responses: Counter,
+    /// Exchanges that failed.
+    pub upstream_errors: Counter,
+    /// Exchanges whose task was dropped before they ended, as when a sibling fetch failed.
+    pub upstream_cancelled: Counter,
+    /// Connections to upstreams that were opened.
+    pub upstream_connects: Counter,
+    /// Exchanges on a connection that had served before.
+    pub upstream_reused: Counter,
+    /// Exchanges sent again, on a new connection, because a pooled one died before its answer.
+    pub upstream_retries: Counter,
+    /// Upstream connections open now, idle or in use.
+    pub upstream_connections: Counter,
+}
+
+impl WorkerMetrics {
+    /// Counts a response by its status.
+    pub fn count_status(&self, status: u16) {
+        if let Some(class) = self.statuses.get(usize::from(status / 100)) {
+            class.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_comes_back_to_zero() {
+        let gauge = Counter::default();
+        gauge.add(3);
+        gauge.sub(2);
+        assert_eq!(gauge.get(), 1);
+        gauge.sub(1);
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn statuses_are_counted_by_class_and_nonsense_is_not() {
+        let metrics = WorkerMetrics::default();
+        metrics.count_status(200);
+        metrics.count_status(204);
+        metrics.count_status(503);
+        metrics.count_status(999);
+        assert_eq!(metrics.statuses[2].get(), 2);
+        assert_eq!(metrics.statuses[5].get(), 1);
+    }
+}

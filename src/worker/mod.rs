@@ -1,1 +1,250 @@
-//! (being built)
+//! A worker: a pinned thread and all it owns. Listeners, downstream connections, admission, and
+//! the service that answers; nothing of it is shared but read-only views of its counters.
+//!
+//! Refuses to block, and to queue without a bound: over its bounds it answers 503 at once.
+
+mod conversation;
+pub mod listener;
+pub mod pages;
+pub mod service;
+pub mod thread;
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::driver::Driver;
+use crate::driver::buffers::Buffers;
+use crate::driver::timers::Timers;
+use crate::http::{self, Limits};
+use crate::limits;
+use crate::metrics::{Counter, WorkerMetrics};
+
+pub use service::{Request, Response, Service};
+
+/// The bounds a worker keeps toward visitors.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Sizes of a request.
+    pub limits: Limits,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Requests in flight at once.
+    pub in_flight_max: usize,
+    /// From the first byte of a request head to its last.
+    pub head_timeout: Duration,
+    /// For a request body.
+    pub body_timeout: Duration,
+    /// Between requests.
+    pub idle_timeout: Duration,
+    /// For a response to be taken.
+    pub write_timeout: Duration,
+    /// For the requests in flight when the worker is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            connections_max: limits::CONNECTIONS_MAX,
+            in_flight_max: limits::IN_FLIGHT_MAX,
+            head_timeout: limits::HEAD_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            idle_timeout: limits::IDLE_TIMEOUT,
+            write_timeout: limits::WRITE_TIMEOUT,
+            drain_timeout: limits::DRAIN_TIMEOUT,
+        }
+    }
+}
+
+/// What the control thread tells a worker: written there, looked at here a few times a second.
+#[derive(Debug, Default)]
+pub struct Orders(AtomicU8);
+
+impl Orders {
+    const DRAIN: u8 = 1;
+    const STOP: u8 = 2;
+
+    /// Stop accepting, finish what is in flight, then end.
+    pub fn drain(&self) {
+        self.0.fetch_max(Self::DRAIN, Ordering::Relaxed);
+    }
+
+    /// End at once.
+    pub fn stop(&self) {
+        self.0.fetch_max(Self::STOP, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A worker's own things; a thread has one, and everything on it shares that by `Rc`.
+pub struct Worker<D: Driver, S: Service> {
+    service: S,
+    bounds: Bounds,
+    metrics: Arc<WorkerMetrics>,
+    timers: Timers<D>,
+    buffers: Buffers,
+    date: Cell<[u8; 29]>,
+    draining: Cell<bool>,
+    /// Connections with a request that has begun and not ended.
+    busy: Counter,
+    shortage_reported: Cell<Option<Instant>>,
+}
+
+/// The answer to what is over a bound, ready to be written. 503 needs no Date (RFC 9110 6.6.1).
+pub(crate) const SHED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Retry-After: 1\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 52\r\n\
+    Connection: close\r\n\r\n\
+    The server is busy. Please try again in a moment. \r\n";
+
+/// How often a worker looks at its orders and at what has grown old.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// How often a lack of descriptors is logged, at most.
+const SHORTAGE_REPORT: Duration = Duration::from_secs(10);
+
+impl<D: Driver, S: Service> Worker<D, S> {
+    /// A worker for the loop of this thread. Called inside [`Driver::run`].
+    pub fn new(
+        service: S,
+        bounds: Bounds,
+        metrics: Arc<WorkerMetrics>,
+        timers: Timers<D>,
+        buffers: Buffers,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            service,
+            bounds,
+            metrics,
+            timers,
+            buffers,
+            date: Cell::new(date_now()),
+            draining: Cell::new(false),
+            busy: Counter::default(),
+            shortage_reported: Cell::new(None),
+        })
+    }
+
+    /// Serves until ordered to stop; then until what is in flight is done, or the drain timeout.
+    /// `housekeep` is called a few times a second.
+    pub async fn serve(
+        self: &Rc<Self>,
+        listeners: Vec<D::Listener>,
+        orders: &Orders,
+        housekeep: impl Fn(),
+    ) {
+        for listener in listeners {
+            D::spawn(listener::accept_all(Rc::clone(self), listener));
+        }
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            self.timers.sleep(HOUSEKEEPING).await;
+            self.date.set(date_now());
+            housekeep();
+            let order = orders.get();
+            if order >= Orders::STOP {
+                return;
+            }
+            if order >= Orders::DRAIN {
+                self.draining.set(true);
+                let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
+                if self.busy.get() == 0 || D::now() >= until {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// A place for one more connection, unless the worker has as many as it may.
+    fn enter(&self) -> Option<Visit> {
+        if self.metrics.connections.get() >= self.bounds.connections_max as u64 {
+            return None;
+        }
+        Some(Visit::new(Arc::clone(&self.metrics)))
+    }
+
+    /// A place for one more request in flight.
+    fn admit(&self) -> Option<Held<'_>> {
+        if self.metrics.in_flight.get() >= self.bounds.in_flight_max as u64 {
+            return None;
+        }
+        Some(Held::new(&self.metrics.in_flight))
+    }
+
+    fn report_shortage(&self, error: &io::Error) {
+        let now = D::now();
+        let last = self.shortage_reported.get();
+        if last.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_REPORT) {
+            self.shortage_reported.set(Some(now));
+            tracing::warn!(
+                %error,
+                connections = self.metrics.connections.get(),
+                "cannot accept: raise the open-files limit (LimitNOFILE, ulimit -n) or lower \
+                 connections_max"
+            );
+        }
+    }
+}
+
+/// One connection in the count, until dropped.
+struct Visit(Arc<WorkerMetrics>);
+
+impl Visit {
+    fn new(metrics: Arc<WorkerMetrics>) -> Self {
+        metrics.connections.add(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.connections.sub(1);
+    }
+}
+
+/// One unit of a gauge, until dropped.
+struct Held<'a>(&'a Counter);
+
+impl<'a> Held<'a> {
+    fn new(gauge: &'a Counter) -> Self {
+        gauge.add(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}
+
+fn date_now() -> [u8; 29] {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    http::format_date(since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_made_answer_is_framed_right() {
+        let text = std::str::from_utf8(SHED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        assert_eq!(length.parse::<usize>().unwrap(), body.len());
+    }
+}

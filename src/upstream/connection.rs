@@ -1,0 +1,246 @@
+//! One connection to an upstream, and one exchange on it.
+//!
+//! A connection always has a read pending. While it is idle that read tells whether it is quiet;
+//! during an exchange it is what brings the response. After a whole response without a byte too
+//! many the connection may be pooled; any doubt about framing, and it is closed.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use crate::driver::buffers::Buffers;
+use crate::driver::timers::Timer;
+use crate::driver::{Driver, Read, Reader, Writer};
+use crate::http::{BodyReader, Limits, Method, ResponseHead, response};
+use crate::limits;
+
+use super::error::{FetchError, Phase};
+use super::pool::Slot;
+
+/// A connection to an upstream.
+pub(super) struct Connection<D: Driver> {
+    pending: PendingRead<D>,
+    writer: D::Writer,
+    timer: Timer<D>,
+    slot: Slot<D>,
+}
+
+type PendingRead<D> = Pin<Box<dyn Future<Output = Read<<D as Driver>::Reader>>>>;
+
+/// What bounds an exchange.
+pub(super) struct Bounds {
+    /// When the response must be whole.
+    pub(super) deadline: Instant,
+    /// The same, as the time it left when the fetch began: for the error.
+    pub(super) deadline_limit: Duration,
+    /// From the request's last byte to the response head's last.
+    pub(super) header_timeout: Duration,
+    /// Sizes.
+    pub(super) limits: Limits,
+}
+
+impl Bounds {
+    fn late(&self, phase: Phase) -> FetchError {
+        let limit = match phase {
+            Phase::Head => self.header_timeout.min(self.deadline_limit),
+            _ => self.deadline_limit,
+        };
+        FetchError::Timeout(phase, limit)
+    }
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub struct Response {
+    /// The parsed head; its spans are ranges of `buffer`.
+    pub head: ResponseHead,
+    /// Head and body as received, chunks joined.
+    pub buffer: Vec<u8>,
+    /// Where the body is.
+    pub body: Range<usize>,
+    /// Whether the connection had served before.
+    pub reused: bool,
+}
+
+impl Response {
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        self.buffer.get(self.body.clone()).unwrap_or_default()
+    }
+}
+
+/// An exchange that failed.
+pub(super) struct Failure {
+    pub(super) error: FetchError,
+    /// The request, when not a byte of an answer had come: it may be sent again elsewhere, if its
+    /// method is idempotent.
+    pub(super) unanswered: Option<Vec<u8>>,
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self { error, unanswered: None }
+    }
+}
+
+impl<D: Driver> Connection<D> {
+    pub(super) fn new(
+        reader: D::Reader,
+        writer: D::Writer,
+        timer: Timer<D>,
+        slot: Slot<D>,
+        buffers: &Buffers,
+    ) -> Self {
+        let pending = pend::<D>(reader, buffers);
+        Self { pending, writer, timer, slot }
+    }
+
+    /// Whether nothing has arrived since the last exchange: no byte, no end, no error. When it is
+    /// not quiet, the connection must be dropped.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.pending.as_mut().poll(&mut context).is_pending()
+    }
+
+    /// Sends `request` and reads the whole response to it. Gives the connection back when it can
+    /// serve again.
+    pub(super) async fn exchange(
+        self,
+        request: Vec<u8>,
+        method: Method,
+        bounds: &Bounds,
+        buffers: &Buffers,
+    ) -> Result<(Response, Option<Self>), Failure> {
+        let Self { pending, mut writer, mut timer, slot } = self;
+        let sent = timer.until(bounds.deadline, writer.write_all(request, 0)).await;
+        let request = match sent {
+            Ok((Ok(()), request)) => request,
+            Ok((Err(error), request)) => {
+                let error = FetchError::Broken(Phase::Request, error);
+                return Err(Failure { error, unanswered: Some(request) });
+            }
+            Err(_) => return Err(bounds.late(Phase::Request).into()),
+        };
+        let now = D::now();
+        let head_deadline = bounds.deadline.min(now + bounds.header_timeout);
+        let side = ReadSide::Pending(pending);
+        let mut receiver = Receiver::<D> { side, timer: &mut timer, buffer: Vec::new() };
+        let head = match receiver.head(method, head_deadline, bounds).await {
+            Ok(head) => head,
+            Err(error) if receiver.buffer.is_empty() && !error.is_timeout() => {
+                return Err(Failure { error, unanswered: Some(request) });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        buffers.put(request);
+        let body = receiver.body(&head, bounds).await?;
+        let Receiver { side, buffer, .. } = receiver;
+        // A byte too many was sent by someone who does not know where messages end.
+        let reusable = head.keep_alive && body.end == buffer.len();
+        let connection = match side {
+            ReadSide::Ready(reader) if reusable => {
+                Some(Self { pending: pend::<D>(reader, buffers), writer, timer, slot })
+            }
+            _ => None,
+        };
+        Ok((Response { head, buffer, body, reused: false }, connection))
+    }
+}
+
+fn pend<D: Driver>(reader: D::Reader, buffers: &Buffers) -> PendingRead<D> {
+    Box::pin(reader.read(buffers.take(), limits::UPSTREAM_READ_BYTES))
+}
+
+/// The receiving side of one exchange.
+struct Receiver<'a, D: Driver> {
+    side: ReadSide<D>,
+    timer: &'a mut Timer<D>,
+    buffer: Vec<u8>,
+}
+
+/// Where the read half is.
+enum ReadSide<D: Driver> {
+    /// In the read that was pending when the exchange began.
+    Pending(PendingRead<D>),
+    /// Here, between two reads.
+    Ready(D::Reader),
+    /// Gone, with a read that was cancelled.
+    Lost,
+}
+
+impl<D: Driver> Receiver<'_, D> {
+    /// Reads until the final response head is there; interim ones are passed over.
+    async fn head(
+        &mut self,
+        method: Method,
+        deadline: Instant,
+        bounds: &Bounds,
+    ) -> Result<ResponseHead, FetchError> {
+        let mut interim = 0;
+        loop {
+            if self.more(deadline, Phase::Head, 0, bounds).await? == 0 {
+                return Err(FetchError::Closed(Phase::Head));
+            }
+            while let Some(head) =
+                response::parse(&self.buffer, &bounds.limits, method == Method::Head)
+                    .map_err(FetchError::Protocol)?
+            {
+                if !head.interim {
+                    return Ok(head);
+                }
+                interim += 1;
+                if interim > limits::INTERIM_RESPONSES_MAX {
+                    return Err(FetchError::TooManyInterim);
+                }
+                self.buffer.drain(..head.length.min(self.buffer.len()));
+            }
+        }
+    }
+
+    /// Reads until the body is whole, and says where it is.
+    async fn body(
+        &mut self,
+        head: &ResponseHead,
+        bounds: &Bounds,
+    ) -> Result<Range<usize>, FetchError> {
+        let start = head.length;
+        let mut end = start;
+        let mut body = BodyReader::new(head.framing, bounds.limits.body_bytes_max);
+        loop {
+            let progress = body.advance(&mut self.buffer, end).map_err(FetchError::Protocol)?;
+            end = progress.end;
+            if progress.done {
+                return Ok(start..end);
+            }
+            let room = body.room_hint();
+            if self.more(bounds.deadline, Phase::Body, room, bounds).await? == 0 {
+                body.finish_at_eof().map_err(FetchError::Protocol)?;
+                return Ok(start..end);
+            }
+        }
+    }
+
+    /// Waits for more bytes; 0 at the end of the stream.
+    async fn more(
+        &mut self,
+        deadline: Instant,
+        phase: Phase,
+        room: usize,
+        bounds: &Bounds,
+    ) -> Result<usize, FetchError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        // As much room again as there is: a large body is moved a few times, not every 4 KiB.
+        let room = room.max(buffer.len()).max(limits::UPSTREAM_READ_BYTES);
+        let outcome = match std::mem::replace(&mut self.side, ReadSide::Lost) {
+            ReadSide::Pending(read) => self.timer.until(deadline, read).await,
+            ReadSide::Ready(reader) => self.timer.until(deadline, reader.read(buffer, room)).await,
+            ReadSide::Lost => return Err(FetchError::Closed(phase)),
+        };
+        let Ok(read) = outcome else { return Err(bounds.late(phase)) };
+        self.side = ReadSide::Ready(read.reader);
+        self.buffer = read.buffer;
+        read.result.map_err(|error| FetchError::Broken(phase, error))
+    }
+}

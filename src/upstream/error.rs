@@ -1,0 +1,98 @@
+//! Why a fetch failed, in the upstream's terms. What the visitor gets for it is decided in
+//! [`page`](crate::page).
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::http::{InvalidHead, ParseError};
+
+/// Why an upstream gave no whole response.
+#[derive(Debug)]
+pub enum FetchError {
+    /// Its name has not been found (yet).
+    NoAddress {
+        /// The host as written in `site.toml`.
+        host: String,
+    },
+    /// It could not be connected to.
+    Connect(io::Error),
+    /// A deadline passed; the phase says which.
+    Timeout(Phase, Duration),
+    /// The connection broke.
+    Broken(Phase, io::Error),
+    /// It closed the connection in the middle of an exchange.
+    Closed(Phase),
+    /// The request may not be written as it is.
+    Request(InvalidHead),
+    /// It did not speak HTTP/1.1 as we do, or sent more than we take.
+    Protocol(ParseError),
+    /// It sent more interim (1xx) responses than we wait through.
+    TooManyInterim,
+    /// All connections that `max_connections` allows were in use for the whole deadline, or too
+    /// many fetches waited for one already.
+    Busy,
+}
+
+/// How far an exchange was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for a free connection.
+    Queue,
+    /// Connecting.
+    Connect,
+    /// Sending the request.
+    Request,
+    /// Waiting for the response head.
+    Head,
+    /// Reading the response body.
+    Body,
+}
+
+impl FetchError {
+    /// Whether time ran out, rather than something breaking.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, FetchError::Timeout(..))
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Queue => "waiting for a free connection",
+            Phase::Connect => "connecting",
+            Phase::Request => "sending the request",
+            Phase::Head => "waiting for the response head",
+            Phase::Body => "reading the response body",
+        })
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchError::NoAddress { host } => write!(f, "the name {host} has not been found"),
+            FetchError::Connect(_) => f.write_str("cannot connect"),
+            FetchError::Timeout(phase, limit) => {
+                write!(f, "no time left while {phase} (limit {limit:?})")
+            }
+            FetchError::Broken(phase, _) => write!(f, "the connection broke while {phase}"),
+            FetchError::Closed(phase) => {
+                write!(f, "the upstream closed the connection while we were {phase}")
+            }
+            FetchError::Request(error) => write!(f, "the request cannot be sent: {error}"),
+            FetchError::Protocol(error) => write!(f, "bad response: {error}"),
+            FetchError::TooManyInterim => f.write_str("bad response: too many 1xx responses"),
+            FetchError::Busy => f.write_str("all connections are in use (max_connections)"),
+        }
+    }
+}
+
+impl std::error::Error for FetchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FetchError::Connect(error) | FetchError::Broken(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

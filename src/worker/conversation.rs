@@ -1,0 +1,339 @@
+//! One downstream connection: requests in, in order, and their answers out.
+//!
+//! Between requests a connection holds one small buffer and a pending read; all that a request
+//! needs is made when it is there and gone when it is answered.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+
+use crate::driver::{Driver, Reader, Writer};
+use crate::http::{
+    self, BodyReader, Connection, Framing, Head, Method, ParseError, RequestHead, Version, request,
+};
+use crate::limits;
+use crate::metrics::WorkerMetrics;
+
+use super::service::{Request, Response, Service};
+use super::{Held, SHED, Visit, Worker};
+
+/// Serves one connection until it ends.
+pub(super) async fn converse<D: Driver, S: Service>(
+    worker: Rc<Worker<D, S>>,
+    _visit: Visit,
+    reader: D::Reader,
+    writer: D::Writer,
+    peer: SocketAddr,
+) {
+    let timer = worker.timers.timer();
+    let mut conversation =
+        Conversation { worker: &*worker, reader: Some(reader), writer, timer, peer, buffer: Vec::new() };
+    loop {
+        match conversation.turn().await {
+            Next::Request => {}
+            Next::Close => return,
+            Next::Linger => return conversation.linger().await,
+        }
+    }
+}
+
+struct Conversation<'a, D: Driver, S: Service> {
+    worker: &'a Worker<D, S>,
+    /// Gone when a read was cancelled: then the connection can only be closed.
+    reader: Option<D::Reader>,
+    writer: D::Writer,
+    timer: crate::driver::timers::Timer<D>,
+    peer: SocketAddr,
+    /// What was received and not yet consumed.
+    buffer: Vec<u8>,
+}
+
+/// What comes after a turn.
+enum Next {
+    /// The next request.
+    Request,
+    /// Nothing: the peer is gone, or has nothing more to say.
+    Close,
+    /// The end, but the peer may still be sending: it must be able to read our answer.
+    Linger,
+}
+
+/// Why there is no whole request.
+enum Stop {
+    /// The peer closed, reset, or was idle for too long.
+    Gone,
+    /// It sent something else, or too slowly.
+    Refused(u16, &'static str),
+}
+
+impl From<ParseError> for Stop {
+    fn from(error: ParseError) -> Self {
+        Stop::Refused(error.status(), error.reason())
+    }
+}
+
+impl<D: Driver, S: Service> Conversation<'_, D, S> {
+    /// One request and its answer.
+    async fn turn(&mut self) -> Next {
+        let worker = self.worker;
+        if self.buffer.is_empty() && !self.idle().await {
+            return Next::Close;
+        }
+        let _busy = Held::new(&worker.busy);
+        let head = match self.head().await {
+            Ok(head) => head,
+            Err(Stop::Gone) => return Next::Close,
+            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
+        };
+        let outcome = Outcome::start(&worker.metrics);
+        let Some(_in_flight) = worker.admit() else {
+            worker.metrics.requests_shed.add(1);
+            let (written, _) = self.write(SHED.to_vec(), 0).await;
+            outcome.end(written, 503);
+            return Next::Linger;
+        };
+        let body_end = match self.body(&head).await {
+            Ok(end) => end,
+            Err(Stop::Gone) => return Next::Close,
+            Err(Stop::Refused(status, reason)) => {
+                let next = self.refuse(status, reason).await;
+                outcome.end(true, status);
+                return next;
+            }
+        };
+        // Boxed, so that a connection between two requests does not hold the room for a page.
+        let response = Box::pin(self.respond(&head, body_end)).await;
+        let skipped = body_end.is_none();
+        let persist = head.keep_alive && !skipped && !worker.is_draining();
+        let status = response.status;
+        let written = self.send(&head, response, persist).await;
+        outcome.end(written, status);
+        self.consume(body_end.unwrap_or(head.length));
+        match (written, persist) {
+            (false, _) => Next::Close,
+            (true, true) => Next::Request,
+            (true, false) if head.keep_alive || !self.buffer.is_empty() => Next::Linger,
+            (true, false) => Next::Close,
+        }
+    }
+
+    /// Waits for the first byte of the next request; false when none will come.
+    async fn idle(&mut self) -> bool {
+        let deadline = D::now() + self.worker.bounds.idle_timeout;
+        matches!(self.read(deadline, limits::DOWNSTREAM_READ_BYTES).await, Ok(1..))
+    }
+
+    /// Reads until a request head is whole.
+    async fn head(&mut self) -> Result<RequestHead, Stop> {
+        let bounds = &self.worker.bounds;
+        let deadline = D::now() + bounds.head_timeout;
+        loop {
+            if let Some(head) = request::parse(&self.buffer, &bounds.limits)? {
+                return Ok(head);
+            }
+            let room = self.buffer.len().max(limits::DOWNSTREAM_READ_BYTES);
+            match self.read(deadline, room).await {
+                Ok(1..) => {}
+                Ok(0) => return Err(Stop::Gone),
+                Err(Late::Broken) => return Err(Stop::Gone),
+                Err(Late::Elapsed) => {
+                    return Err(Stop::Refused(408, "the request head took too long"));
+                }
+            }
+        }
+    }
+
+    /// Reads the body, if there is one and it is wanted, and says where it ends; none when it was
+    /// left where it is.
+    async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
+        if head.body == Framing::None {
+            return Ok(Some(head.length));
+        }
+        let bytes = self.buffer.get(..head.length).unwrap_or_default();
+        let request = Request { head, bytes, body: &[], peer: self.peer, number: 0 };
+        if !self.worker.service.wants_body(&request) {
+            return Ok(None);
+        }
+        let bounds = &self.worker.bounds;
+        let deadline = D::now() + bounds.body_timeout;
+        let mut end = head.length;
+        if head.expect_continue && self.buffer.len() == end {
+            let (written, _) = self.write(http::CONTINUE.to_vec(), 0).await;
+            if !written {
+                return Err(Stop::Gone);
+            }
+        }
+        let mut body = BodyReader::new(head.body, bounds.limits.body_bytes_max);
+        loop {
+            let progress = body.advance(&mut self.buffer, end)?;
+            end = progress.end;
+            if progress.done {
+                return Ok(Some(end));
+            }
+            let room = body.room_hint().max(limits::DOWNSTREAM_READ_BYTES);
+            match self.read(deadline, room).await {
+                Ok(1..) => {}
+                Ok(0) | Err(Late::Broken) => return Err(Stop::Gone),
+                Err(Late::Elapsed) => {
+                    return Err(Stop::Refused(408, "the request body took too long"));
+                }
+            }
+        }
+    }
+
+    /// Has the service answer. A panic in it is this request's, not the worker's.
+    async fn respond(&self, head: &RequestHead, body_end: Option<usize>) -> Response {
+        let worker = self.worker;
+        let bytes = self.buffer.get(..head.length).unwrap_or_default();
+        let body = self.buffer.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
+        let number = worker.metrics.requests.get();
+        let request = Request { head, bytes, body, peer: self.peer, number };
+        let mut response = Response::new(worker.buffers.take());
+        let answer = worker.service.respond(request, &mut response);
+        if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
+            worker.metrics.panics.add(1);
+            response.reset();
+            worker.service.refuse(500, "the page failed", &mut response);
+        }
+        response
+    }
+
+    /// Sends a response; false when the peer did not take it.
+    async fn send(&mut self, head: &RequestHead, response: Response, persist: bool) -> bool {
+        let connection = match (persist, head.version) {
+            (false, _) => Connection::Close,
+            (true, Version::Http10) => Connection::KeepAlive,
+            (true, Version::Http11) => Connection::Persist,
+        };
+        self.send_framed(response, connection, head.method == Method::Head).await
+    }
+
+    async fn send_framed(
+        &mut self,
+        mut response: Response,
+        connection: Connection,
+        head_only: bool,
+    ) -> bool {
+        let mut buffer = response.take_buffer();
+        let fields: Vec<(&str, &[u8])> =
+            response.fields.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        let date = self.worker.date.get();
+        let head = Head {
+            status: response.status,
+            content_type: &response.content_type,
+            body_length: buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM) as u64,
+            date: &date,
+            connection,
+            extra: &fields,
+        };
+        let from = if head_only {
+            buffer.clear();
+            http::write_response_head(&mut buffer, &head);
+            0
+        } else {
+            http::place_head(&mut buffer, limits::RESPONSE_HEAD_ROOM, &head)
+        };
+        let (written, buffer) = self.write(buffer, from).await;
+        self.worker.buffers.put(buffer);
+        written
+    }
+
+    /// Answers what was no request we speak, and ends the connection: where one message is in
+    /// doubt, the next one's start is too.
+    async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
+        let worker = self.worker;
+        worker.metrics.requests_malformed.add(1);
+        let mut response = Response::new(worker.buffers.take());
+        worker.service.refuse(status, reason, &mut response);
+        match self.send_framed(response, Connection::Close, false).await {
+            true => Next::Linger,
+            false => Next::Close,
+        }
+    }
+
+    /// Ends our side, then reads on for a while and throws away, so that the peer can read our
+    /// answer: closing with bytes unread would reset the connection under it (RFC 9112 9.6).
+    async fn linger(mut self) {
+        if self.writer.shutdown().is_err() {
+            return;
+        }
+        let deadline = D::now() + limits::LINGER_TIMEOUT;
+        let mut left = limits::LINGER_BYTES_MAX;
+        while let Ok(n @ 1..) = self.read(deadline, limits::DOWNSTREAM_READ_BYTES).await {
+            self.buffer.clear();
+            left = left.saturating_sub(n);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Reads more into the buffer; 0 at the end of the stream.
+    async fn read(&mut self, deadline: Instant, room: usize) -> Result<usize, Late> {
+        let reader = self.reader.take().ok_or(Late::Broken)?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let read = self.timer.until(deadline, reader.read(buffer, room)).await;
+        let read = read.map_err(|_| Late::Elapsed)?;
+        self.reader = Some(read.reader);
+        self.buffer = read.buffer;
+        read.result.map_err(|_| Late::Broken)
+    }
+
+    /// Writes `buffer[from..]`; false when the peer did not take it in time.
+    async fn write(&mut self, buffer: Vec<u8>, from: usize) -> (bool, Vec<u8>) {
+        let deadline = D::now() + self.worker.bounds.write_timeout;
+        match self.timer.until(deadline, self.writer.write_all(buffer, from)).await {
+            Ok((result, buffer)) => (result.is_ok(), buffer),
+            Err(_) => (false, Vec::new()),
+        }
+    }
+
+    /// Drops what has been answered from the buffer. What a large request left of room is given
+    /// back, so that idle connections stay small.
+    fn consume(&mut self, end: usize) {
+        self.buffer.drain(..end.min(self.buffer.len()));
+        if self.buffer.is_empty() && self.buffer.capacity() > limits::DOWNSTREAM_READ_BYTES {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+/// Why a read brought nothing.
+enum Late {
+    /// The connection is broken.
+    Broken,
+    /// Time is over.
+    Elapsed,
+}
+
+/// Counts a request to its end, whichever it is.
+struct Outcome<'a> {
+    metrics: &'a WorkerMetrics,
+    ended: bool,
+}
+
+impl<'a> Outcome<'a> {
+    fn start(metrics: &'a WorkerMetrics) -> Self {
+        metrics.requests.add(1);
+        Self { metrics, ended: false }
+    }
+
+    fn end(mut self, written: bool, status: u16) {
+        if written {
+            self.ended = true;
+            self.metrics.responses.add(1);
+            self.metrics.count_status(status);
+        }
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.metrics.requests_aborted.add(1);
+        }
+    }
+}

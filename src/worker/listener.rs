@@ -1,0 +1,94 @@
+//! Listening sockets, and the loop that accepts.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::driver::{Driver, Writer, is_resource_shortage};
+use crate::limits;
+
+use super::conversation::converse;
+use super::service::Service;
+use super::Worker;
+
+/// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
+/// deals the connections out; TCP_NODELAY, which accepted connections inherit.
+///
+/// # Errors
+/// The kernel's: in use, not permitted, not our address.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // So that `[::]` and `0.0.0.0` can be listened to side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts until the worker drains. Errors are counted, and followed by a pause: those that wait
+/// in the backlog are still there after it.
+pub(super) async fn accept_all<D: Driver, S: Service>(
+    worker: Rc<Worker<D, S>>,
+    listener: D::Listener,
+) {
+    while !worker.is_draining() {
+        match D::accept(&listener).await {
+            Ok((reader, writer, peer)) => {
+                worker.metrics.accepted.add(1);
+                if worker.is_draining() {
+                    return;
+                }
+                match worker.enter() {
+                    Some(visit) => {
+                        D::spawn(converse(Rc::clone(&worker), visit, reader, writer, peer));
+                    }
+                    None => {
+                        worker.metrics.connections_shed.add(1);
+                        turn_away::<D, S>(&worker, writer).await;
+                    }
+                }
+            }
+            Err(error) => {
+                worker.metrics.accept_errors.add(1);
+                if is_resource_shortage(&error) {
+                    worker.report_shortage(&error);
+                }
+                // Even an error that concerns one connection only (ECONNABORTED) is given a
+                // pause: an error that stays must not become a busy loop.
+                worker.timers.sleep(limits::ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Answers a connection over the bound, before a byte of it is read.
+async fn turn_away<D: Driver, S: Service>(worker: &Worker<D, S>, mut writer: D::Writer) {
+    let answer = super::SHED.to_vec();
+    // The socket is new and its send buffer empty: this does not wait.
+    let _ = worker.timers.timeout(limits::LINGER_TIMEOUT, writer.write_all(answer, 0)).await;
+    let _ = writer.shutdown();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_and_connections_inherit_nodelay() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = first.local_addr().unwrap();
+        let second = bind(address).unwrap();
+        drop(second);
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.connect(&address.into()).unwrap();
+        let (accepted, _) = first.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
+}

@@ -1,0 +1,89 @@
+//! What a worker serves: the seam between a connection, which knows HTTP, and what answers, which
+//! knows pages (or anything else: the demo's API is served the same way).
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use crate::http::{RequestHead, Span};
+use crate::limits;
+
+/// Something that answers requests.
+pub trait Service: 'static {
+    /// Whether the body of such a request should be read before [`Service::respond`]. Where not,
+    /// the connection closes after the answer, if there is a body.
+    fn wants_body(&self, request: &Request<'_>) -> bool;
+
+    /// Answers one request: fills in the response, whatever happens.
+    fn respond(
+        &self,
+        request: Request<'_>,
+        response: &mut Response,
+    ) -> impl Future<Output = ()>;
+
+    /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one
+    /// that panicked.
+    fn refuse(&self, status: u16, reason: &str, response: &mut Response);
+}
+
+/// A request, as received.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The parsed head; its spans are ranges of `bytes`.
+    pub head: &'a RequestHead,
+    /// The head as received.
+    pub bytes: &'a [u8],
+    /// The body, chunks joined; empty where there is none or it was not wanted.
+    pub body: &'a [u8],
+    /// The address the connection came from.
+    pub peer: SocketAddr,
+    /// Which of this worker's requests it is, from 1 on.
+    pub number: u64,
+}
+
+impl<'a> Request<'a> {
+    /// The bytes of one of the head's spans.
+    pub fn span(&self, span: Span) -> &'a [u8] {
+        span.of(self.bytes)
+    }
+}
+
+/// A response in the making: the body is appended to a buffer that has room for the head in
+/// front, so that both go out in one write without being copied together.
+#[derive(Debug)]
+pub struct Response {
+    /// The status (RFC 9110 section 15).
+    pub status: u16,
+    /// The media type of the body; none where empty.
+    pub content_type: Cow<'static, str>,
+    /// Further fields; those that may not be sent are left out.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+    buffer: Vec<u8>,
+}
+
+impl Response {
+    /// An empty response with status 200, in a buffer that is reused.
+    pub fn new(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.resize(limits::RESPONSE_HEAD_ROOM, 0);
+        Self { status: 200, content_type: Cow::Borrowed(""), fields: Vec::new(), buffer }
+    }
+
+    /// Where to append the body.
+    pub fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Takes back what was filled in, to start anew.
+    pub fn reset(&mut self) {
+        self.status = 200;
+        self.content_type = Cow::Borrowed("");
+        self.fields.clear();
+        self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
+    }
+
+    /// The buffer: room for the head, then the body.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+}
