@@ -15,6 +15,9 @@ pub mod epoll;
 pub mod kind;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod timers;
 #[cfg(feature = "tokio-uring")]
 pub mod tokio_uring;
 
