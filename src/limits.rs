@@ -19,6 +19,14 @@ pub const RESPONSE_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// A trailer section after a chunked body, bytes (RFC 9112 section 7.1.2).
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Empty lines before a request line, which old clients send after a body (RFC 9112 section 2.2).
+/// Over it: 400.
+pub const EMPTY_LINES_MAX: usize = 4;
+/// What is reserved at once for a body that was announced but not sent yet, bytes; beyond it a
+/// buffer grows only with what arrives.
+pub const BODY_RESERVE_BYTES_MAX: usize = 64 * 1024;
+/// Pairs read of one query or urlencoded form; further ones are not looked at.
+pub const QUERY_PAIRS_MAX: usize = 256;
 /// Interim (1xx) responses before the final one. Over it: 502.
 pub const INTERIM_RESPONSES_MAX: usize = 8;
 
