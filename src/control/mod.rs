@@ -1,1 +1,3 @@
-//! (being built)
+//! The control thread: all that is slow or rare. Signals, names, the life of the workers.
+
+pub mod resolver;

@@ -126,7 +126,8 @@ impl<D: Driver> Client<D> {
             .map_err(FetchError::Request)?;
         let mut fresh = false;
         loop {
-            let (connection, reused) = inner.connection(request.upstream, plan, origin, &bounds, fresh).await?;
+            let (connection, reused) =
+                inner.connection(request.upstream, plan, origin, &bounds, fresh).await?;
             let exchange = connection.exchange(bytes, request.method, &bounds, &inner.buffers);
             match exchange.await {
                 Ok((mut response, connection)) => {

@@ -29,8 +29,14 @@ pub(super) async fn converse<D: Driver, S: Service>(
     peer: SocketAddr,
 ) {
     let timer = worker.timers.timer();
-    let mut conversation =
-        Conversation { worker: &*worker, reader: Some(reader), writer, timer, peer, buffer: Vec::new() };
+    let mut conversation = Conversation {
+        worker: &*worker,
+        reader: Some(reader),
+        writer,
+        timer,
+        peer,
+        buffer: Vec::new(),
+    };
     loop {
         match conversation.turn().await {
             Next::Request => {}

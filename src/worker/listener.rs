@@ -9,9 +9,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::driver::{Driver, Writer, is_resource_shortage};
 use crate::limits;
 
+use super::Worker;
 use super::conversation::converse;
 use super::service::Service;
-use super::Worker;
 
 /// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
 /// deals the connections out; TCP_NODELAY, which accepted connections inherit.

@@ -164,6 +164,11 @@ impl<D: Driver, S: Service> Worker<D, S> {
         }
     }
 
+    /// What it serves.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.get()
     }

@@ -15,11 +15,7 @@ pub trait Service: 'static {
     fn wants_body(&self, request: &Request<'_>) -> bool;
 
     /// Answers one request: fills in the response, whatever happens.
-    fn respond(
-        &self,
-        request: Request<'_>,
-        response: &mut Response,
-    ) -> impl Future<Output = ()>;
+    fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()>;
 
     /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one
     /// that panicked.

@@ -1,0 +1,88 @@
+//! The threads: one a worker, each on its CPU, each with a loop of its own.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::driver::Driver;
+use crate::driver::buffers::Buffers;
+use crate::driver::kind::{Kind, Visit};
+use crate::driver::timers::Timers;
+use crate::metrics::WorkerMetrics;
+
+use super::{Bounds, Orders, Service, Worker};
+
+/// Makes the service of one worker, on its own thread. Shared by all workers, and so itself
+/// immutable.
+pub trait Recipe: Send + Sync + 'static {
+    /// What the worker serves.
+    type Service<D: Driver>: Service;
+
+    /// Makes it. Called inside the worker's loop.
+    fn make<D: Driver>(
+        &self,
+        timers: &Timers<D>,
+        buffers: &Buffers,
+        metrics: &Arc<WorkerMetrics>,
+    ) -> Self::Service<D>;
+
+    /// What is to be done a few times a second.
+    fn housekeep<D: Driver>(&self, service: &Self::Service<D>);
+}
+
+/// What a worker is started with.
+pub struct Start<R: Recipe> {
+    /// Which worker it is, from 0 on.
+    pub number: usize,
+    /// The CPU it is pinned to, if any.
+    pub cpu: Option<usize>,
+    /// Its own listening sockets.
+    pub listeners: Vec<TcpListener>,
+    /// Its bounds toward visitors.
+    pub bounds: Bounds,
+    /// Its counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// What it is told to do.
+    pub orders: Arc<Orders>,
+    /// What makes its service.
+    pub recipe: Arc<R>,
+}
+
+/// Starts a worker's thread. It ends when the worker was ordered to, with how it went.
+///
+/// # Errors
+/// When the thread cannot be made. What goes wrong on it is its result: no ring, say.
+pub fn start<R: Recipe>(kind: Kind, start: Start<R>) -> io::Result<JoinHandle<io::Result<()>>> {
+    std::thread::Builder::new()
+        .name(format!("worker-{}", start.number))
+        .spawn(move || kind.visit(start).map_err(io::Error::other)?)
+}
+
+impl<R: Recipe> Visit for Start<R> {
+    type Output = io::Result<()>;
+
+    fn visit<D: Driver>(self) -> io::Result<()> {
+        if let Some(cpu) = self.cpu
+            && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+        {
+            // A worker that roams still serves; it only serves a little slower.
+            tracing::warn!(worker = self.number, cpu, "cannot pin the worker to its CPU");
+        }
+        D::run(move || self.run::<D>())?
+    }
+}
+
+impl<R: Recipe> Start<R> {
+    async fn run<D: Driver>(self) -> io::Result<()> {
+        let listeners =
+            self.listeners.into_iter().map(D::listen).collect::<io::Result<Vec<D::Listener>>>()?;
+        let timers = Timers::<D>::start();
+        let buffers = Buffers::default();
+        let service = self.recipe.make(&timers, &buffers, &self.metrics);
+        let worker = Worker::new(service, self.bounds, self.metrics, timers, buffers);
+        let housekeep = || self.recipe.housekeep(worker.service());
+        worker.serve(listeners, &self.orders, housekeep).await;
+        Ok(())
+    }
+}
