@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use crate::driver::Driver;
@@ -47,6 +48,25 @@ pub struct Start<R: Recipe> {
     pub orders: Arc<Orders>,
     /// What makes its service.
     pub recipe: Arc<R>,
+    /// Where it says that it serves.
+    pub ready: Sender<()>,
+    /// Where it says that it ended, however it did.
+    pub end: EndNote,
+}
+
+/// Tells the control thread that a worker has ended, when it is dropped.
+pub struct EndNote {
+    /// Which worker.
+    pub number: usize,
+    /// Where to tell.
+    pub end: Sender<usize>,
+}
+
+impl Drop for EndNote {
+    fn drop(&mut self) {
+        // Nobody listens any more when the server itself is going.
+        let _ = self.end.send(self.number);
+    }
 }
 
 /// Starts a worker's thread. It ends when the worker was ordered to, with how it went.
@@ -81,6 +101,7 @@ impl<R: Recipe> Start<R> {
         let buffers = Buffers::default();
         let service = self.recipe.make(&timers, &buffers, &self.metrics);
         let worker = Worker::new(service, self.bounds, self.metrics, timers, buffers);
+        let _ = self.ready.send(());
         let housekeep = || self.recipe.housekeep(worker.service());
         worker.serve(listeners, &self.orders, housekeep).await;
         Ok(())

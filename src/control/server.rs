@@ -1,0 +1,246 @@
+//! A running server: its sockets, its workers, and their end.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::driver::kind::Kind;
+use crate::metrics::WorkerMetrics;
+use crate::worker::thread::{self, EndNote, Recipe, Start};
+use crate::worker::{Bounds, Orders, listener};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// One worker each, pinned to this CPU or roaming.
+    pub cpus: Vec<Option<usize>>,
+    /// The driver.
+    pub driver: Kind,
+    /// The bounds of each worker.
+    pub bounds: Bounds,
+}
+
+/// A server that runs.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    workers: Vec<Handle>,
+    ended: Receiver<usize>,
+}
+
+struct Handle {
+    thread: Option<JoinHandle<io::Result<()>>>,
+    metrics: Arc<WorkerMetrics>,
+    orders: Arc<Orders>,
+}
+
+/// Why a server could not start: what failed, why, and what to do.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// A worker's thread or loop cannot be made.
+    Worker(usize, io::Error),
+}
+
+impl Server {
+    /// Starts a server: binds all sockets first, then starts the workers, and returns when each
+    /// of them is serving.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start<R: Recipe>(plan: &Plan, recipe: R) -> Result<Self, StartError> {
+        let (addresses, listeners) = bind_all(&plan.listen, plan.cpus.len())?;
+        let recipe = Arc::new(recipe);
+        let (ready, started) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let mut server = Self { addresses, workers: Vec::new(), ended };
+        for (number, (cpu, listeners)) in plan.cpus.iter().zip(listeners).enumerate() {
+            let metrics = Arc::new(WorkerMetrics::default());
+            let orders = Arc::new(Orders::default());
+            let start = Start {
+                number,
+                cpu: *cpu,
+                listeners,
+                bounds: plan.bounds.clone(),
+                metrics: Arc::clone(&metrics),
+                orders: Arc::clone(&orders),
+                recipe: Arc::clone(&recipe),
+                ready: ready.clone(),
+                end: EndNote { number, end: end.clone() },
+            };
+            let thread = thread::start(plan.driver, start)
+                .map_err(|error| StartError::Worker(number, error))?;
+            server.workers.push(Handle { thread: Some(thread), metrics, orders });
+        }
+        drop(ready);
+        server.await_all(&started)?;
+        Ok(server)
+    }
+
+    /// Where it listens, ports filled in.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The counters of each worker.
+    pub fn metrics(&self) -> impl Iterator<Item = &WorkerMetrics> {
+        self.workers.iter().map(|worker| &*worker.metrics)
+    }
+
+    /// Tells all workers to stop accepting and to finish what is in flight.
+    pub fn drain(&self) {
+        self.workers.iter().for_each(|worker| worker.orders.drain());
+    }
+
+    /// Tells all workers to end at once.
+    pub fn stop(&self) {
+        self.workers.iter().for_each(|worker| worker.orders.stop());
+    }
+
+    /// Whether a worker has ended within `time`; an answer before that means that one has.
+    pub fn wait_for_end(&self, time: Duration) -> bool {
+        self.ended.recv_timeout(time).is_ok()
+    }
+
+    /// Whether all workers have ended.
+    pub fn is_finished(&self) -> bool {
+        let threads = self.workers.iter().filter_map(|worker| worker.thread.as_ref());
+        threads.into_iter().all(|thread| thread.is_finished())
+    }
+
+    /// Waits for all workers to end.
+    ///
+    /// # Errors
+    /// The first worker that ended otherwise than it was told to.
+    pub fn join(mut self) -> Result<(), StartError> {
+        let mut outcome = Ok(());
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            let Some(thread) = worker.thread.take() else { continue };
+            let result = thread.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            if let Err(error) = result
+                && outcome.is_ok()
+            {
+                outcome = Err(StartError::Worker(number, error));
+            }
+        }
+        outcome
+    }
+
+    fn await_all(&mut self, started: &Receiver<()>) -> Result<(), StartError> {
+        for _ in 0..self.workers.len() {
+            if started.recv_timeout(START_TIMEOUT).is_ok() {
+                continue;
+            }
+            self.stop();
+            for (number, worker) in self.workers.iter_mut().enumerate() {
+                let failed = worker.thread.take_if(|thread| thread.is_finished());
+                if let Some(Ok(Err(error))) = failed.map(JoinHandle::join) {
+                    return Err(StartError::Worker(number, error));
+                }
+            }
+            let error = io::Error::new(io::ErrorKind::TimedOut, "it did not start in time");
+            return Err(StartError::Worker(0, error));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(address, error) => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another process listens there: stop it, or choose another with --listen"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need CAP_NET_BIND_SERVICE (`setcap \
+                         cap_net_bind_service=+ep ringpress`, or AmbientCapabilities= in the \
+                         systemd unit); or choose another with --listen"
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        "no interface of this machine has that address: see `ip address`"
+                    }
+                    _ => "choose another address with --listen",
+                };
+                write!(f, "cannot listen on {address}: {error}; {remedy}")
+            }
+            StartError::Worker(number, error) => write!(f, "worker {number} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// How long a worker may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The listening sockets of each worker, and their addresses with the ports filled in.
+type Bound = (Vec<SocketAddr>, Vec<Vec<TcpListener>>);
+
+fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> {
+    let mut addresses = Vec::new();
+    let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for wanted in listen {
+        let fail = |error| StartError::Listen(*wanted, error);
+        check_free(*wanted).map_err(fail)?;
+        let mut address = *wanted;
+        for listeners in &mut listeners {
+            let listener = listener::bind(address).map_err(fail)?;
+            address = listener.local_addr().map_err(fail)?;
+            listeners.push(listener);
+        }
+        addresses.push(address);
+    }
+    Ok((addresses, listeners))
+}
+
+/// Fails if anybody listens there already. Sockets with SO_REUSEPORT would not notice: a second
+/// server of the same user would silently take half of the first one's visitors.
+fn check_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_one_port_that_nobody_else_gets() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (addresses, listeners) = bind_all(&[any], 3).unwrap();
+        assert_ne!(addresses[0].port(), 0);
+        for listeners in &listeners {
+            assert_eq!(listeners[0].local_addr().unwrap(), addresses[0]);
+        }
+        let error = bind_all(&addresses, 1).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("another process listens there"), "{text}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_says_so() {
+        let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+        let text = bind_all(&[foreign], 1).unwrap_err().to_string();
+        assert!(text.contains("no interface of this machine"), "{text}");
+    }
+}
