@@ -61,6 +61,22 @@ fn what_we_write_we_read() {
 }
 
 #[test]
+fn only_what_a_client_would_not_assume_is_said() {
+    // RFC 9112 section 9.3.
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "Connection: close\r\n"),
+        ("GET / HTTP/1.0\r\n\r\n", "Connection: close\r\n"),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "Connection: keep-alive\r\n"),
+    ] {
+        let asked = request::parse(request.as_bytes(), &Limits::default()).unwrap().unwrap();
+        let connection = Connection::toward(asked.version, asked.keep_alive);
+        let text = written(&Head { connection, ..page() });
+        assert!(text.ends_with(&format!("Content-Length: 5\r\n{expected}\r\n")), "{text:?}");
+    }
+}
+
+#[test]
 fn a_field_that_would_end_its_line_is_not_written() {
     // RFC 9110 section 5.5; what is called response splitting.
     let values: [&[u8]; 4] = [b"a\r\nSet-Cookie: b", b"a\nb", b"a\rb", b"a\0b"];

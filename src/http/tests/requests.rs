@@ -67,11 +67,12 @@ fn a_target_has_four_forms() {
 #[test]
 fn a_malformed_line_is_refused() {
     use ParseError::*;
-    let cases: [(&[u8], ParseError, u16, &str); 41] = [
+    let cases: [(&[u8], ParseError, u16, &str); 42] = [
         (b"GET /\r\n", RequestLine, 400, "9112 3: HTTP/0.9"),
         (b"GET / \r\n", RequestLine, 400, "9112 3: no version"),
         (b"GET  / HTTP/1.1\r\n", RequestLine, 400, "9112 3: two spaces"),
         (b"GET /  HTTP/1.1\r\n", RequestLine, 400, "9112 3: two spaces"),
+        (b"GET  HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine, 400, "9112 3.2: no target"),
         (b"GET / HTTP/1.1 \r\n", RequestLine, 400, "9112 3: a space at the end"),
         (b"GET\t/ HTTP/1.1\r\n", Method, 400, "9112 3: a tab for a space"),
         (b" GET / HTTP/1.1\r\n", Method, 400, "9112 3: a space at the start"),

@@ -26,6 +26,7 @@ fn a_body_is_framed_in_one_way() {
     // RFC 9112 section 6.3: head, to HEAD, framing, may the connection be used again.
     let cases = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", false, Framing::Length(5), true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: \t5 \r\n", false, Framing::Length(5), true),
         ("HTTP/1.1 200\r\nContent-Length: 5\r\n", false, Framing::Length(5), true),
         ("HTTP/1.1 200 \r\nContent-Length: 0\r\n", false, Framing::Length(0), true),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", false, Framing::Chunked, true),
