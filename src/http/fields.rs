@@ -97,6 +97,8 @@ pub(super) struct Control {
     pub(super) host: Option<Span>,
     pub(super) host_repeated: bool,
     pub(super) content_length: Option<u64>,
+    /// Whether white space follows the length.
+    pub(super) content_length_padded: bool,
     pub(super) coding: Option<Coding>,
     pub(super) expect_continue: bool,
     pub(super) expect_other: bool,
@@ -140,7 +142,8 @@ impl Control {
                 if self.content_length.is_some() {
                     return Err(ParseError::ContentLengthRepeated);
                 }
-                self.content_length = Some(content_length(buf, value)?);
+                self.content_length = Some(content_length(value.of(buf))?);
+                self.content_length_padded = buf.get(value.end as usize) != Some(&b'\r');
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 for coding in list(value.of(buf)) {
@@ -201,11 +204,9 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// One number in digits. White space after it is refused too, though a field value may have it:
-/// nobody who means well sends it, and not every parser takes it off.
-fn content_length(buf: &[u8], value: Span) -> Result<u64, ParseError> {
-    let digits = value.of(buf);
-    if digits.is_empty() || buf.get(value.end as usize) != Some(&b'\r') {
+/// One number in digits (RFC 9110 section 8.6).
+fn content_length(digits: &[u8]) -> Result<u64, ParseError> {
+    if digits.is_empty() {
         return Err(ParseError::ContentLength);
     }
     digits

@@ -11,7 +11,7 @@ use httpdate::HttpDate;
 use memchr::memchr3;
 
 use super::status::status_line;
-use super::{Method, is_authority, octet};
+use super::{Method, Version, is_authority, octet};
 
 /// The head of a response.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,17 @@ pub enum Connection {
     KeepAlive,
     /// `close`
     Close,
+}
+
+impl Connection {
+    /// What to say to a client of `version`, whether the connection `persists` or not.
+    pub fn toward(version: Version, persists: bool) -> Self {
+        match (version, persists) {
+            (_, false) => Self::Close,
+            (Version::Http10, true) => Self::KeepAlive,
+            (Version::Http11, true) => Self::Persist,
+        }
+    }
 }
 
 /// The request line and Host of a request.
