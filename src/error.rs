@@ -58,6 +58,12 @@ impl PageError {
         self
     }
 
+    /// The same failure, told with one more level around it.
+    #[must_use]
+    pub fn within(self, message: impl Into<String>) -> Self {
+        Self { kind: self.kind, message: message.into(), source: Some(Box::new(self)) }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> PageErrorKind {
         self.kind

@@ -1,1 +1,79 @@
-//! (being built)
+//! The commands. They read arguments, call the rest, and speak to a person; nothing else does.
+
+pub mod check;
+pub mod demo;
+mod logging;
+mod options;
+pub mod render;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A server for sites of pages over an API: one pinned event loop per CPU core, io_uring inside.
+#[derive(Debug, Parser)]
+#[command(name = "ringpress", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a site
+    Serve(serve::Arguments),
+    /// Check a site: its site.toml and all its templates
+    Check(check::Arguments),
+    /// Make one page and print it
+    Render(render::Arguments),
+    /// Serve the demo, a reader of Hacker News, with an API of its own
+    Demo(demo::Arguments),
+}
+
+/// How a command ended, as the process says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well: 0.
+    Fine,
+    /// It did not work: 1.
+    Failed,
+    /// The site is not one: 78 (EX_CONFIG).
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Fine => 0,
+            Exit::Failed => 1,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+/// Runs a command line. Wrong usage ends with 2, as everywhere.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let exit = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+    };
+    exit.into()
+}
+
+/// Says on standard error that a command failed, and how it ends.
+fn fail(error: impl fmt::Display) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Failed
+}

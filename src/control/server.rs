@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::driver::kind::Kind;
 use crate::metrics::WorkerMetrics;
-use crate::worker::thread::{self, EndNote, Recipe, Start};
+use crate::worker::thread::{self, Recipe, Start};
 use crate::worker::{Bounds, Orders, listener};
 
 /// What to start.
@@ -32,7 +32,6 @@ pub struct Plan {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     workers: Vec<Handle>,
-    ended: Receiver<usize>,
 }
 
 struct Handle {
@@ -60,8 +59,7 @@ impl Server {
         let (addresses, listeners) = bind_all(&plan.listen, plan.cpus.len())?;
         let recipe = Arc::new(recipe);
         let (ready, started) = mpsc::channel();
-        let (end, ended) = mpsc::channel();
-        let mut server = Self { addresses, workers: Vec::new(), ended };
+        let mut server = Self { addresses, workers: Vec::new() };
         for (number, (cpu, listeners)) in plan.cpus.iter().zip(listeners).enumerate() {
             let metrics = Arc::new(WorkerMetrics::default());
             let orders = Arc::new(Orders::default());
@@ -74,7 +72,6 @@ impl Server {
                 orders: Arc::clone(&orders),
                 recipe: Arc::clone(&recipe),
                 ready: ready.clone(),
-                end: EndNote { number, end: end.clone() },
             };
             let thread = thread::start(plan.driver, start)
                 .map_err(|error| StartError::Worker(number, error))?;
@@ -105,9 +102,9 @@ impl Server {
         self.workers.iter().for_each(|worker| worker.orders.stop());
     }
 
-    /// Whether a worker has ended within `time`; an answer before that means that one has.
-    pub fn wait_for_end(&self, time: Duration) -> bool {
-        self.ended.recv_timeout(time).is_ok()
+    /// Whether a worker has ended.
+    pub fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().filter_map(|worker| worker.thread.as_ref()).any(|t| t.is_finished())
     }
 
     /// Whether all workers have ended.

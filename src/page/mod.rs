@@ -1,1 +1,201 @@
-//! (being built)
+//! One request to one response: route, fetch, render.
+//!
+//! Owns the order of things within a page, and what its failures mean to the visitor. Refuses
+//! half a page: what goes out is whole, or an error page.
+
+mod execution;
+mod fetch;
+mod request;
+mod trace;
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use crate::driver::Driver;
+use crate::error::{PageError, PageErrorKind, Side};
+use crate::http::{self, Method};
+use crate::site::{ErrorFacts, Page, Site};
+use crate::upstream::Client;
+
+pub use request::Request;
+pub use trace::{Step, Trace};
+
+use execution::Execution;
+
+/// The pages of a site, served on one worker.
+pub struct Pages<D: Driver> {
+    site: Site,
+    client: Client<D>,
+    /// Makes request ids unique beyond this worker.
+    id_prefix: u32,
+}
+
+/// What a page came out as; its body has been appended to the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status (RFC 9110 section 15).
+    pub status: u16,
+    /// The media type of the body; empty where there is none.
+    pub content_type: &'static str,
+    /// Whether to name the methods a page has: Allow (RFC 9110 section 10.2.1).
+    pub allow: bool,
+    /// Whether to ask the visitor to come back in a moment: Retry-After.
+    pub retry: bool,
+}
+
+/// The methods every page has.
+pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+impl<D: Driver> Pages<D> {
+    /// The pages of `site`, which fetch through `client`.
+    pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
+        Self { site, client, id_prefix }
+    }
+
+    /// The site.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The worker's HTTP client.
+    pub fn client(&self) -> &Client<D> {
+        &self.client
+    }
+
+    /// Whether a body of such a request means anything: no page takes one yet.
+    pub fn wants_body(&self, method: Method) -> bool {
+        matches!(method, Method::Get | Method::Head | Method::Options)
+    }
+
+    /// Answers a request: appends the body to `out` and says the rest. `trace` is told of each
+    /// step, if there is one.
+    pub async fn answer(
+        &self,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Answer {
+        match self.make(request, out, trace).await {
+            Ok(answer) => answer,
+            Err(error) => self.fail(request, &error, out),
+        }
+    }
+
+    /// The error page for what was not a request we speak.
+    pub fn refuse(&self, status: u16, reason: &str, out: &mut Vec<u8>) -> Answer {
+        self.error_page(status, reason, "", "", None, out)
+    }
+
+    async fn make(
+        &self,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Result<Answer, PageError> {
+        if request.method == Method::Other {
+            return Ok(self.error_page(501, "no such method", "", "", None, out));
+        }
+        if request.method == Method::Options && request.path == b"*" {
+            return Ok(Answer::options());
+        }
+        let normalized = http::path::normalize(request.path).map_err(bad_path)?;
+        let path = std::str::from_utf8(&normalized).map_err(|error| {
+            PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
+        })?;
+        let Some((page, params)) = self.site.route(path) else {
+            return Err(PageError::new(PageErrorKind::NoSuchPage, "no page has this path"));
+        };
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Options => return Ok(Answer::options()),
+            _ => {
+                let reason = "this page takes GET and HEAD only";
+                let answer = self.error_page(405, reason, path, "", None, out);
+                return Ok(Answer { allow: true, ..answer });
+            }
+        }
+        let inputs = request.inputs(page, path, &params, || self.id(request))?;
+        self.press(page, inputs, out, trace).await
+    }
+
+    /// Fetches and renders.
+    async fn press(
+        &self,
+        page: &Page,
+        inputs: crate::site::Inputs,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Result<Answer, PageError> {
+        let context = page.context(inputs);
+        let execution = Execution::new(&self.site, &self.client, page, &context, trace);
+        execution.run().await?;
+        let start = D::now();
+        let before = out.len();
+        page.render(&context, out)?;
+        if let Some(trace) = trace {
+            trace.borrow_mut().rendered(out.len() - before, since::<D>(start));
+        }
+        Ok(Answer { status: 200, content_type: page.content_type(), allow: false, retry: false })
+    }
+
+    /// Logs a failure, and makes its error page.
+    fn fail(&self, request: &Request<'_>, error: &PageError, out: &mut Vec<u8>) -> Answer {
+        let status = error.status();
+        let id = self.id(request);
+        let path = String::from_utf8_lossy(request.path);
+        let chain = error.chain();
+        if error.side() != Side::Downstream {
+            tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
+        }
+        let shown = self.site.server().development.then_some(chain.as_slice());
+        let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
+        Answer { retry: status == 503, ..answer }
+    }
+
+    fn error_page(
+        &self,
+        status: u16,
+        message: &str,
+        path: &str,
+        request_id: &str,
+        chain: Option<&[String]>,
+        out: &mut Vec<u8>,
+    ) -> Answer {
+        let reason = http::reason_phrase(status);
+        let now = request::unix_seconds();
+        let facts = ErrorFacts { status, reason, message, request_id, path, now };
+        self.site.error_page(&facts, chain, out);
+        Answer { status, content_type: "text/html; charset=utf-8", allow: false, retry: false }
+    }
+
+    fn id(&self, request: &Request<'_>) -> String {
+        format!("{:08x}-{:x}", self.id_prefix, request.number)
+    }
+}
+
+impl Answer {
+    fn options() -> Self {
+        Self { status: 204, content_type: "", allow: true, retry: false }
+    }
+}
+
+fn bad_path(error: http::path::InvalidPath) -> PageError {
+    PageError::new(PageErrorKind::BadRequest, "the path is malformed").because(error)
+}
+
+/// What a visitor is told, who can do nothing about the inside.
+fn visitor_message(kind: PageErrorKind) -> &'static str {
+    match kind {
+        PageErrorKind::NoSuchPage => "There is no page at this address.",
+        PageErrorKind::BadRequest => "This address cannot be read.",
+        PageErrorKind::UpstreamGone(_) => "What this page shows is not there (any more).",
+        PageErrorKind::BadGateway => "A service behind this page does not answer as it should.",
+        PageErrorKind::Timeout => "A service behind this page takes too long to answer.",
+        PageErrorKind::Overload => "The server is busy. Please try again in a moment.",
+        PageErrorKind::Internal => "Something in this page is broken.",
+    }
+}
+
+fn since<D: Driver>(start: Instant) -> std::time::Duration {
+    D::now().saturating_duration_since(start)
+}

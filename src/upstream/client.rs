@@ -12,7 +12,7 @@ use crate::driver::timers::Timers;
 use crate::http::{self, Limits, Method, RequestLine};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
-use crate::site::{Site, UpstreamPlan};
+use crate::site::UpstreamPlan;
 
 use super::address::Directory;
 use super::connection::{Bounds, Connection, Failure, Response};
@@ -24,7 +24,6 @@ pub struct Client<D: Driver>(Rc<Inner<D>>);
 
 struct Inner<D: Driver> {
     origins: Vec<Origin<D>>,
-    site: Arc<Site>,
     directory: Directory,
     timers: Timers<D>,
     buffers: Buffers,
@@ -33,6 +32,7 @@ struct Inner<D: Driver> {
 
 /// One upstream as this worker sees it.
 struct Origin<D: Driver> {
+    plan: UpstreamPlan,
     pool: Pool<D>,
     /// Which address the next connection goes to.
     turn: Cell<usize>,
@@ -49,7 +49,7 @@ pub struct Request<'a> {
     pub target: &'a [u8],
     /// All other header fields, the upstream's own included, each with its CRLF.
     pub headers: &'a [u8],
-    /// When the response must be whole; the upstream's own deadline may come first.
+    /// When the response must be whole.
     pub deadline: Instant,
 }
 
@@ -60,9 +60,9 @@ impl<D: Driver> Clone for Client<D> {
 }
 
 impl<D: Driver> Client<D> {
-    /// A client for the upstreams of `site`, at the addresses of `directory` (same order).
+    /// A client for these upstreams, at the addresses of `directory` (same order).
     pub fn new(
-        site: Arc<Site>,
+        upstreams: &[UpstreamPlan],
         directory: Directory,
         timers: Timers<D>,
         buffers: Buffers,
@@ -74,10 +74,11 @@ impl<D: Driver> Client<D> {
                 idle_max: plan.max_idle,
                 idle_timeout: plan.idle_timeout,
             };
-            Origin { pool: Pool::new(bounds, Arc::clone(&metrics)), turn: Cell::new(0) }
+            let pool = Pool::new(bounds, Arc::clone(&metrics));
+            Origin { plan: plan.clone(), pool, turn: Cell::new(0) }
         };
-        let origins = site.upstreams().iter().map(origin).collect();
-        Self(Rc::new(Inner { origins, site, directory, timers, buffers, metrics }))
+        let origins = upstreams.iter().map(origin).collect();
+        Self(Rc::new(Inner { origins, directory, timers, buffers, metrics }))
     }
 
     /// Fetches: on a pooled connection where there is one, else on a new one. A pooled connection
@@ -93,6 +94,11 @@ impl<D: Driver> Client<D> {
         outcome
     }
 
+    /// Takes back the buffer of a response that has been read.
+    pub fn recycle(&self, response: Response) {
+        self.0.buffers.put(response.buffer);
+    }
+
     /// Closes what has been idle for too long. To be called a few times a second.
     pub fn sweep(&self) {
         let now = D::now();
@@ -103,16 +109,14 @@ impl<D: Driver> Client<D> {
 
     async fn attempt(&self, request: Request<'_>) -> Result<Response, FetchError> {
         let inner = &*self.0;
-        let (Some(plan), Some(origin)) =
-            (inner.site.upstreams().get(request.upstream), inner.origins.get(request.upstream))
-        else {
+        let Some(origin) = inner.origins.get(request.upstream) else {
             return Err(FetchError::NoAddress { host: String::new() });
         };
-        let start = D::now();
-        let deadline = request.deadline.min(start + plan.deadline);
+        let plan = &origin.plan;
+        let deadline = request.deadline;
         let bounds = Bounds {
             deadline,
-            deadline_limit: deadline.saturating_duration_since(start),
+            deadline_limit: deadline.saturating_duration_since(D::now()),
             header_timeout: plan.header_timeout,
             limits: Limits { body_bytes_max: plan.max_body, ..Limits::response() },
         };
@@ -127,7 +131,7 @@ impl<D: Driver> Client<D> {
         let mut fresh = false;
         loop {
             let (connection, reused) =
-                inner.connection(request.upstream, plan, origin, &bounds, fresh).await?;
+                inner.connection(request.upstream, origin, &bounds, fresh).await?;
             let exchange = connection.exchange(bytes, request.method, &bounds, &inner.buffers);
             match exchange.await {
                 Ok((mut response, connection)) => {
@@ -155,7 +159,6 @@ impl<D: Driver> Inner<D> {
     async fn connection(
         &self,
         upstream: usize,
-        plan: &UpstreamPlan,
         origin: &Origin<D>,
         bounds: &Bounds,
         fresh: bool,
@@ -178,7 +181,7 @@ impl<D: Driver> Inner<D> {
                 Ok((connection, true))
             }
             Lease::Open(slot) => {
-                let connection = self.connect(upstream, plan, origin, bounds, slot).await?;
+                let connection = self.connect(upstream, origin, bounds, slot).await?;
                 Ok((connection, false))
             }
         }
@@ -188,20 +191,19 @@ impl<D: Driver> Inner<D> {
     async fn connect(
         &self,
         upstream: usize,
-        plan: &UpstreamPlan,
         origin: &Origin<D>,
         bounds: &Bounds,
         slot: Slot<D>,
     ) -> Result<Connection<D>, FetchError> {
         let addresses = self.directory.get(upstream);
-        let mut failure = FetchError::NoAddress { host: plan.host.clone() };
+        let mut failure = FetchError::NoAddress { host: origin.plan.host.clone() };
         let count = addresses.map_or(0, |addresses| addresses.count());
         for _ in 0..count.min(limits::CONNECT_ATTEMPTS_MAX) {
             let turn = origin.turn.get();
             origin.turn.set(turn.wrapping_add(1));
             let Some(address) = addresses.and_then(|addresses| addresses.nth(turn)) else { break };
             let now = D::now();
-            let deadline = bounds.deadline.min(now + plan.connect_timeout);
+            let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
             let limit = deadline.saturating_duration_since(now);
             self.metrics.upstream_connects.add(1);
             match self.until(deadline, D::connect(address)).await {

@@ -1,1 +1,93 @@
-//! (being built)
+//! The pages of a site as a service.
+
+use std::sync::Arc;
+
+use crate::driver::Driver;
+use crate::driver::buffers::Buffers;
+use crate::driver::timers::Timers;
+use crate::metrics::WorkerMetrics;
+use crate::page::{self, ALLOW, Answer, Pages};
+use crate::site::Site;
+use crate::upstream::{Client, Directory};
+
+use super::service::{Request, Response, Service};
+use super::thread::Recipe;
+
+/// Makes the pages of a site, for each worker its own.
+pub struct SiteRecipe {
+    /// The site.
+    pub site: Site,
+    /// Where its upstreams are.
+    pub directory: Directory,
+    /// Makes request ids unique from one start of the server to the next.
+    pub id_seed: u32,
+}
+
+impl Recipe for SiteRecipe {
+    type Service<D: Driver> = Pages<D>;
+
+    fn make<D: Driver>(
+        &self,
+        timers: &Timers<D>,
+        buffers: &Buffers,
+        metrics: &Arc<WorkerMetrics>,
+        number: usize,
+    ) -> Result<Pages<D>, String> {
+        // Each worker compiles its own: what is counted in a shared one, as the values in its
+        // templates are, would be a cache line that all cores fight over.
+        let site = self.site.replica().map_err(|report| report.to_string())?;
+        let client = Client::new(
+            site.upstreams(),
+            Arc::clone(&self.directory),
+            timers.clone(),
+            buffers.clone(),
+            Arc::clone(metrics),
+        );
+        // A worker's ids differ from another's in the upper half, a start's in both.
+        let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
+        Ok(Pages::new(site, client, self.id_seed ^ spread))
+    }
+
+    fn housekeep<D: Driver>(&self, service: &Pages<D>) {
+        service.client().sweep();
+    }
+}
+
+impl<D: Driver> Service for Pages<D> {
+    fn wants_body(&self, request: &Request<'_>) -> bool {
+        Pages::wants_body(self, request.head.method)
+    }
+
+    async fn respond(&self, request: Request<'_>, response: &mut Response) {
+        let head = request.head;
+        let request = page::Request {
+            method: head.method,
+            target: request.span(head.target),
+            path: request.span(head.path),
+            query: head.query.map_or(&[], |query| request.span(query)),
+            host: head.host.map_or(&[], |host| request.span(host)),
+            headers: Some(&head.headers),
+            bytes: request.bytes,
+            peer: request.peer,
+            number: request.number,
+        };
+        let answer = self.answer(&request, response.body(), None).await;
+        fill(response, answer);
+    }
+
+    fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
+        let answer = Pages::refuse(self, status, reason, response.body());
+        fill(response, answer);
+    }
+}
+
+fn fill(response: &mut Response, answer: Answer) {
+    response.status = answer.status;
+    response.content_type = answer.content_type.into();
+    if answer.allow {
+        response.fields.push(("Allow", ALLOW.into()));
+    }
+    if answer.retry {
+        response.fields.push(("Retry-After", b"1".to_vec()));
+    }
+}

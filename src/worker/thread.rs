@@ -20,13 +20,17 @@ pub trait Recipe: Send + Sync + 'static {
     /// What the worker serves.
     type Service<D: Driver>: Service;
 
-    /// Makes it. Called inside the worker's loop.
+    /// Makes that of worker `number`. Called inside the worker's loop.
+    ///
+    /// # Errors
+    /// In words, when it cannot be made; the server then does not start.
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
         buffers: &Buffers,
         metrics: &Arc<WorkerMetrics>,
-    ) -> Self::Service<D>;
+        number: usize,
+    ) -> Result<Self::Service<D>, String>;
 
     /// What is to be done a few times a second.
     fn housekeep<D: Driver>(&self, service: &Self::Service<D>);
@@ -50,23 +54,6 @@ pub struct Start<R: Recipe> {
     pub recipe: Arc<R>,
     /// Where it says that it serves.
     pub ready: Sender<()>,
-    /// Where it says that it ended, however it did.
-    pub end: EndNote,
-}
-
-/// Tells the control thread that a worker has ended, when it is dropped.
-pub struct EndNote {
-    /// Which worker.
-    pub number: usize,
-    /// Where to tell.
-    pub end: Sender<usize>,
-}
-
-impl Drop for EndNote {
-    fn drop(&mut self) {
-        // Nobody listens any more when the server itself is going.
-        let _ = self.end.send(self.number);
-    }
 }
 
 /// Starts a worker's thread. It ends when the worker was ordered to, with how it went.
@@ -99,7 +86,8 @@ impl<R: Recipe> Start<R> {
             self.listeners.into_iter().map(D::listen).collect::<io::Result<Vec<D::Listener>>>()?;
         let timers = Timers::<D>::start();
         let buffers = Buffers::default();
-        let service = self.recipe.make(&timers, &buffers, &self.metrics);
+        let service = self.recipe.make(&timers, &buffers, &self.metrics, self.number);
+        let service = service.map_err(io::Error::other)?;
         let worker = Worker::new(service, self.bounds, self.metrics, timers, buffers);
         let _ = self.ready.send(());
         let housekeep = || self.recipe.housekeep(worker.service());

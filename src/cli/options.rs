@@ -1,0 +1,125 @@
+//! Options that several commands share, and what they mean.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use crate::config::{self, DriverChoice, Workers};
+use crate::driver::kind::{Choice, Kind};
+
+/// Where and how to serve; each goes before what the site file says.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ServerOptions {
+    /// Address to listen on, several times for several; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", env = "RINGPRESS_LISTEN", value_delimiter = ',',
+          value_parser = listen)]
+    pub(super) listen: Vec<SocketAddr>,
+    /// `all`, a number of workers, or the CPUs to pin them to, as in `0,2,4` (one CPU: `0,`)
+    #[arg(long, value_name = "all|N|CPU,CPU,...", env = "RINGPRESS_WORKERS", value_parser = workers)]
+    pub(super) workers: Option<Workers>,
+    /// auto, monoio, tokio-uring or epoll
+    #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
+    pub(super) driver: Option<Choice>,
+}
+
+/// An address to listen on.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    config::listen_address(text)
+        .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
+}
+
+/// `--workers`.
+fn workers(text: &str) -> Result<Workers, String> {
+    const FORM: &str = "write `all`, a number of workers, or CPUs as in `0,2,4` (one CPU: `0,`)";
+    if text == "all" {
+        return Ok(Workers::All);
+    }
+    let numbers = text.strip_suffix(',').unwrap_or(text).split(',');
+    let numbers: Vec<usize> = numbers
+        .map(|number| number.trim().parse().map_err(|_| FORM.to_owned()))
+        .collect::<Result<_, _>>()?;
+    match numbers.as_slice() {
+        [0] if !text.contains(',') => Err(format!("no worker would serve: {FORM}")),
+        [count] if !text.contains(',') => Ok(Workers::Count(*count)),
+        _ => Ok(Workers::Cpus(numbers)),
+    }
+}
+
+/// The CPU of each worker.
+///
+/// # Errors
+/// When a CPU is not one that this process may use.
+pub(super) fn cpus(workers: &Workers) -> Result<Vec<Option<usize>>, String> {
+    let mut allowed: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    allowed.sort_unstable();
+    let count = match workers {
+        Workers::All => allowed.len().max(1),
+        Workers::Count(count) => *count,
+        Workers::Cpus(cpus) => {
+            if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+                return Err(format!("CPU {cpu} is not one this process may use: {allowed:?}"));
+            }
+            return Ok(cpus.iter().copied().map(Some).collect());
+        }
+    };
+    // More workers than CPUs: pinned around, which serves nobody but tests.
+    Ok((0..count).map(|number| allowed.get(number % allowed.len().max(1)).copied()).collect())
+}
+
+/// The driver to serve with. What `auto` passed over is logged, with cause and remedy.
+///
+/// # Errors
+/// When the driver that was named cannot serve here, or none can.
+pub(super) fn driver(choice: Choice) -> Result<Kind, String> {
+    let (kind, passed_over) = choice.resolve().map_err(|error| error.to_string())?;
+    for error in &passed_over {
+        tracing::warn!(driver = %kind, "{error}; falling back to {kind}");
+    }
+    tracing::info!(driver = %kind, chosen_by = %choice, "driver");
+    Ok(kind)
+}
+
+/// The site file's word for a driver, as a choice.
+pub(super) fn choice(driver: DriverChoice) -> Choice {
+    match driver {
+        DriverChoice::Auto => Choice::Auto,
+        DriverChoice::Monoio => Choice::Named(Kind::Monoio),
+        DriverChoice::TokioUring => Choice::Named(Kind::TokioUring),
+        DriverChoice::Epoll => Choice::Named(Kind::Epoll),
+    }
+}
+
+/// Raises the limit of open files to what this process may have.
+pub(super) fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_all_a_count_or_cpus() {
+        assert_eq!(workers("all"), Ok(Workers::All));
+        assert_eq!(workers("3"), Ok(Workers::Count(3)));
+        assert_eq!(workers("0,2,4"), Ok(Workers::Cpus(vec![0, 2, 4])));
+        assert_eq!(workers("0,"), Ok(Workers::Cpus(vec![0])));
+        assert!(workers("0").is_err());
+        assert!(workers("some").is_err_and(|error| error.contains("`all`")));
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_an_error_and_too_many_workers_share() {
+        assert!(cpus(&Workers::Cpus(vec![99_999])).is_err_and(|error| error.contains("99999")));
+        assert_eq!(cpus(&Workers::Count(5)).unwrap().len(), 5);
+        assert!(!cpus(&Workers::All).unwrap().is_empty());
+    }
+}

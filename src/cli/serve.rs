@@ -1,0 +1,100 @@
+//! `ringpress serve`: a site, until a signal.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::control::life::{self, EndSignals};
+use crate::control::resolver::{Name, Resolver};
+use crate::control::server::{Plan, Server};
+use crate::driver::kind::Choice;
+use crate::http::Limits;
+use crate::site::{Overrides, ServerPlan, Site, Source};
+use crate::worker::Bounds;
+use crate::worker::pages::SiteRecipe;
+
+use super::options::{self, ServerOptions};
+use super::{Exit, fail, logging};
+
+/// `ringpress serve`
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The site: a folder with a site.toml, or the path of one
+    #[arg(default_value = ".", env = "RINGPRESS_SITE")]
+    site: PathBuf,
+    #[command(flatten)]
+    server: ServerOptions,
+    /// Show what happened inside on error pages
+    #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
+    development: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let _logs = logging::start();
+    let overrides = Overrides {
+        listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
+        workers: arguments.server.workers.clone(),
+        development: arguments.development.then_some(true),
+        ..Overrides::default()
+    };
+    let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {
+        Ok(site) => site,
+        Err(report) => {
+            eprint!("{report}");
+            return Exit::Configuration;
+        }
+    };
+    let choice =
+        arguments.server.driver.unwrap_or_else(|| options::choice(site.server().driver));
+    match serve(site, choice, |_| {}) {
+        Ok(()) => Exit::Fine,
+        Err(error) => fail(error),
+    }
+}
+
+/// Serves a site until a signal. Says where it listens on standard output, one line an address,
+/// and then calls `started`.
+pub(super) fn serve(
+    site: Site,
+    choice: Choice,
+    started: impl FnOnce(&Server),
+) -> Result<(), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    options::raise_open_files_limit();
+    let signals = EndSignals::catch().map_err(|error| words(&error))?;
+    let plan = Plan {
+        listen: site.server().listen.clone(),
+        cpus: options::cpus(&site.server().workers)?,
+        driver: options::driver(choice)?,
+        bounds: bounds(site.server()),
+    };
+    let names = site.upstreams().iter();
+    let names = names.map(|plan| Name { host: plan.host.clone(), port: plan.port }).collect();
+    let (_resolver, directory) = Resolver::start(names).map_err(|error| words(&error))?;
+    let recipe = SiteRecipe { site, directory, id_seed: std::process::id() };
+    let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
+    for address in server.addresses() {
+        println!("listening on http://{address}");
+    }
+    tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
+    started(&server);
+    life::live(server, &signals).map_err(|error| words(&error))
+}
+
+/// What the site file bounds, as the workers keep it.
+fn bounds(server: &ServerPlan) -> Bounds {
+    Bounds {
+        limits: Limits {
+            head_bytes_max: server.request_head_max,
+            body_bytes_max: server.request_body_max,
+            ..Limits::default()
+        },
+        connections_max: server.connections_max,
+        in_flight_max: server.in_flight_max,
+        head_timeout: server.head_timeout,
+        body_timeout: server.body_timeout,
+        idle_timeout: server.idle_timeout,
+        write_timeout: server.write_timeout,
+        drain_timeout: server.drain_timeout,
+    }
+}

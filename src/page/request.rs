@@ -1,0 +1,87 @@
+//! A request as pages see it, and what templates see of it.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{PageError, PageErrorKind};
+use crate::http::{self, Headers, Method};
+use crate::site::{Inputs, Page};
+
+/// A request, borrowed from the connection it came on.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// The target as received.
+    pub target: &'a [u8],
+    /// Its path, still encoded; `*` for `OPTIONS *`.
+    pub path: &'a [u8],
+    /// Its query without the question mark, still encoded.
+    pub query: &'a [u8],
+    /// Host and port, as the visitor named them.
+    pub host: &'a [u8],
+    /// The header fields; ranges of `bytes`.
+    pub headers: Option<&'a Headers>,
+    /// The head as received.
+    pub bytes: &'a [u8],
+    /// The address the connection came from.
+    pub peer: SocketAddr,
+    /// Which of the worker's requests it is.
+    pub number: u64,
+}
+
+impl Request<'_> {
+    /// What the templates of `page` may use of the request, and no more.
+    pub(super) fn inputs(
+        &self,
+        page: &Page,
+        path: &str,
+        params: &[(&str, &str)],
+        id: impl FnOnce() -> String,
+    ) -> Result<Inputs, PageError> {
+        let uses = page.uses();
+        let mut inputs = Inputs { now: unix_seconds(), ..Inputs::default() };
+        for (name, value) in params {
+            let value = http::path::decode_segment(value.as_bytes()).map_err(|error| {
+                let message = format!("the path parameter `{name}` is malformed");
+                PageError::new(PageErrorKind::BadRequest, message).because(error)
+            })?;
+            inputs.params.push(((*name).to_owned(), value.into_owned()));
+        }
+        if uses.query {
+            let pairs = http::path::query_pairs(self.query);
+            inputs.query = pairs.map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+        }
+        if uses.headers || uses.cookies {
+            inputs.headers = self.fields(uses.headers);
+        }
+        if uses.request {
+            self.method.as_str().clone_into(&mut inputs.method);
+            inputs.path = text(&http::path::decode_segment(path.as_bytes())
+                .map_or_else(|_| path.as_bytes().into(), |path| path.as_bytes().to_vec()));
+            inputs.target = text(self.target);
+            inputs.host = text(self.host);
+            inputs.client = self.peer.ip().to_string();
+            inputs.request_id = id();
+        }
+        Ok(inputs)
+    }
+
+    /// The header fields, all or the cookies only.
+    fn fields(&self, all: bool) -> Vec<(String, String)> {
+        let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
+        fields
+            .filter(|(name, _)| all || name.eq_ignore_ascii_case(b"cookie"))
+            .map(|(name, value)| (text(name).to_ascii_lowercase(), text(value)))
+            .collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(super) fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
