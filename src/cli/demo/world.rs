@@ -129,7 +129,7 @@ impl World {
     /// How far up a story belongs: its points weigh less as it ages.
     pub fn rank(&self, item: &Item) -> u64 {
         let age_minutes = self.now.saturating_sub(item.time) / 60;
-        let points = if item.kind == Kind::Job { 45 } else { item.score };
+        let points = if item.kind == Kind::Job { 12 } else { item.score };
         points.saturating_mul(1 << 40) / (age_minutes + 120).pow(2)
     }
 }
@@ -156,9 +156,12 @@ fn story(number: u64, now: u64, rng: &mut Rng) -> Item {
         _ => 240 + recency * recency / 400,
     };
     let luck = rng.below(1000);
-    let mut score = 1 + luck * luck * luck / 2_800_000 + if turn < 9 { rng.below(160) } else { 0 };
+    let mut score = 1 + luck * luck * luck / if turn < 9 { 2_500_000 } else { 7_000_000 };
     if matches!(kind, Kind::HostileAsk | Kind::Poll) {
         score = 310;
+    }
+    if turn < 9 {
+        score += rng.below(180);
     }
     score = 1 + score * age.min(4 * 3600) / (4 * 3600);
     if kind == Kind::Job {
@@ -172,7 +175,7 @@ fn story(number: u64, now: u64, rng: &mut Rng) -> Item {
 fn discuss(story: Item, now: u64, items: &mut Vec<Item>, rng: &mut Rng) {
     let first = items.len();
     let (kind, author, begin, topic) = (story.kind, story.by, story.time, story.topic);
-    let mut count = (story.score * (6 + rng.below(16)) / 100).min(COMMENTS_MAX);
+    let mut count = (story.score * (9 + rng.below(20)) / 100).min(COMMENTS_MAX);
     items.push(story);
     if kind == Kind::Job {
         return;
