@@ -104,7 +104,9 @@ impl Api {
             Kind::Option => Some(pick(words::POLL.1, item.turn).to_owned()),
             Kind::Comment => {
                 let parent = item.parent.and_then(|parent| self.world.items.get(parent));
-                let is_reply = parent.is_some_and(|parent| parent.kind == Kind::Comment);
+                let is_reply = parent.is_some_and(|parent| {
+                    matches!(parent.kind, Kind::Comment | Kind::HostileComment)
+                });
                 Some(prose::comment(topic, item.turn, is_reply, &mut rng))
             }
             Kind::Ask => Some(prose::body(topic, item.turn, true, &mut rng)),

@@ -76,17 +76,18 @@ pub fn comment(topic: &Topic, turn: u64, is_reply: bool, rng: &mut Rng) -> Strin
         return text.html;
     }
     let paragraphs = if is_reply { 1 + rng.below(2) } else { 1 + rng.below(3) };
+    let mut said = 0;
     for paragraph in 0..paragraphs {
         if paragraph > 0 {
             text.html.push_str("<p>");
         }
-        for sentence in 0..1 + rng.below(3) {
-            let at = turn.wrapping_mul(5).wrapping_add(paragraph * 11 + sentence * 3);
-            if (at + paragraph) % 3 == 0 {
-                text.sentence(pick(topic.remarks, turn + paragraph));
+        for _ in 0..1 + rng.below(3) {
+            if said == 1 && turn.is_multiple_of(3) {
+                text.sentence(pick(topic.remarks, turn / 3));
             } else {
-                text.sentence(&text.middle(at));
+                text.sentence(&text.middle(turn.wrapping_mul(5).wrapping_add(said * 7)));
             }
+            said += 1;
         }
     }
     text.finish(rng);

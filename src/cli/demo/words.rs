@@ -99,6 +99,21 @@ pub const MIDDLES: &[&str] = &[
     "With {t} the first hour decides the rest of the week.",
     "Our town has a whole society for {t}, with minutes and a treasurer.",
     "If you only change one habit, let it be {d}.",
+    "I have seen {t} outlast the people who laughed at them.",
+    "You can learn a great deal from {t} that somebody else gave up on.",
+    "It looked like a question of money and turned out to be one of {d}.",
+    "Where I grew up, {t} were simply there, like weather.",
+    "The best advice I had was to try {d} before buying anything.",
+    "Give it {span}, and then ask again.",
+    "In our house {t} outnumber the people, {n} to one.",
+    "What surprised me was how quiet {d} can be.",
+    "My rule is to replace {t} only when I can say why.",
+    "Half of {d} is knowing when to put the kettle on.",
+    "{T} are the easy part; agreeing on them takes {span}.",
+    "I drew it on paper first, {n} times, and then it was obvious.",
+    "Children take to {d} at once, which should tell us something.",
+    "Somebody ought to make a list of {t} that were saved by a phone call.",
+    "The article could have ended with {d}, and I would have cheered.",
 ];
 
 /// Sentences that end a comment.

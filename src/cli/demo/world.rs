@@ -243,11 +243,16 @@ fn in_order_of_time(items: Vec<Item>) -> Vec<Item> {
 
 /// Fills in what follows from the parents: kids, parts, states and counts.
 fn connect(items: &mut [Item]) {
+    // The hostile samples go first, where they are seen; what is left is a matter of luck.
+    let rank = |(place, item): (usize, &Item)| {
+        (item.kind != Kind::HostileComment, Rng::new(place as u64).draw())
+    };
+    let ranks: Vec<(bool, u64)> = items.iter().enumerate().map(rank).collect();
     // From the newest to the oldest: whatever answers an item has been seen before it.
     for place in (0..items.len()).rev() {
         let mut rng = Rng::new(place as u64);
         let Some(item) = items.get_mut(place) else { continue };
-        item.kids.sort_by_key(|&kid| Rng::new(kid as u64).draw());
+        item.kids.sort_by_key(|&kid| ranks.get(kid));
         if item.kind == Kind::Comment {
             item.state = match rng.below(1000) {
                 0..10 => State::Deleted,
