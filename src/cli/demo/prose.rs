@@ -48,7 +48,7 @@ pub fn topic(number: u64) -> &'static Topic {
 
 /// The entry of that number of a list that is not empty; numbers wrap around.
 pub fn pick(list: &'static [&'static str], number: u64) -> &'static str {
-    list.iter().nth((number % list.len().max(1) as u64) as usize).copied().unwrap_or("")
+    list.get((number % list.len().max(1) as u64) as usize).copied().unwrap_or("")
 }
 
 /// The title of the `turn`-th article on a topic: those written by hand come first.
