@@ -12,12 +12,21 @@ use crate::limits;
 
 /// Starts logging. Records are written until the guard is dropped.
 pub(super) fn start() -> WorkerGuard {
+    start_at("info")
+}
+
+/// The same for a command whose result is its output: only what is wrong is logged.
+pub(super) fn start_quiet() -> WorkerGuard {
+    start_at("error")
+}
+
+fn start_at(level: &str) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(limits::LOG_QUEUE_MAX)
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr());
-    let filter = EnvFilter::try_from_env("RINGPRESS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("RINGPRESS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let terminal = io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // An error means that logging is on already, as in a test that starts two commands.

@@ -1,11 +1,14 @@
 //! Options that several commands share, and what they mean.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::config::{self, DriverChoice, Workers};
+use crate::control::resolver::Name;
 use crate::driver::kind::{Choice, Kind};
+use crate::site::Site;
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -43,6 +46,11 @@ fn workers(text: &str) -> Result<Workers, String> {
         [count] if !text.contains(',') => Ok(Workers::Count(*count)),
         _ => Ok(Workers::Cpus(numbers)),
     }
+}
+
+/// A time, as in the site file.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "write a time with its unit, as in 50ms, 2s or 1m".into())
 }
 
 /// The CPU of each worker.
@@ -88,6 +96,12 @@ pub(super) fn choice(driver: DriverChoice) -> Choice {
         DriverChoice::TokioUring => Choice::Named(Kind::TokioUring),
         DriverChoice::Epoll => Choice::Named(Kind::Epoll),
     }
+}
+
+/// The names of a site's upstreams, in its order.
+pub(super) fn names(site: &Site) -> Vec<Name> {
+    let upstreams = site.upstreams().iter();
+    upstreams.map(|plan| Name { host: plan.host.clone(), port: plan.port }).collect()
 }
 
 /// Raises the limit of open files to what this process may have.

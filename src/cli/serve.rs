@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::control::life::{self, EndSignals};
-use crate::control::resolver::{Name, Resolver};
+use crate::control::resolver::Resolver;
 use crate::control::server::{Plan, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
@@ -68,9 +68,8 @@ pub(super) fn serve(
         driver: options::driver(choice)?,
         bounds: bounds(site.server()),
     };
-    let names = site.upstreams().iter();
-    let names = names.map(|plan| Name { host: plan.host.clone(), port: plan.port }).collect();
-    let (_resolver, directory) = Resolver::start(names).map_err(|error| words(&error))?;
+    let (_resolver, directory) =
+        Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
     let recipe = SiteRecipe { site, directory, id_seed: std::process::id() };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     for address in server.addresses() {

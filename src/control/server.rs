@@ -8,8 +8,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::driver::kind::Kind;
 use crate::metrics::WorkerMetrics;
 use crate::worker::thread::{self, Recipe, Start};
@@ -194,7 +192,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> 
     let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     for wanted in listen {
         let fail = |error| StartError::Listen(*wanted, error);
-        check_free(*wanted).map_err(fail)?;
+        listener::is_free(*wanted).map_err(fail)?;
         let mut address = *wanted;
         for listeners in &mut listeners {
             let listener = listener::bind(address).map_err(fail)?;
@@ -204,17 +202,6 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> 
         addresses.push(address);
     }
     Ok((addresses, listeners))
-}
-
-/// Fails if anybody listens there already. Sockets with SO_REUSEPORT would not notice: a second
-/// server of the same user would silently take half of the first one's visitors.
-fn check_free(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())
 }
 
 #[cfg(test)]

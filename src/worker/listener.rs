@@ -32,6 +32,20 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Fails if anybody listens there already. Sockets with SO_REUSEPORT would not notice: a second
+/// server of the same user would silently take half of the first one's visitors.
+///
+/// # Errors
+/// The kernel's: in use, not permitted, not our address.
+pub fn is_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}
+
 /// Accepts until the worker drains. Errors are counted, and followed by a pause: those that wait
 /// in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(

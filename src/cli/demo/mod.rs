@@ -1,0 +1,118 @@
+//! `ringpress demo`: a reader of Hacker News, and the API behind it.
+//!
+//! The data is a stand-in for the public Hacker News API, so that the demo runs without a
+//! network. Everything in it is made up, the same on every run, and made here from word lists;
+//! nothing is read or fetched.
+
+pub mod api;
+pub mod prose;
+pub mod pursuits;
+mod service;
+pub mod topics;
+pub mod words;
+pub mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use crate::control::server::{Plan, Server};
+use crate::driver::kind::Choice;
+use crate::site::{Overrides, Site, Source, Workers};
+use crate::worker::Bounds;
+use crate::worker::listener::is_free;
+
+use super::options::{self, ServerOptions};
+use super::{Exit, fail, logging, serve};
+
+use api::Api;
+use service::ApiRecipe;
+
+/// `ringpress demo`
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    server: ServerOptions,
+    /// How long the API takes for each answer, as in 50ms or 1s
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = options::duration)]
+    api_delay: Duration,
+}
+
+/// The site, as it stands in `templates/news`.
+const NEWS: Source = Source::Embedded {
+    name: "news (embedded)",
+    files: &[
+        ("site.toml", include_str!("../../../templates/news/site.toml")),
+        ("base.html", include_str!("../../../templates/news/base.html")),
+        ("item.html", include_str!("../../../templates/news/item.html")),
+        ("list.html", include_str!("../../../templates/news/list.html")),
+        ("parts.html", include_str!("../../../templates/news/parts.html")),
+        ("style.css", include_str!("../../../templates/news/style.css")),
+        ("user.html", include_str!("../../../templates/news/user.html")),
+        ("errors/404.html", include_str!("../../../templates/news/errors/404.html")),
+        ("errors/default.html", include_str!("../../../templates/news/errors/default.html")),
+    ],
+};
+
+/// Where the demo listens unless told otherwise, and how many ports above it tries.
+const PORT: u16 = 8080;
+const PORTS: u16 = 20;
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let _logs = logging::start();
+    match demo(arguments) {
+        Ok(()) => Exit::Fine,
+        Err(error) => fail(error),
+    }
+}
+
+fn demo(arguments: &Arguments) -> Result<(), String> {
+    let choice = arguments.server.driver.unwrap_or_default();
+    let api = start_api(choice, arguments.api_delay)?;
+    let api_address = *api.addresses().first().ok_or("the demo's API has no address")?;
+    let listen = match arguments.server.listen.as_slice() {
+        [] => vec![free_address()],
+        given => given.to_vec(),
+    };
+    let overrides = Overrides {
+        listen: Some(listen),
+        workers: Some(arguments.server.workers.clone().unwrap_or(Workers::All)),
+        upstreams: vec![("hn".into(), format!("http://{api_address}/v0"))],
+        ..Overrides::default()
+    };
+    let site = Site::load_with(&NEWS, &overrides).map_err(|report| report.to_string())?;
+    let delay = arguments.api_delay;
+    serve::serve(site, choice, move |server| {
+        let Some(address) = server.addresses().first() else { return };
+        println!("\n  A reader of Hacker News, made page by page from an API.");
+        println!("  Open     http://{address}/");
+        println!("  Its API  http://{api_address}/v0/topstories.json ({delay:?} an answer)\n");
+        println!("  Try      wrk -t1 -c64 -d5 http://{address}/");
+        println!("           ringpress demo --api-delay 500ms    (an API having a bad day)");
+        println!("           curl http://{address}/item/1        (a story that is not there)\n");
+        println!("  The site is templates/news: site.toml and a handful of templates.");
+        println!("  End with Ctrl-C.\n");
+    })
+}
+
+/// Starts the API on a thread of its own, on a free port of the loopback.
+fn start_api(choice: Choice, delay: Duration) -> Result<Server, String> {
+    let (driver, _) = choice.resolve().map_err(|error| error.to_string())?;
+    let plan = Plan {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        cpus: vec![None],
+        driver,
+        bounds: Bounds::default(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let recipe = ApiRecipe::new(Api::new(now.as_secs()), delay);
+    Server::start(&plan, recipe).map_err(|error| error.to_string())
+}
+
+/// The first free address from the usual one on; the usual one when none is, which then says why.
+fn free_address() -> SocketAddr {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = (PORT..PORT + PORTS).map(address).find(|address| is_free(*address).is_ok());
+    free.unwrap_or(address(PORT))
+}

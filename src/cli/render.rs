@@ -1,0 +1,179 @@
+//! `ringpress render`: one page, to standard output.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::control::resolver::Resolver;
+use crate::driver::Driver;
+use crate::driver::buffers::Buffers;
+use crate::driver::kind::{Choice, Visit};
+use crate::driver::timers::Timers;
+use crate::http::Method;
+use crate::metrics::WorkerMetrics;
+use crate::page::{self, Answer, Pages, Trace};
+use crate::site::{Overrides, Site, Source};
+use crate::upstream::{Client, Directory};
+
+use super::options::names;
+use super::{Exit, fail, logging, options};
+
+/// `ringpress render`
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The site: a folder with a site.toml, or the path of one
+    site: PathBuf,
+    /// The page: a path, with a query if need be, or a URL
+    url: String,
+    /// Print to standard error what was fetched, how long it took, and how large it was
+    #[arg(long)]
+    explain: bool,
+    /// auto, monoio, tokio-uring or epoll
+    #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
+    driver: Option<Choice>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let _logs = logging::start_quiet();
+    let overrides = Overrides { development: Some(true), ..Overrides::default() };
+    let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {
+        Ok(site) => site,
+        Err(report) => {
+            eprint!("{report}");
+            return Exit::Configuration;
+        }
+    };
+    match render(site, arguments) {
+        Ok(exit) => exit,
+        Err(error) => fail(error),
+    }
+}
+
+fn render(site: Site, arguments: &Arguments) -> Result<Exit, String> {
+    let choice = arguments.driver.unwrap_or_else(|| options::choice(site.server().driver));
+    let driver = options::driver(choice)?;
+    let (_resolver, directory) =
+        Resolver::start(names(&site)).map_err(|error| error.to_string())?;
+    let url = Target::of(&arguments.url)?;
+    let job = Job { site, directory, url };
+    let rendered = driver.visit(job).map_err(|error| error.to_string())?;
+    let (answer, body, trace) = rendered.map_err(|error| error.to_string())?;
+    if arguments.explain {
+        explain(&answer, &trace);
+    }
+    // A closed pipe, as of `| head`, is no failure of the page.
+    let _ = io::stdout().write_all(&body);
+    if answer.status < 400 {
+        return Ok(Exit::Fine);
+    }
+    eprintln!("error: the page is a {}", answer.status);
+    Ok(Exit::Failed)
+}
+
+/// What to render, taken apart.
+struct Target {
+    host: String,
+    path: String,
+    query: String,
+}
+
+impl Target {
+    fn of(url: &str) -> Result<Self, String> {
+        let (host, rest) = match url.split_once("://") {
+            Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
+            None => ("localhost", url),
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let path = if path.is_empty() { "/" } else { path };
+        if !path.starts_with('/') {
+            return Err(format!("`{url}` is no path of a page: write it as in `/users/42`"));
+        }
+        Ok(Self { host: host.to_owned(), path: path.to_owned(), query: query.to_owned() })
+    }
+}
+
+struct Job {
+    site: Site,
+    directory: Directory,
+    url: Target,
+}
+
+impl Visit for Job {
+    type Output = io::Result<(Answer, Vec<u8>, Trace)>;
+
+    fn visit<D: Driver>(self) -> Self::Output {
+        D::run(move || self.render::<D>())
+    }
+}
+
+impl Job {
+    async fn render<D: Driver>(self) -> (Answer, Vec<u8>, Trace) {
+        let timers = Timers::<D>::start();
+        let metrics = Arc::new(WorkerMetrics::default());
+        let upstreams = self.site.upstreams();
+        let client =
+            Client::new(upstreams, self.directory, timers.clone(), Buffers::default(), metrics);
+        let pages = Pages::new(self.site, client, std::process::id());
+        let target = match self.url.query.as_str() {
+            "" => self.url.path.clone(),
+            query => format!("{}?{query}", self.url.path),
+        };
+        let request = page::Request {
+            method: Method::Get,
+            target: target.as_bytes(),
+            path: self.url.path.as_bytes(),
+            query: self.url.query.as_bytes(),
+            host: self.url.host.as_bytes(),
+            headers: None,
+            bytes: &[],
+            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            number: 1,
+        };
+        let trace = RefCell::new(Trace::default());
+        let mut body = Vec::new();
+        let answer = pages.answer(&request, &mut body, Some(&trace)).await;
+        (answer, body, trace.into_inner())
+    }
+}
+
+/// Prints what was done, a line a fetch.
+fn explain(answer: &Answer, trace: &Trace) {
+    let width = trace.steps.iter().map(|step| step.name.len()).max().unwrap_or(0).max(5);
+    eprintln!("{:<width$}  status     bytes     begun      took  url", "fetch");
+    for step in &trace.steps {
+        let status = step.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let (begun, took) = (step.begun.as_secs_f64() * 1e3, step.took.as_secs_f64() * 1e3);
+        let reused = if step.reused { "  (reused connection)" } else { "" };
+        eprintln!(
+            "{:<width$}  {status:>6}  {:>8}  {begun:>5.1} ms  {took:>5.1} ms  {}{reused}",
+            step.name, step.bytes, step.url
+        );
+        for level in &step.failure {
+            eprintln!("{:<width$}    {level}", "");
+        }
+    }
+    if let Some((bytes, took)) = trace.render {
+        eprintln!("rendered {bytes} bytes in {:.3} ms", took.as_secs_f64() * 1e3);
+    }
+    eprintln!("status {}", answer.status);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_named_by_its_path_or_its_url() {
+        let target = Target::of("http://example.org:80/a/b?c=d#e").unwrap();
+        assert_eq!((target.host.as_str(), target.path.as_str()), ("example.org:80", "/a/b"));
+        assert_eq!(target.query, "c=d");
+        assert_eq!(Target::of("/x?y").unwrap().query, "y");
+        assert_eq!(Target::of("https://h?q=1").unwrap().path, "/");
+        assert!(Target::of("users/42").is_err_and(|error| error.contains("/users/42")));
+    }
+}
