@@ -100,6 +100,8 @@ pub const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
 pub const TIMER_TICK: Duration = Duration::from_millis(4);
 /// Slots of a worker's timer wheel; a timer beyond one turn is looked at once a turn.
 pub const TIMER_SLOTS: usize = 1024;
+/// The longest sleep a worker's timers ask of the driver, as some refuse one of years.
+pub const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// Entries of a worker's submission ring; the completion ring is four times as large.
 pub const RING_ENTRIES: u32 = 1024;
 /// Log records waiting to be written; more are dropped and counted.

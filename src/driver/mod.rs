@@ -9,6 +9,10 @@
 //! be left pending while its connection is idle, which is how a pooled connection notices bytes
 //! or an end that nobody asked for.
 
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod timers;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
