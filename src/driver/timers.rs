@@ -10,6 +10,8 @@
 //!
 //! Refused: fine or ordered timers. What expires within one tick does so in no order.
 
+#[cfg(test)]
+mod tests;
 mod wheel;
 
 use std::cell::{Cell, RefCell};
