@@ -4,10 +4,15 @@
 //! is less than a parser sees, and enough: what it misses, a reviewer would have to hide on
 //! purpose. Each rule has a test that shows a bad sample being caught.
 
+#[path = "tidy/text.rs"]
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::{fs, io};
+
+use self::text::{blank, ident, is_ident, line_of, words};
 
 #[test]
 fn the_house_is_tidy() -> io::Result<()> {
@@ -184,16 +189,17 @@ fn imports_upward(file: &str, module: &str, code: &str) -> Broken {
     for root in ["crate", "ringpress"] {
         names.extend(words(code, root).flat_map(|at| first_names(code, at + root.len())));
     }
-    for at in words(code, "super") {
-        let path = &code[at + "super".len()..];
-        if path.trim_start().starts_with("::super") {
-            let rule = "`super::super` hides the layer: write it from `crate::`".to_owned();
-            broken.push((line_of(code, at), rule));
+    for at in words(code, "super").filter(|at| !code[..*at].ends_with("super::")) {
+        let mut end = at + "super".len();
+        while code[end..].starts_with("::super") {
+            end += "::super".len();
         }
-        // In the root of a layer, `super` is the crate, save for names that are its own.
-        if is_layer_root(file) {
-            let theirs = first_names(code, at + "super".len()).into_iter();
-            names.extend(theirs.filter(|(_, name)| {
+        let supers = 1 + (end - at) / "::super".len();
+        // As many as lead to the crate, or more in a module of tests. What they name then is a
+        // layer, unless it is the file's own.
+        if supers >= depth_of(file) {
+            let found = first_names(code, end).into_iter();
+            names.extend(found.filter(|(_, name)| {
                 layer_of(name).is_some() && !declared(code).any(|own| own == *name)
             }));
         }
@@ -290,103 +296,14 @@ fn module_of(file: &str) -> Option<&str> {
     (module != "lib").then_some(module)
 }
 
-fn is_layer_root(file: &str) -> bool {
-    let path = file.strip_prefix("src/").unwrap_or(file);
-    let path = path.strip_suffix("/mod.rs").unwrap_or(path);
-    !path.contains('/')
+/// How many `super` lead from a source to the crate.
+fn depth_of(file: &str) -> usize {
+    let path = file.strip_suffix("/mod.rs").unwrap_or(file);
+    path.matches('/').count()
 }
 
 fn layer_of(module: &str) -> Option<u8> {
     LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
-}
-
-/// Where `word` stands by itself.
-fn words<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> {
-    text.match_indices(word).map(|(at, _)| at).filter(move |at| {
-        let before = text[..*at].chars().next_back();
-        let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(is_ident) && !after.is_some_and(is_ident)
-    })
-}
-
-fn ident(text: &str) -> &str {
-    let end = text.find(|character| !is_ident(character)).unwrap_or(text.len());
-    &text[..end]
-}
-
-fn is_ident(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text[..at].matches('\n').count()
-}
-
-/// The source with comments, strings and character literals blanked, line for line.
-fn blank(text: &str) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    let mut code = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < characters.len() {
-        let Some(end) = end_of_text(&characters, at) else {
-            code.push(characters[at]);
-            at += 1;
-            continue;
-        };
-        let end = end.min(characters.len());
-        code.extend(characters[at..end].iter().map(|one| if *one == '\n' { '\n' } else { ' ' }));
-        at = end;
-    }
-    code
-}
-
-/// Where the comment or literal that starts at `at` ends; `None` when none starts there.
-fn end_of_text(characters: &[char], at: usize) -> Option<usize> {
-    let rest = &characters[at..];
-    match rest {
-        ['/', '/', ..] => Some(at + rest.iter().position(|one| *one == '\n').unwrap_or(rest.len())),
-        ['/', '*', ..] => Some(at + comment_length(rest)),
-        ['"', ..] => Some(at + quoted_length(rest, '"')),
-        ['\'', '\\', ..] | ['\'', _, '\'', ..] => Some(at + quoted_length(rest, '\'')),
-        ['r', ..] => {
-            let hashes = rest[1..].iter().take_while(|one| **one == '#').count();
-            let before = characters[..at].iter().rev().find(|one| !matches!(one, 'b' | 'c'));
-            if rest.get(1 + hashes) != Some(&'"') || before.is_some_and(|one| is_ident(*one)) {
-                return None;
-            }
-            let close: Vec<char> = format!("\"{}", "#".repeat(hashes)).chars().collect();
-            let body = &rest[hashes + 2..];
-            let length = body.windows(close.len()).position(|window| window == close);
-            Some(at + hashes + 2 + length.unwrap_or(body.len()) + close.len())
-        }
-        _ => None,
-    }
-}
-
-/// A block comment, which may hold others.
-fn comment_length(characters: &[char]) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
-    while at < characters.len() {
-        let step = match characters[at..] {
-            ['/', '*', ..] => (depth + 1, 2),
-            ['*', '/', ..] => (depth.saturating_sub(1), 2),
-            _ => (depth, 1),
-        };
-        depth = step.0;
-        at += step.1;
-        if depth == 0 {
-            break;
-        }
-    }
-    at
-}
-
-fn quoted_length(characters: &[char], quote: char) -> usize {
-    let mut at = 1;
-    while at < characters.len() && characters[at] != quote {
-        at += if characters[at] == '\\' { 2 } else { 1 };
-    }
-    at + 1
 }
 
 mod the_checker {
@@ -426,7 +343,9 @@ mod the_checker {
         }
         assert_found(&findings("src/press/mod.rs", "//! P.\nuse crate::site;"), "src", "`site`");
         assert_found(&findings("src/http/mod.rs", "//! H.\nuse crate::tls;"), "src", "`tls`");
-        assert_found(&in_site("use super::super::x;"), "src/site/mod.rs:2: ", "super::super");
+        let in_plan = |code| imports_upward("src/site/plan.rs", "site", code).len();
+        assert_eq!(in_plan("use super::super::{worker, config};"), 1);
+        assert_eq!(in_plan("use super::worker;\nmod tests { use super::super::route; }"), 0);
         let main = "//! Main.\nuse ringpress::cli;\n// crate::nothing\n";
         assert_eq!(findings("src/main.rs", main), [""; 0]);
     }
@@ -505,15 +424,6 @@ mod the_checker {
         let found = check(&sources("//! Map.\n// mod http;\nmod other { }"));
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|one| one.rule.contains("dead file")), "{found:?}");
-    }
-
-    #[test]
-    fn text_is_blanked_line_for_line() {
-        let text =
-            "a /* b /* c\n */ d */ e \"f \\\" g\" h 'i' 'j r\"k\" br##\"l\"# m\"## n // o\np";
-        let code = blank(text);
-        assert_eq!(code.chars().count(), text.chars().count());
-        assert_eq!(code.split_whitespace().collect::<String>(), "aeh'jbnp");
     }
 
     #[test]
