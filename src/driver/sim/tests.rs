@@ -197,6 +197,38 @@ fn closing_with_bytes_unread_resets_the_peer() {
 }
 
 #[test]
+fn delays_reorder_nothing_and_a_reset_never_looks_like_an_end() {
+    let faults = Faults { latency_max: Duration::from_millis(5), ..Faults::none() };
+    for seed in 0..32 {
+        let main = || async {
+            let ((reader, mut writer), (peer_reader, mut peer_writer)) = pair().await;
+            for byte in 0..20 {
+                send(&mut writer, &[byte]).await.unwrap();
+            }
+            writer.shutdown().unwrap();
+            assert_eq!(read_to_end(peer_reader).await.unwrap(), (0..20).collect::<Vec<u8>>());
+            send(&mut peer_writer, b"answer").await.unwrap();
+            assert_eq!(read_some(reader).await.1.unwrap(), b"answer");
+
+            let ((mut reader, mut writer), peer) = pair().await;
+            send(&mut writer, b"never read").await.unwrap();
+            Sim::sleep(Duration::from_secs(1)).await;
+            drop(peer);
+            loop {
+                let (next, result) = read_some(reader).await;
+                match result {
+                    Ok(bytes) => assert_ne!(bytes, b"", "an end, though bytes were not read"),
+                    Err(error) => return error.kind(),
+                }
+                reader = next;
+            }
+        };
+        let kind = Sim::run_seeded(seed, faults.clone(), main).unwrap();
+        assert_eq!(kind, ErrorKind::ConnectionReset, "seed {seed}");
+    }
+}
+
+#[test]
 fn writing_to_a_closed_peer_goes_well_once() {
     without_faults(|| async {
         let ((reader, mut writer), peer) = pair().await;
