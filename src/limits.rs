@@ -114,6 +114,14 @@ pub const TIMER_TICK: Duration = Duration::from_millis(4);
 pub const TIMER_SLOTS: usize = 1024;
 /// The longest sleep a worker's timers ask of the driver, as some refuse one of years.
 pub const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// The simulated driver: bytes that one direction of a connection holds.
+pub const SIM_PIPE_BYTES: usize = 64 * 1024;
+/// The simulated driver: polls of one run. More is taken for a loop without end.
+pub const SIM_STEPS_MAX: u64 = 20_000_000;
+/// The simulated driver: virtual time that each poll takes, so that a busy loop ages too.
+pub const SIM_STEP_TIME: Duration = Duration::from_micros(1);
+/// The simulated driver: how long after its cause a reset fault may strike.
+pub const SIM_RESET_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Entries of a worker's submission ring; the completion ring is four times as large.
 pub const RING_ENTRIES: u32 = 1024;
 /// Log records waiting to be written; more are dropped and counted.

@@ -4,12 +4,14 @@
 //! request sets several. These cost a few stores: a connection owns a [`Timer`] and sets it for
 //! each wait; a deadline that moves later, or is cleared in time, touches neither a list nor the
 //! driver. The price is precision. A timer never fires early, and up to
-//! [`TIMER_TICK`](crate::limits::TIMER_TICK) late.
+//! [`TIMER_TICK`] late.
 //!
 //! With nothing armed the task waits without bound, so an idle server makes no wake-ups.
 //!
 //! Refused: fine or ordered timers. What expires within one tick does so in no order.
 
+#[cfg(test)]
+mod tests;
 mod wheel;
 
 use std::cell::{Cell, RefCell};

@@ -129,18 +129,16 @@ impl<T> Wheel<T> {
         (next != NEVER).then_some(next)
     }
 
-    /// Looks at each entry of a slot: it expires, moves to its due tick, or stays for its turn.
+    /// Looks at each entry of a slot: it expires, or goes to its due tick, or nowhere.
     fn visit(&mut self, slot: usize, expired: &mut Vec<usize>) {
         let list = &mut self.slots[slot];
         let mut key = std::mem::replace(&mut list.head, NIL);
         list.earliest = NEVER;
         while key != NIL {
             let entry = &mut self.entries[key];
-            let (linked, due, next) = (entry.linked, entry.due, entry.next);
+            let (due, next) = (entry.due, entry.next);
             entry.linked = NEVER;
-            if linked > self.now {
-                self.link(key, linked);
-            } else if due <= self.now {
+            if due <= self.now {
                 expired.push(key);
             } else if due != NEVER {
                 self.link(key, due);
