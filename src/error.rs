@@ -80,9 +80,9 @@ impl PageError {
     pub fn side(&self) -> Side {
         match self.kind {
             PageErrorKind::NoSuchPage | PageErrorKind::BadRequest => Side::Downstream,
-            PageErrorKind::UpstreamGone(_)
-            | PageErrorKind::BadGateway
-            | PageErrorKind::Timeout => Side::Upstream,
+            PageErrorKind::UpstreamGone(_) | PageErrorKind::BadGateway | PageErrorKind::Timeout => {
+                Side::Upstream
+            }
             PageErrorKind::Overload | PageErrorKind::Internal => Side::Internal,
         }
     }

@@ -192,7 +192,10 @@ mod tests {
 
     #[test]
     fn suggestions_are_near_or_absent() {
-        assert_eq!(suggestion("fetchs", ["path", "fetch"]).as_deref(), Some("did you mean `fetch`?"));
+        assert_eq!(
+            suggestion("fetchs", ["path", "fetch"]).as_deref(),
+            Some("did you mean `fetch`?")
+        );
         assert_eq!(suggestion("zzz", ["path", "fetch"]), None);
         assert_eq!(suggestion("a", ["b"]), None);
     }

@@ -107,12 +107,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
         match entry.key {
             "listen" => read_listen(reader, entry, &mut server.listen),
             "workers" => read_workers(reader, entry, &mut server.workers),
-            "driver" => {
-                match entry.value.get_ref().as_str().and_then(DriverChoice::from_name) {
-                    Some(driver) => server.driver = driver,
-                    None => reader.wrong_form(entry, DRIVERS),
-                }
-            }
+            "driver" => match entry.value.get_ref().as_str().and_then(DriverChoice::from_name) {
+                Some(driver) => server.driver = driver,
+                None => reader.wrong_form(entry, DRIVERS),
+            },
             "development" => server.development = reader.flag(entry).unwrap_or_default(),
             "connections_max" => reader.count(entry, 1, COUNT_MAX, &mut server.connections_max),
             "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),

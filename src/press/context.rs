@@ -6,8 +6,20 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 use std::sync::{Arc, OnceLock};
 
-/// A request as templates see it. What [`Uses`](crate::site::Uses) says is not used may be left
-/// empty.
+/// What the templates of a page look at in a request, known before any request comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// `query`
+    pub query: bool,
+    /// `headers`
+    pub headers: bool,
+    /// `cookies`, which come from the header fields.
+    pub cookies: bool,
+    /// `request`
+    pub request: bool,
+}
+
+/// A request as templates see it. What [`Uses`] says is not used may be left empty.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// The method.
@@ -87,30 +99,27 @@ impl Names {
 }
 
 impl Context {
-    /// The context of a request to a page with these nodes.
-    pub fn new(names: Arc<Names>, inputs: Inputs) -> Self {
-        let cookies = Fields::new(cookies(&inputs.headers), false);
-        let request = Fields::new(
-            [
-                ("method", inputs.method),
-                ("path", inputs.path),
-                ("target", inputs.target),
-                ("host", inputs.host),
-                ("client", inputs.client),
-                ("id", inputs.request_id),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-            false,
-        );
+    /// The context of a request to a page with these nodes. Only what is used is built.
+    pub fn new(names: Arc<Names>, uses: Uses, inputs: Inputs) -> Self {
+        let values = [
+            inputs.method,
+            inputs.path,
+            inputs.target,
+            inputs.host,
+            inputs.client,
+            inputs.request_id,
+        ];
+        let request = REQUEST_FIELDS.iter().map(|name| (*name).to_owned()).zip(values);
+        let cookies = if uses.cookies { cookies(&inputs.headers) } else { Vec::new() };
         let slots = names.sorted.iter().map(|_| Slot::default()).collect();
         let root = Root {
             names,
             slots,
-            path: Value::from_object(Fields::new(inputs.params, false)),
-            query: Value::from_object(Fields::new(inputs.query, false)),
-            headers: Value::from_object(Fields::new(inputs.headers, true)),
-            cookies: Value::from_object(cookies),
-            request: Value::from_object(request),
+            path: fields(true, inputs.params, false),
+            query: fields(uses.query, inputs.query, false),
+            headers: fields(uses.headers, inputs.headers, true),
+            cookies: fields(uses.cookies, cookies, false),
+            request: fields(uses.request, request, false),
             now: Value::from(inputs.now),
         };
         Self { root: Arc::new(root) }
@@ -141,12 +150,12 @@ impl Context {
     }
 
     /// What a template sees.
-    pub(super) fn root(&self) -> Value {
+    pub(crate) fn root(&self) -> Value {
         Value::from_dyn_object(self.root.clone())
     }
 
     /// What the templates of one item of an `each` see.
-    pub(super) fn item_root(&self, it: &Value, index: usize) -> Value {
+    pub(crate) fn item_root(&self, it: &Value, index: usize) -> Value {
         let item = ItemRoot { root: self.root.clone(), it: it.clone(), index: Value::from(index) };
         Value::from_object(item)
     }
@@ -226,6 +235,14 @@ impl Object for Errors {
     }
 }
 
+/// A map of these pairs if it is used; what is not used costs nothing.
+fn fields(used: bool, pairs: impl IntoIterator<Item = (String, String)>, dashes: bool) -> Value {
+    if used { Value::from_object(Fields::new(pairs, dashes)) } else { Value::UNDEFINED }
+}
+
+/// The attributes of `request`, in the order in which they are filled.
+pub(crate) const REQUEST_FIELDS: &[&str] = &["method", "path", "target", "host", "client", "id"];
+
 /// The pairs of all cookie fields (RFC 6265 section 4.2.1).
 fn cookies(headers: &[(String, String)]) -> Vec<(String, String)> {
     let fields = headers.iter().filter(|(name, _)| name == "cookie");
@@ -255,7 +272,8 @@ mod tests {
             ],
             ..Inputs::default()
         };
-        Context::new(Arc::new(names), inputs)
+        let uses = Uses { query: true, headers: true, cookies: true, request: true };
+        Context::new(Arc::new(names), uses, inputs)
     }
 
     fn eval(context: &Context, expression: &str) -> String {

@@ -6,7 +6,7 @@ use minijinja::value::ValueKind;
 
 /// Appends `text` so that it is one path segment, or one name or value of a query, whatever it
 /// holds.
-pub fn push_component(text: &str, out: &mut Vec<u8>) {
+pub(super) fn push_component(text: &str, out: &mut Vec<u8>) {
     for &byte in text.as_bytes() {
         if UNRESERVED[usize::from(byte)] {
             out.push(byte);

@@ -29,7 +29,10 @@ impl Fields {
         let same = |key: &Value| {
             key.as_str().is_some_and(|key| {
                 key.len() == name.len()
-                    && key.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a == b'-' && b == b'_'))
+                    && key
+                        .bytes()
+                        .zip(name.bytes())
+                        .all(|(a, b)| a == b || (a == b'-' && b == b'_'))
             })
         };
         let dashed = || self.dashes.then(|| self.pairs.iter().find(|(key, _)| same(key))).flatten();

@@ -130,10 +130,14 @@ mod tests {
 
     #[test]
     fn sanitize_keeps_text_and_drops_what_runs() {
-        let clean = eval("'<p onclick=x>a<script>b</script> <a href=\"https://c/\">c</a>' | sanitize");
+        let clean =
+            eval("'<p onclick=x>a<script>b</script> <a href=\"https://c/\">c</a>' | sanitize");
         let wanted = "<p>a <a href=\"https://c/\" rel=\"nofollow noopener noreferrer\">c</a></p>";
         assert_eq!(clean, wanted);
-        assert_eq!(eval("'<a href=\"javascript:x\">c</a>' | sanitize").matches("javascript").count(), 0);
+        assert_eq!(
+            eval("'<a href=\"javascript:x\">c</a>' | sanitize").matches("javascript").count(),
+            0
+        );
         assert_eq!(eval("none | sanitize"), "");
     }
 

@@ -18,7 +18,8 @@ mod scan;
 mod url;
 
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
-pub use context::{Context, FetchFailure, Inputs, Names};
+pub(crate) use context::REQUEST_FIELDS;
+pub use context::{Context, FetchFailure, Inputs, Names, Uses};
 pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::PressError;
@@ -26,5 +27,5 @@ pub use json::{JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
 pub use program::{ExpressionId, Press, TemplateId};
-pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::REQUEST_NAMES;
+pub use url::{FieldTemplate, PathTemplate, QueryTemplate};

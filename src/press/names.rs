@@ -182,8 +182,9 @@ pub(super) fn unknown_filters(
         let before = name_at(at - 1, text, tokens);
         let in_block = at > 1 && tokens[at - 2].kind == Kind::BlockStart;
         let is_filter = is_mark(tokens, at - 1, b'|') || (before == Some("filter") && in_block);
-        let is_operator =
-            |at: usize| name_at(at, text, tokens) == Some("is") && at > 0 && !is_mark(tokens, at - 1, b'.');
+        let is_operator = |at: usize| {
+            name_at(at, text, tokens) == Some("is") && at > 0 && !is_mark(tokens, at - 1, b'.')
+        };
         let is_test = name != "not"
             && (is_operator(at - 1) || (before == Some("not") && at > 1 && is_operator(at - 2)));
         let span = tokens[at].span.clone();

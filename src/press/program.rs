@@ -126,12 +126,7 @@ impl Press {
     /// # Errors
     /// When the template fails, runs out of [`RENDER_FUEL`](crate::limits::RENDER_FUEL), or makes
     /// more than [`PAGE_BYTES_MAX`] bytes.
-    pub fn render(
-        &self,
-        id: TemplateId,
-        root: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<(), PageError> {
+    pub fn render(&self, id: TemplateId, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
         let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such template");
         let template = self.programs.borrow_dependent().templates.get(id.0).ok_or_else(fail)?;
         let start = out.len();

@@ -9,7 +9,7 @@ use super::program::{ExpressionId, Press};
 use super::scan;
 use crate::config::{At, Problem, header_value_trouble};
 use crate::error::{PageError, PageErrorKind};
-use crate::limits::{FETCH_HEADERS_BYTES_MAX, FETCH_TARGET_BYTES_MAX};
+use crate::limits::FETCH_TARGET_BYTES_MAX;
 use minijinja::Value;
 use minijinja::value::ValueKind;
 use std::ops::Range;
@@ -59,11 +59,7 @@ impl PathTemplate {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn compile(
-        builder: &mut Builder,
-        place: &Place<'_>,
-        rest: Option<&str>,
-    ) -> Compiled<Self> {
+    pub fn compile(builder: &mut Builder, place: &Place<'_>, rest: Option<&str>) -> Compiled<Self> {
         let (mut pieces, facts) = split(builder, place)?;
         check_literals(place, &pieces)?;
         let rest = rest.map(|name| format!("path.{name}"));
@@ -147,7 +143,9 @@ impl QueryTemplate {
                 Ok((pieces, facts)) => {
                     let mut encoded = Vec::new();
                     push_component(&name.value, &mut encoded);
-                    query.pairs.push((encoded, pieces.into_iter().map(|(piece, _)| piece).collect()));
+                    query
+                        .pairs
+                        .push((encoded, pieces.into_iter().map(|(piece, _)| piece).collect()));
                     all_facts.extend(facts);
                 }
                 Err(wrong) => problems.extend(wrong),
@@ -215,7 +213,7 @@ impl FieldTemplate {
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.trim().as_bytes());
         out.extend_from_slice(b"\r\n");
-        bound(out.len(), FETCH_HEADERS_BYTES_MAX, "the header fields of a fetch")
+        Ok(())
     }
 }
 
@@ -242,11 +240,7 @@ impl Print {
 }
 
 /// The texts of all pieces; `None` when they are one expression without a value.
-fn texts(
-    pieces: &[Piece],
-    press: &Press,
-    root: &Value,
-) -> Result<Option<Vec<String>>, PageError> {
+fn texts(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<Vec<String>>, PageError> {
     if let [Piece::Print(print)] = pieces {
         let value = press.evaluate(print.id, root)?;
         if value.is_none() || (print.is_lookup && value.is_undefined()) {
@@ -332,7 +326,11 @@ fn check_literals(place: &Place<'_>, pieces: &[(Piece, Range<usize>)]) -> Result
                 _ if is_path_character(character) => continue,
                 _ => "write it percent-encoded",
             };
-            return wrong(span, format!("`{}` cannot be in a path", character.escape_default()), hint);
+            return wrong(
+                span,
+                format!("`{}` cannot be in a path", character.escape_default()),
+                hint,
+            );
         }
     }
     // What is printed stands as one letter for this check: it is looked at when it is there.
