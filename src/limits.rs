@@ -96,6 +96,14 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const SITE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Templates of one site.
 pub const TEMPLATES_MAX: usize = 4096;
+/// Folders in folders of one site that are searched for templates.
+pub const SITE_FOLDER_DEPTH_MAX: usize = 16;
+/// Entries of a site's folders that are looked at, templates and others.
+pub const SITE_ENTRIES_MAX: usize = 65_536;
+/// Header fields that the templates of one fetch make, bytes. Over it: 400 or 500.
+pub const FETCH_HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Problems of a site that are shown at once.
+pub const REPORT_PROBLEMS_MAX: usize = 100;
 
 /// First read of a downstream connection, bytes: all that an idle connection holds.
 pub const DOWNSTREAM_READ_BYTES: usize = 1024;

@@ -1,1 +1,31 @@
-//! (being built)
+//! From upstream bytes to HTML: JSON into values, values through templates and expressions, and
+//! every value escaped by where it goes. A [`Press`] holds all compiled programs of a site.
+//!
+//! This layer makes text. Which fetch a text is for, and in which order things happen, is the
+//! site's and the page's concern.
+
+mod builder;
+mod context;
+mod environment;
+mod error;
+mod escape;
+mod fields;
+mod filters;
+mod json;
+mod names;
+mod program;
+mod scan;
+mod url;
+
+pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
+pub(crate) use context::REQUEST_FIELDS;
+pub use context::{Context, FetchFailure, Inputs, Names, Uses};
+pub use environment::content_type;
+pub(crate) use environment::is_template;
+pub use error::PressError;
+pub use json::{JsonError, parse};
+pub use minijinja::Value;
+pub use names::{Reference, Use};
+pub use program::{ExpressionId, Press, TemplateId};
+pub(crate) use url::REQUEST_NAMES;
+pub use url::{FieldTemplate, PathTemplate, QueryTemplate};

@@ -1,30 +1,99 @@
-//! (being built)
-/// t
-pub struct Site;
-impl Site {
-    /// t
-    pub fn upstreams(&self) -> &[UpstreamPlan] {
-        &[]
-    }
+//! A site, compiled and immutable: its routes, what each page fetches in which order, and its
+//! templates. Everything that can be wrong with it is found when it is loaded.
+
+mod check;
+mod compile;
+mod error_page;
+mod page;
+mod plan;
+mod route;
+mod source;
+
+pub use crate::config::{DriverChoice, Problem, Report, Workers};
+pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
+pub use error_page::ErrorFacts;
+pub use page::{Each, Fetch, Node, NodeKind, Page};
+pub use plan::{Overrides, ServerPlan, UpstreamPlan};
+pub use source::Source;
+
+use crate::press::{Press, TemplateId};
+use route::Router;
+use source::Files;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A site.
+#[derive(Debug)]
+pub struct Site {
+    name: String,
+    server: ServerPlan,
+    admin: Option<SocketAddr>,
+    upstreams: Vec<UpstreamPlan>,
+    pages: Vec<Page>,
+    router: Router,
+    press: Arc<Press>,
+    /// The template for each status, and with `None` that for all others.
+    error_templates: Vec<(Option<u16>, TemplateId)>,
+    files: Arc<Files>,
+    overrides: Overrides,
 }
-/// t
-pub struct UpstreamPlan {
-    /// t
-    pub max_connections: usize,
-    /// t
-    pub max_idle: usize,
-    /// t
-    pub idle_timeout: std::time::Duration,
-    /// t
-    pub deadline: std::time::Duration,
-    /// t
-    pub header_timeout: std::time::Duration,
-    /// t
-    pub connect_timeout: std::time::Duration,
-    /// t
-    pub max_body: u64,
-    /// t
-    pub authority: String,
-    /// t
-    pub host: String,
+
+impl Site {
+    /// Loads a site as it is written.
+    ///
+    /// # Errors
+    /// All that is wrong with it, at once.
+    pub fn load(source: &Source) -> Result<Self, Report> {
+        Self::load_with(source, &Overrides::default())
+    }
+
+    /// Loads a site, with what the command line says in place of what the site file says.
+    ///
+    /// # Errors
+    /// All that is wrong with it, at once.
+    pub fn load_with(source: &Source, overrides: &Overrides) -> Result<Self, Report> {
+        let files = Arc::new(source::read(source)?);
+        compile::compile(files, overrides.clone())
+    }
+
+    /// The same site compiled once more, sharing nothing that is counted: a worker that has its
+    /// own does not touch a cache line another one writes to. Files are not read again.
+    ///
+    /// # Errors
+    /// None that loading did not have.
+    pub fn replica(&self) -> Result<Self, Report> {
+        compile::compile(self.files.clone(), self.overrides.clone())
+    }
+
+    /// The site's folder, or the name it is embedded under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where and how to serve.
+    pub fn server(&self) -> &ServerPlan {
+        &self.server
+    }
+
+    /// Where the admin pages are, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The upstreams; fetches name them by their index.
+    pub fn upstreams(&self) -> &[UpstreamPlan] {
+        &self.upstreams
+    }
+
+    /// The pages.
+    pub fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each
+    /// still encoded. Literal beats parameter; what has a `{rest*}` comes after all that has none.
+    pub fn route<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Page, Vec<(&'s str, &'p str)>)> {
+        let (page, params) = self.router.at(path)?;
+        Some((self.pages.get(page)?, params))
+    }
 }

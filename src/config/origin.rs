@@ -1,0 +1,170 @@
+//! Where an upstream is: the URL of `[upstreams.NAME]`, taken apart.
+
+/// An upstream's address and the path all its targets begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// A host name or an IP address, IPv6 without brackets.
+    pub host: String,
+    /// The port; 80 when the URL has none.
+    pub port: u16,
+    /// The value of the Host header (RFC 9110 section 7.2): without the port when it is 80.
+    pub authority: String,
+    /// The path of the URL, without a slash at its end: empty, or begins with a slash.
+    pub base_path: String,
+}
+
+impl Origin {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// What is wrong with it, and a remedy.
+    pub fn parse(url: &str) -> Result<Self, (String, Option<String>)> {
+        let wrong = |message: &str, hint: &str| Err((message.to_owned(), Some(hint.to_owned())));
+        if url.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
+            return wrong(
+                "an upstream URL may hold only visible ASCII characters",
+                "write other characters percent-encoded, a host name in its xn-- form",
+            );
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return wrong(
+                "an upstream URL must begin with its scheme",
+                &format!("write `http://{}`", url.trim_start_matches('/')),
+            );
+        };
+        if scheme.eq_ignore_ascii_case("https") {
+            return wrong(
+                "HTTPS upstreams are not supported yet",
+                "use http:// where the network is trusted, or a TLS proxy on this machine",
+            );
+        }
+        if !scheme.eq_ignore_ascii_case("http") {
+            let message = format!("an upstream URL must be http://, not {scheme}://");
+            return Err((message, None));
+        }
+        if rest.contains('?') {
+            return wrong(
+                "an upstream URL may not have a query",
+                "use `query` of the fetch for what every request needs",
+            );
+        }
+        if rest.contains('#') {
+            return wrong("an upstream URL may not have a fragment", "leave out `#` and the rest");
+        }
+        let slash = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(slash);
+        if authority.contains('@') {
+            return wrong(
+                "an upstream URL may not hold a user or a password",
+                "use an `authorization` header in `headers` of the upstream",
+            );
+        }
+        let (host, port) = split_port(authority)?;
+        let base_path = check_path(path)?;
+        let shown = if host.contains(':') { format!("[{host}]") } else { host.to_lowercase() };
+        let authority = if port == HTTP_PORT { shown } else { format!("{shown}:{port}") };
+        Ok(Self { host: host.to_lowercase(), port, authority, base_path })
+    }
+}
+
+fn split_port(authority: &str) -> Result<(&str, u16), (String, Option<String>)> {
+    let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
+        let Some((host, after)) = bracketed.split_once(']') else {
+            return Err(("the IPv6 address has no closing `]`".to_owned(), None));
+        };
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err((format!("`{host}` is not an IPv6 address"), None));
+        }
+        match after.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if after.is_empty() => (host, None),
+            None => return Err((format!("`{after}` after the address is not a port"), None)),
+        }
+    } else {
+        match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        }
+    };
+    if host.is_empty() {
+        return Err(("an upstream URL must name a host".to_owned(), None));
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !host.contains(':') && !host.bytes().all(is_name) {
+        return Err((format!("`{host}` is not a host name"), None));
+    }
+    let Some(port) = port else { return Ok((host, HTTP_PORT)) };
+    match port.parse::<u16>() {
+        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok((host, number))
+        }
+        _ => Err((
+            format!("`{port}` is not a port"),
+            Some("a port is a number from 1 to 65535".to_owned()),
+        )),
+    }
+}
+
+fn check_path(path: &str) -> Result<String, (String, Option<String>)> {
+    let path = path.trim_end_matches('/');
+    if let Some(bad) = path.bytes().find(|byte| b"{}|\\^`\"<>".contains(byte)) {
+        let hint = "what differs from fetch to fetch belongs into `path` of the fetch";
+        let message = format!("`{}` cannot be in the path of an upstream URL", char::from(bad));
+        return Err((message, Some(hint.to_owned())));
+    }
+    if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
+        let message = "the path of an upstream URL has an empty, `.` or `..` segment";
+        return Err((message.to_owned(), None));
+    }
+    Ok(path.to_owned())
+}
+
+const HTTP_PORT: u16 = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let origin = Origin::parse("http://API.example.com:8080/v1/").unwrap();
+        assert_eq!(origin.host, "api.example.com");
+        assert_eq!(origin.port, 8080);
+        assert_eq!(origin.authority, "api.example.com:8080");
+        assert_eq!(origin.base_path, "/v1");
+        let origin = Origin::parse("http://127.0.0.1").unwrap();
+        assert_eq!((origin.port, origin.authority.as_str()), (80, "127.0.0.1"));
+        assert_eq!(origin.base_path, "");
+        let origin = Origin::parse("http://[::1]:9000").unwrap();
+        assert_eq!((origin.host.as_str(), origin.authority.as_str()), ("::1", "[::1]:9000"));
+    }
+
+    #[test]
+    fn what_cannot_be_an_upstream_is_refused() {
+        for wrong in [
+            "",
+            "api.example.com",
+            "https://a",
+            "ftp://a",
+            "http://",
+            "http://:80",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:+1",
+            "http://a:b",
+            "http://user:pw@a",
+            "http://a/?x=1",
+            "http://a/#x",
+            "http://a b",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[zz]",
+            "http://a/../b",
+            "http://a//b",
+            "http://a/{{x}}",
+            "http://é",
+        ] {
+            assert!(Origin::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `[[page]]`: a route, its fetches and lets, its template, as written.
+
+use super::reader::{At, Entry, Reader};
+use crate::limits;
+use std::ops::Range;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// `[[page]]`.
+#[derive(Clone, Debug)]
+pub struct PageTable {
+    /// Where the table is, for problems with what it lacks.
+    pub span: Range<usize>,
+    /// The pattern of its paths.
+    pub path: Option<At<String>>,
+    /// The file of its template.
+    pub template: Option<At<String>>,
+    /// From the parsed head to the last fetch.
+    pub deadline: Duration,
+    /// `[page.fetch]`, in the order written.
+    pub fetches: Vec<FetchTable>,
+    /// `[page.let]`, in the order written.
+    pub lets: Vec<LetTable>,
+}
+
+/// One fetch of `[page.fetch]`.
+#[derive(Clone, Debug)]
+pub struct FetchTable {
+    /// The name its JSON gets.
+    pub name: At<String>,
+    /// The upstream.
+    pub from: Option<At<String>>,
+    /// The template of its path.
+    pub path: Option<At<String>>,
+    /// Names and templates of its query.
+    pub query: Vec<(At<String>, At<String>)>,
+    /// Names and templates of its header fields.
+    pub headers: Vec<(At<String>, At<String>)>,
+    /// An expression for a list: one request for each item.
+    pub each: Option<At<String>>,
+    /// Whether the page can do without.
+    pub optional: bool,
+    /// From its start to its last byte; the upstream's when there is none.
+    pub deadline: Option<Duration>,
+    /// Items of `each`.
+    pub max_items: usize,
+    /// Items of `each` fetched at once.
+    pub concurrency: usize,
+}
+
+/// One name of `[page.let]`.
+#[derive(Clone, Debug)]
+pub struct LetTable {
+    /// The name.
+    pub name: At<String>,
+    /// The expression.
+    pub expression: At<String>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<PageTable> {
+    let DeValue::Array(items) = entry.value.get_ref() else {
+        let hint = "write [[page]] with two brackets: a site has many";
+        reader.problem_hint(entry.key_span.clone(), "`page` must be a list of tables", hint);
+        return Vec::new();
+    };
+    let mut pages = Vec::new();
+    for item in items.iter() {
+        let table = Entry { key: "page", key_span: item.span(), value: item };
+        pages.push(read_page(reader, &table));
+    }
+    pages
+}
+
+fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
+    let mut page = PageTable {
+        span: table.key_span.clone(),
+        path: None,
+        template: None,
+        deadline: limits::PAGE_DEADLINE,
+        fetches: Vec::new(),
+        lets: Vec::new(),
+    };
+    let (mut has_path, mut has_template) = (false, false);
+    for entry in &reader.table(table) {
+        match entry.key {
+            "path" => {
+                has_path = true;
+                page.path = reader.string(entry);
+            }
+            "template" => {
+                has_template = true;
+                page.template = reader.string(entry);
+            }
+            "deadline" => reader.duration(entry, &mut page.deadline),
+            "fetch" => {
+                for fetch in reader.table(entry) {
+                    page.fetches.push(read_fetch(reader, &fetch));
+                }
+            }
+            "let" => {
+                for binding in reader.table(entry) {
+                    let name = At { value: binding.key.to_owned(), span: binding.key_span.clone() };
+                    if let Some(expression) = reader.string(&binding) {
+                        page.lets.push(LetTable { name, expression });
+                    }
+                }
+            }
+            _ => reader.unknown_key(entry, PAGE_KEYS, "in [[page]]"),
+        }
+    }
+    if !has_path {
+        let hint = "add path = \"/\", or wherever the page is";
+        reader.problem_hint(page.span.clone(), "this page has no `path`", hint);
+    }
+    if !has_template {
+        let hint = "add template = \"NAME.html\", a file beside site.toml";
+        reader.problem_hint(page.span.clone(), "this page has no `template`", hint);
+    }
+    page
+}
+
+fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
+    let mut fetch = FetchTable {
+        name: At { value: table.key.to_owned(), span: table.key_span.clone() },
+        from: None,
+        path: None,
+        query: Vec::new(),
+        headers: Vec::new(),
+        each: None,
+        optional: false,
+        deadline: None,
+        max_items: limits::EACH_ITEMS_MAX,
+        concurrency: limits::EACH_CONCURRENCY,
+    };
+    let mut seen = Vec::new();
+    for entry in &reader.table(table) {
+        seen.push(entry.key);
+        match entry.key {
+            "from" => fetch.from = reader.string(entry),
+            "path" => fetch.path = reader.string(entry),
+            "query" => fetch.query = reader.texts(entry),
+            "headers" => fetch.headers = reader.texts(entry),
+            "each" => fetch.each = reader.string(entry),
+            "optional" => fetch.optional = reader.flag(entry).unwrap_or_default(),
+            "deadline" => {
+                let mut deadline = limits::FETCH_DEADLINE;
+                reader.duration(entry, &mut deadline);
+                fetch.deadline = Some(deadline);
+            }
+            "max_items" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.max_items),
+            "concurrency" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.concurrency),
+            _ => reader.unknown_key(entry, FETCH_KEYS, &format!("in fetch `{}`", table.key)),
+        }
+        if matches!(entry.key, "max_items" | "concurrency") && !has_key(table, "each") {
+            let message = format!("`{}` needs `each`", entry.key);
+            let hint = "it bounds a fetch that asks once for each item of a list";
+            reader.problem_hint(entry.key_span.clone(), message, hint);
+        }
+    }
+    if matches!(table.value.get_ref(), DeValue::Table(_)) {
+        for (key, hint) in [
+            ("from", "add from = \"NAME\" of an upstream"),
+            ("path", "add path = \"/...\", below the upstream's URL"),
+        ] {
+            if !seen.contains(&key) {
+                let message = format!("fetch `{}` has no `{key}`", table.key);
+                reader.problem_hint(table.key_span.clone(), message, hint);
+            }
+        }
+    }
+    fetch
+}
+
+fn has_key(table: &Entry<'_>, key: &str) -> bool {
+    table.value.get_ref().as_table().is_some_and(|table| table.contains_key(key))
+}
+
+/// More than any page should ask for; what bounds it in practice is the page's deadline.
+const ITEMS_MAX: usize = 100_000;
+
+const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "fetch", "let"];
+const FETCH_KEYS: &[&str] = &[
+    "from",
+    "path",
+    "query",
+    "headers",
+    "each",
+    "optional",
+    "deadline",
+    "max_items",
+    "concurrency",
+];

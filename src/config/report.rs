@@ -1,0 +1,202 @@
+//! What is wrong with a site, all of it at once, in the form compilers use: the file, the line,
+//! an excerpt with a mark under the cause, and where there is one, a remedy.
+
+use crate::limits::REPORT_PROBLEMS_MAX;
+use std::fmt;
+use std::ops::Range;
+
+/// Everything that is wrong with a site.
+#[derive(Debug)]
+pub struct Report {
+    /// The site: its folder, or the name it is embedded under.
+    pub site: String,
+    /// What is wrong, by file and line.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the site's folder; empty when no file is to blame.
+    pub file: String,
+    /// The line, from 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The source line, without its end.
+    pub excerpt: String,
+    /// How many characters of it are meant.
+    pub width: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// A text file of a site, with its name as problems show it.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Relative to the site's folder.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+impl Report {
+    /// A report of these problems, put in the order of their files and lines. `site.toml`, or
+    /// whatever the site file is called, comes first: it is `first`.
+    pub fn new(site: impl Into<String>, first: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| {
+            let key = |problem: &Problem| {
+                (problem.file != first, problem.file.clone(), problem.line, problem.column)
+            };
+            key(a).cmp(&key(b))
+        });
+        problems.dedup();
+        Self { site: site.into(), problems }
+    }
+}
+
+impl Problem {
+    /// A problem that no line of a file is to blame for.
+    pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            excerpt: String::new(),
+            width: 0,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same problem with a remedy.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same problem; with a remedy if there is one.
+    #[must_use]
+    pub fn hint_if(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+}
+
+impl SourceFile {
+    /// A file of this name and text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// Line and column, both from 1, of a byte offset. The column counts characters.
+    pub fn place(&self, offset: usize) -> (usize, usize) {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+
+    /// A problem with the bytes of `span`.
+    pub fn problem(&self, span: Range<usize>, message: impl Into<String>) -> Problem {
+        let (line, column) = self.place(span.start);
+        let excerpt = self.text.lines().nth(line - 1).unwrap_or_default().to_owned();
+        let marked = self.text.get(span).unwrap_or_default();
+        let rest = excerpt.chars().count().saturating_sub(column - 1);
+        let width = marked.lines().next().unwrap_or_default().chars().count().min(rest).max(1);
+        let message = message.into();
+        Problem { file: self.name.clone(), line, column, excerpt, width, message, hint: None }
+    }
+}
+
+/// The name of `names` that `wrong` was probably meant to be, as a hint.
+pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let lower = wrong.to_lowercase();
+    // A third of the letters may differ: `tem` for `team`, but not `a` for `b`.
+    let distance_max = (wrong.chars().count() / 3).max(1);
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| {
+            *distance <= distance_max && *distance < name.chars().count().min(lower.chars().count())
+        })
+        .min()
+        .map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message)?;
+        let gutter = self.line.to_string().len();
+        if self.line > 0 {
+            writeln!(f, "{:gutter$}--> {}:{}:{}", "", self.file, self.line, self.column)?;
+            writeln!(f, "{:gutter$} |", "")?;
+            // A tab would move the mark under it away from what it marks.
+            writeln!(f, "{} | {}", self.line, self.excerpt.replace('\t', " "))?;
+            let indent = self.column.saturating_sub(1);
+            writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(self.width))?;
+        } else if !self.file.is_empty() {
+            writeln!(f, "{:gutter$}--> {}", "", self.file)?;
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "{:gutter$} = help: {hint}", "")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in self.problems.iter().take(REPORT_PROBLEMS_MAX) {
+            writeln!(f, "{problem}")?;
+        }
+        match self.problems.len() {
+            1 => write!(f, "{}: 1 problem", self.site),
+            count if count <= REPORT_PROBLEMS_MAX => write!(f, "{}: {count} problems", self.site),
+            count => {
+                write!(f, "{}: {count} problems, first {REPORT_PROBLEMS_MAX} shown", self.site)
+            }
+        }
+    }
+}
+
+impl std::error::Error for Report {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_its_line_with_a_mark_under_the_cause() {
+        let file = SourceFile::new("site.toml", "[server]\nlistne = 'x'\n");
+        let problem = file.problem(9..15, "unknown key").hint("did you mean `listen`?");
+        let shown = "error: unknown key\n --> site.toml:2:1\n  |\n2 | listne = 'x'\n  | ^^^^^^\n  = help: did you mean `listen`?\n";
+        assert_eq!(problem.to_string(), shown);
+    }
+
+    #[test]
+    fn a_place_inside_a_character_or_past_the_end_does_not_panic() {
+        let file = SourceFile::new("a", "ä\nb");
+        assert_eq!(file.place(1), (1, 1));
+        assert_eq!(file.place(99), (2, 2));
+        assert_eq!(file.problem(1..99, "x").line, 1);
+    }
+
+    #[test]
+    fn suggestions_are_near_or_absent() {
+        assert_eq!(
+            suggestion("fetchs", ["path", "fetch"]).as_deref(),
+            Some("did you mean `fetch`?")
+        );
+        assert_eq!(suggestion("zzz", ["path", "fetch"]), None);
+        assert_eq!(suggestion("a", ["b"]), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! `[server]` and `[admin]`: where to listen, on which CPUs, and the bounds toward visitors.
+
+use super::reader::{Entry, Reader, integer};
+use crate::limits;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// `[server]`, with the defaults of [`limits`] where nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Addresses; each worker has one socket for each.
+    pub listen: Vec<SocketAddr>,
+    /// Which CPUs serve.
+    pub workers: Workers,
+    /// How workers talk to the kernel.
+    pub driver: DriverChoice,
+    /// Whether error pages show what happened inside.
+    pub development: bool,
+    /// Connections a worker holds at once.
+    pub connections_max: usize,
+    /// Pages a worker has in flight at once.
+    pub in_flight_max: usize,
+    /// How long a request head may take.
+    pub head_timeout: Duration,
+    /// How long a request body may take.
+    pub body_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_timeout: Duration,
+    /// How long a response may take to be written.
+    pub write_timeout: Duration,
+    /// How long a worker drains.
+    pub drain_timeout: Duration,
+    /// A request head, bytes.
+    pub request_head_max: usize,
+    /// A request body, bytes.
+    pub request_body_max: u64,
+}
+
+/// `workers`: how many threads serve, and where they are pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each CPU this process may use.
+    All,
+    /// That many, on the first CPUs.
+    Count(usize),
+    /// One for each of these CPUs.
+    Cpus(Vec<usize>),
+}
+
+/// `driver`: which way to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// io_uring where it works, else epoll.
+    Auto,
+    /// io_uring through monoio.
+    Monoio,
+    /// io_uring through tokio-uring.
+    TokioUring,
+    /// epoll through monoio.
+    Epoll,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080)],
+            workers: Workers::All,
+            driver: DriverChoice::Auto,
+            development: false,
+            connections_max: limits::CONNECTIONS_MAX,
+            in_flight_max: limits::IN_FLIGHT_MAX,
+            head_timeout: limits::HEAD_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            idle_timeout: limits::IDLE_TIMEOUT,
+            write_timeout: limits::WRITE_TIMEOUT,
+            drain_timeout: limits::DRAIN_TIMEOUT,
+            request_head_max: limits::REQUEST_HEAD_BYTES_MAX,
+            request_body_max: limits::REQUEST_BODY_BYTES_MAX,
+        }
+    }
+}
+
+impl DriverChoice {
+    /// The driver of this name, as in `site.toml` and `--driver`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "monoio" => Some(Self::Monoio),
+            "tokio-uring" => Some(Self::TokioUring),
+            "epoll" => Some(Self::Epoll),
+            _ => None,
+        }
+    }
+}
+
+/// An address to listen on. Names other than `localhost` are refused: a look-up at startup would
+/// decide in secret which network the site is open to.
+pub fn listen_address(text: &str) -> Option<SocketAddr> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().ok()
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
+    let mut server = Server::default();
+    for entry in &reader.table(table) {
+        match entry.key {
+            "listen" => read_listen(reader, entry, &mut server.listen),
+            "workers" => read_workers(reader, entry, &mut server.workers),
+            "driver" => match entry.value.get_ref().as_str().and_then(DriverChoice::from_name) {
+                Some(driver) => server.driver = driver,
+                None => reader.wrong_form(entry, DRIVERS),
+            },
+            "development" => server.development = reader.flag(entry).unwrap_or_default(),
+            "connections_max" => reader.count(entry, 1, COUNT_MAX, &mut server.connections_max),
+            "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),
+            "head_timeout" => reader.duration(entry, &mut server.head_timeout),
+            "body_timeout" => reader.duration(entry, &mut server.body_timeout),
+            "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
+            "write_timeout" => reader.duration(entry, &mut server.write_timeout),
+            "drain_timeout" => reader.duration(entry, &mut server.drain_timeout),
+            "request_head_max" => read_head_max(reader, entry, &mut server.request_head_max),
+            "request_body_max" => {
+                reader.size(entry, BODY_BYTES_MAX, &mut server.request_body_max);
+            }
+            _ => reader.unknown_key(entry, KEYS, "in [server]"),
+        }
+    }
+    server
+}
+
+pub(super) fn read_admin(reader: &mut Reader<'_>, table: &Entry<'_>) -> Option<SocketAddr> {
+    let mut listen = Vec::new();
+    for entry in &reader.table(table) {
+        match entry.key {
+            "listen" if entry.value.get_ref().is_str() => {
+                read_listen(reader, entry, &mut listen);
+            }
+            "listen" => reader.wrong_form(entry, "one address such as \"127.0.0.1:9180\""),
+            _ => reader.unknown_key(entry, &["listen"], "in [admin]"),
+        }
+    }
+    listen.first().copied()
+}
+
+fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {
+    let texts = match entry.value.get_ref() {
+        DeValue::String(text) => vec![(text.as_ref(), entry.value.span())],
+        DeValue::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| (item.get_ref().as_str().unwrap_or_default(), item.span()))
+            .collect(),
+        _ => {
+            reader.wrong_form(entry, "a list of addresses such as [\"0.0.0.0:8080\"]");
+            return;
+        }
+    };
+    let mut addresses = Vec::new();
+    for (text, span) in texts {
+        match listen_address(text) {
+            Some(address) if addresses.contains(&address) => {
+                reader.problem(span, format!("`{text}` is listed twice"));
+            }
+            Some(address) => addresses.push(address),
+            None => reader.problem_hint(
+                span,
+                format!("`{text}` is not an address to listen on"),
+                "write an IP address and a port: \"0.0.0.0:8080\", \"127.0.0.1:8080\", \"[::]:8080\"",
+            ),
+        }
+    }
+    *into = addresses;
+}
+
+fn read_workers(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Workers) {
+    let cpus = |items: &toml::de::DeArray<'_>| -> Option<Vec<usize>> {
+        items.iter().map(|item| integer(item.get_ref()).filter(|cpu| *cpu <= CPU_MAX)).collect()
+    };
+    match entry.value.get_ref() {
+        DeValue::String(text) if text == "all" => *into = Workers::All,
+        DeValue::Array(items) => match cpus(items) {
+            Some(list) if list.is_empty() || list.len() > limits::WORKERS_MAX => {
+                reader.wrong_form(entry, &format!("1 to {} CPUs", limits::WORKERS_MAX));
+            }
+            Some(list) if (1..list.len()).any(|at| list[..at].contains(&list[at])) => {
+                reader.problem(entry.value.span(), "`workers` names a CPU twice");
+            }
+            Some(list) => *into = Workers::Cpus(list),
+            None => reader.wrong_form(entry, "a list of CPU numbers such as [0, 2, 4]"),
+        },
+        value => match integer(value) {
+            Some(count) if (1..=limits::WORKERS_MAX).contains(&count) => {
+                *into = Workers::Count(count);
+            }
+            _ => reader.wrong_form(entry, "\"all\", a count, or a list of CPUs such as [0, 2]"),
+        },
+    }
+}
+
+fn read_head_max(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut usize) {
+    let mut size = *into as u64;
+    reader.size(entry, HEAD_BYTES_MAX, &mut size);
+    *into = usize::try_from(size).unwrap_or(*into);
+}
+
+const DRIVERS: &str = "\"auto\", \"monoio\", \"tokio-uring\" or \"epoll\"";
+/// Above any count of connections a machine can hold.
+const COUNT_MAX: usize = 10_000_000;
+const CPU_MAX: usize = 65_535;
+const HEAD_BYTES_MAX: u64 = 1024 * 1024;
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+const KEYS: &[&str] = &[
+    "listen",
+    "workers",
+    "driver",
+    "development",
+    "connections_max",
+    "in_flight_max",
+    "head_timeout",
+    "body_timeout",
+    "idle_timeout",
+    "write_timeout",
+    "drain_timeout",
+    "request_head_max",
+    "request_body_max",
+];

@@ -1,0 +1,81 @@
+//! Durations and sizes as people write them: `"300ms"`, `"64KiB"`.
+
+use std::time::Duration;
+
+/// A duration such as `300ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer than a
+/// day, which no wait of a web server should be.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let ms = scaled(number, unit_ms)?;
+    (ms <= DAY_MS).then(|| Duration::from_millis(ms))
+}
+
+/// A size such as `512B`, `64KiB` or `1.5MiB`, in bytes; `None` when it is none.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let unit_bytes = match unit {
+        "B" => 1,
+        "KB" | "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    scaled(number, unit_bytes)
+}
+
+fn split_unit(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim();
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(at);
+    (!number.is_empty()).then(|| (number, unit.trim_start()))
+}
+
+/// `number`, which may have up to three decimals, times `unit`; `None` when it is not a number or
+/// does not fit.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    if decimals.is_empty() || decimals.len() > 3 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
+    let part = thousandths.checked_mul(unit)? / 1000;
+    whole.checked_mul(unit)?.checked_add(part)
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("300ms"), Some(Duration::from_millis(300)));
+        assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("2 m"), Some(Duration::from_secs(120)));
+        for wrong in ["", "5", "s", "-1s", "1.s", "1..5s", "1.2.3s", "25h", "1 day", "1e3s"] {
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("64KiB"), Some(65_536));
+        assert_eq!(parse_size("1.5MiB"), Some(1_572_864));
+        assert_eq!(parse_size("1kB"), Some(1000));
+        for wrong in ["", "64", "KiB", "99999999999999999999B", "9999999999999GiB", "1 K"] {
+            assert_eq!(parse_size(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `[upstreams.NAME]`: where an API is, and how patient we are with it.
+
+use super::origin::Origin;
+use super::reader::{At, Entry, Reader};
+use crate::limits;
+use std::time::Duration;
+
+/// `[upstreams.NAME]`, with the defaults of [`limits`] where nothing is written.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// NAME, as fetches say in `from`.
+    pub name: At<String>,
+    /// Where it is; `None` when that could not be read, which is a problem.
+    pub origin: Option<Origin>,
+    /// A fetch, from its start to its last byte.
+    pub deadline: Duration,
+    /// A TCP connect.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the end of the response head.
+    pub header_timeout: Duration,
+    /// How long a pooled connection may be idle.
+    pub idle_timeout: Duration,
+    /// Connections a worker has to it.
+    pub max_connections: usize,
+    /// Idle connections a worker keeps to it.
+    pub max_idle: usize,
+    /// A response body, bytes.
+    pub max_body: u64,
+    /// Header fields sent with every request, as they go out: `name: value` and CRLF.
+    pub headers: Vec<u8>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Vec<Upstream> {
+    let mut upstreams = Vec::new();
+    for entry in reader.table(table) {
+        upstreams.push(read_one(reader, &entry));
+    }
+    upstreams
+}
+
+fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
+    let name = At { value: table.key.to_owned(), span: table.key_span.clone() };
+    let mut upstream = Upstream {
+        name,
+        origin: None,
+        deadline: limits::FETCH_DEADLINE,
+        connect_timeout: limits::CONNECT_TIMEOUT,
+        header_timeout: limits::HEADER_TIMEOUT,
+        idle_timeout: limits::UPSTREAM_IDLE_TIMEOUT,
+        max_connections: limits::UPSTREAM_CONNECTIONS_MAX,
+        max_idle: limits::UPSTREAM_IDLE_MAX,
+        max_body: limits::RESPONSE_BODY_BYTES_MAX,
+        headers: Vec::new(),
+    };
+    let mut has_url = false;
+    for entry in &reader.table(table) {
+        match entry.key {
+            "url" => {
+                has_url = true;
+                upstream.origin = read_url(reader, entry);
+            }
+            "deadline" => reader.duration(entry, &mut upstream.deadline),
+            "connect_timeout" => reader.duration(entry, &mut upstream.connect_timeout),
+            "header_timeout" => reader.duration(entry, &mut upstream.header_timeout),
+            "idle_timeout" => reader.duration(entry, &mut upstream.idle_timeout),
+            "max_connections" => {
+                reader.count(entry, 1, CONNECTIONS_MAX, &mut upstream.max_connections);
+            }
+            "max_idle" => reader.count(entry, 0, CONNECTIONS_MAX, &mut upstream.max_idle),
+            "max_body" => reader.size(entry, BODY_BYTES_MAX, &mut upstream.max_body),
+            "headers" => upstream.headers = read_headers(reader, entry),
+            _ => {
+                let place = format!("in [upstreams.{}]", table.key);
+                reader.unknown_key(entry, KEYS, &place);
+            }
+        }
+    }
+    if !has_url {
+        let message = format!("upstream `{}` has no `url`", table.key);
+        reader.problem_hint(table.key_span.clone(), message, "add url = \"http://HOST:PORT\"");
+    }
+    upstream.max_idle = upstream.max_idle.min(upstream.max_connections);
+    upstream
+}
+
+fn read_url(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Origin> {
+    let url = reader.string(entry)?;
+    match Origin::parse(&url.value) {
+        Ok(origin) => Some(origin),
+        Err((message, Some(hint))) => {
+            reader.problem_hint(url.span, message, hint);
+            None
+        }
+        Err((message, None)) => {
+            reader.problem(url.span, message);
+            None
+        }
+    }
+}
+
+fn read_headers(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in reader.texts(entry) {
+        if let Some((message, hint)) = header_name_trouble(&name.value) {
+            reader.problem_hint(name.span, message, hint);
+        } else if header_value_trouble(value.value.as_bytes()) {
+            let message = format!("the value of header `{}` holds a control character", name.value);
+            reader.problem(value.span, message);
+        } else {
+            lines.extend_from_slice(name.value.as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.value.trim().as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+    }
+    lines
+}
+
+/// Why a request to an upstream cannot have a field of this name, and what to do, if it cannot.
+pub fn header_name_trouble(name: &str) -> Option<(String, String)> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        let hint = "a name is letters, digits and any of !#$%&'*+-.^_`|~";
+        return Some((format!("`{name}` is not a header name"), hint.to_owned()));
+    }
+    // RFC 9110 section 7.6.1: fields of the connection, and those that frame the message.
+    let lower = name.to_ascii_lowercase();
+    if OWN_HEADERS.contains(&lower.as_str()) {
+        let message = format!("header `{name}` is ringpress's own to send");
+        return Some((message, "leave it out".to_owned()));
+    }
+    None
+}
+
+/// Whether a field value holds what could end the field, or any other control character but a
+/// tab (RFC 9110 section 5.5).
+pub fn header_value_trouble(value: &[u8]) -> bool {
+    value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+}
+
+const OWN_HEADERS: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const CONNECTIONS_MAX: usize = 1_000_000;
+const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+const KEYS: &[&str] = &[
+    "url",
+    "deadline",
+    "connect_timeout",
+    "header_timeout",
+    "idle_timeout",
+    "max_connections",
+    "max_idle",
+    "max_body",
+    "headers",
+];

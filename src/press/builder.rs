@@ -1,0 +1,189 @@
+//! Gathers a site's templates and expressions, checks each, and compiles them into a [`Press`].
+
+use super::error::PressError;
+use super::names::{self, Reference, Use};
+use super::program::{ExpressionId, Origin, Press};
+use super::{environment, scan};
+use crate::config::{At, Problem, SourceFile};
+use minijinja::Environment;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// What is compiled so far.
+pub struct Builder {
+    environment: Environment<'static>,
+    functions: Vec<String>,
+    templates: Vec<SourceFile>,
+    origins: Vec<Origin>,
+}
+
+/// A string of the site file that holds template code.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    file: &'a SourceFile,
+    span: Range<usize>,
+    /// The string, as TOML decodes it.
+    pub text: &'a str,
+}
+
+/// An expression that compiles, and what it takes.
+#[derive(Clone, Debug)]
+pub struct ExpressionFacts {
+    /// It, in the press to be.
+    pub id: ExpressionId,
+    /// The names it takes, with places in the site file.
+    pub uses: Vec<Use>,
+    /// The path it is and nothing else: of `query.page` that, and so on.
+    pub(super) lookup: Option<String>,
+}
+
+/// What a template that compiles takes and gives.
+#[derive(Clone, Debug)]
+pub struct TemplateFacts {
+    /// The names it takes, with places in its file.
+    pub uses: Vec<Use>,
+    /// Names it gives itself, which templates it includes or extends see.
+    pub assigned: BTreeSet<String>,
+    /// The templates it names.
+    pub references: Vec<Reference>,
+    /// Whether it also takes templates by names that are made when it runs.
+    pub dynamic: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            environment: environment::new(),
+            functions: environment::function_names(),
+            templates: Vec::new(),
+            origins: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The names of functions that all templates and expressions see.
+    pub fn functions(&self) -> &[String] {
+        &self.functions
+    }
+
+    /// Adds a template.
+    ///
+    /// # Errors
+    /// All that is wrong with it by itself.
+    pub fn template(&mut self, file: &SourceFile) -> Result<TemplateFacts, Vec<Problem>> {
+        let environment = environment::new();
+        let template = match environment.template_from_named_str(&file.name, &file.text) {
+            Ok(template) => template,
+            Err(error) => return Err(vec![template_problem(file, &error)]),
+        };
+        let tokens = scan::template(&file.text);
+        let unknown = names::unknown_filters(&self.environment, &file.text, &tokens);
+        if !unknown.is_empty() {
+            let problems = unknown.into_iter();
+            return Err(problems
+                .map(|(span, message, hint)| file.problem(span, message).hint_if(hint))
+                .collect());
+        }
+        let uses = names::uses(template.undeclared_variables(true), &file.text, &tokens);
+        let assigned = names::assigned(&file.text, &tokens);
+        let (references, dynamic) = names::references(&file.text, &tokens);
+        self.templates.push(file.clone());
+        Ok(TemplateFacts { uses, assigned, references, dynamic })
+    }
+
+    /// Adds the expression in `range` of a string of the site file.
+    ///
+    /// # Errors
+    /// All that is wrong with it by itself.
+    pub fn expression(
+        &mut self,
+        place: &Place<'_>,
+        range: Range<usize>,
+    ) -> Result<ExpressionFacts, Vec<Problem>> {
+        let inner = place.text.get(range.clone()).unwrap_or_default();
+        let start = range.start + (inner.len() - inner.trim_start().len());
+        let text = inner.trim();
+        if text.is_empty() {
+            return Err(vec![place.problem(range, "this expression is empty")]);
+        }
+        let within = |span: Range<usize>| place.part(start + span.start..start + span.end);
+        let compiled = self.environment.compile_expression_owned(text.to_owned());
+        let undeclared = match compiled {
+            Ok(expression) => expression.undeclared_variables(true),
+            Err(error) => {
+                let span = within(error.range().unwrap_or(0..text.len()));
+                let what = error.detail().map_or(error.kind().to_string(), str::to_owned);
+                let message = format!("this is not an expression: {what}");
+                return Err(vec![place.file.problem(span, message)]);
+            }
+        };
+        let tokens = scan::expression(text);
+        let unknown = names::unknown_filters(&self.environment, text, &tokens);
+        if !unknown.is_empty() {
+            let problems = unknown.into_iter();
+            return Err(problems
+                .map(|(span, message, hint)| {
+                    place.file.problem(within(span), message).hint_if(hint)
+                })
+                .collect());
+        }
+        let mut uses = names::uses(undeclared, text, &tokens);
+        let is_lookup = uses.len() == 1 && uses.iter().all(|found| found.path == text);
+        let lookup = is_lookup.then(|| text.to_owned());
+        for found in &mut uses {
+            found.span = within(found.span.clone());
+        }
+        let (line, _) = place.file.place(within(0..text.len()).start);
+        let id = ExpressionId(self.origins.len());
+        let file = place.file.name.clone();
+        self.origins.push(Origin { text: text.to_owned(), file, line });
+        Ok(ExpressionFacts { id, uses, lookup })
+    }
+
+    /// Compiles all that was added.
+    ///
+    /// # Errors
+    /// When it does not compile together.
+    pub fn finish(self) -> Result<Press, Problem> {
+        Press::compile(self.templates, self.origins).map_err(|error| {
+            let name = error.name().unwrap_or_default().to_owned();
+            Problem::of_file(name, PressError::of(&error, None).to_string())
+        })
+    }
+}
+
+impl<'a> Place<'a> {
+    /// The place of a string of the site file.
+    pub fn new(file: &'a SourceFile, string: &'a At<String>) -> Self {
+        Self { file, span: string.span.clone(), text: &string.value }
+    }
+
+    /// The bytes of the file that a part of the string comes from; all of the string, where it
+    /// is written with escapes and cannot be told.
+    pub fn part(&self, range: Range<usize>) -> Range<usize> {
+        let raw = self.file.text.get(self.span.clone()).unwrap_or_default();
+        match raw.find(self.text) {
+            Some(at) if !self.text.is_empty() => {
+                let base = self.span.start + at;
+                base + range.start..base + range.end
+            }
+            _ => self.span.clone(),
+        }
+    }
+
+    /// A problem with a part of the string.
+    pub fn problem(&self, range: Range<usize>, message: impl Into<String>) -> Problem {
+        self.file.problem(self.part(range), message)
+    }
+}
+
+fn template_problem(file: &SourceFile, error: &minijinja::Error) -> Problem {
+    let what = error.detail().map_or(error.kind().to_string(), str::to_owned);
+    let line_start = || {
+        let line = error.line().unwrap_or(1).saturating_sub(1);
+        let start = file.text.split_inclusive('\n').take(line).map(str::len).sum::<usize>();
+        start..start
+    };
+    file.problem(error.range().unwrap_or_else(line_start), what)
+}

@@ -1,0 +1,167 @@
+//! Filters that pages over an API need beside minijinja's own.
+
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Adds them to an environment.
+pub(super) fn add(environment: &mut Environment<'_>) {
+    let mut cleaner = ammonia::Builder::default();
+    cleaner.link_rel(Some("nofollow noopener noreferrer"));
+    environment.add_filter("sanitize", move |html: &Value| sanitize(&cleaner, html));
+    environment.add_filter("timeago", timeago);
+    environment.add_filter("domain", domain);
+    environment.add_filter("flatten", flatten);
+}
+
+/// Whether an environment has a filter of this name.
+pub(super) fn exists(environment: &Environment<'_>, name: &str) -> bool {
+    // There is no other way to ask; called without arguments, a filter does nothing but complain.
+    !unknown(environment.empty_state().apply_filter(name, &[]))
+}
+
+/// Whether an environment has a test of this name.
+pub(super) fn test_exists(environment: &Environment<'_>, name: &str) -> bool {
+    !unknown(environment.empty_state().perform_test(name, &[]))
+}
+
+fn unknown<T>(result: Result<T, Error>) -> bool {
+    result.is_err_and(|error| {
+        matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest)
+    })
+}
+
+/// HTML that an API delivers, without what could run or track: safe to be in a page.
+fn sanitize(cleaner: &ammonia::Builder<'_>, html: &Value) -> Result<Value, Error> {
+    match html.kind() {
+        ValueKind::None => Ok(Value::from("")),
+        ValueKind::String => {
+            let html = html.as_str().unwrap_or_default();
+            Ok(Value::from_safe_string(cleaner.clean(html).to_string()))
+        }
+        kind => Err(wrong_kind("sanitize", "text", kind)),
+    }
+}
+
+/// A moment, in seconds since 1970, by how long before the request it was.
+fn timeago(state: &State<'_, '_>, moment: &Value) -> Result<String, Error> {
+    let moment = match moment.kind() {
+        ValueKind::Number => f64::try_from(moment.clone())?,
+        kind => return Err(wrong_kind("timeago", "seconds since 1970", kind)),
+    };
+    let now = match state.lookup("now").map(f64::try_from) {
+        Some(Ok(now)) => now,
+        _ => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |past| past.as_secs_f64()),
+    };
+    let distance = (now - moment).abs();
+    let (unit_s, unit) = match distance {
+        d if d < 1.0 => return Ok("just now".to_owned()),
+        d if d < MINUTE_S => (1.0, "second"),
+        d if d < HOUR_S => (MINUTE_S, "minute"),
+        d if d < DAY_S => (HOUR_S, "hour"),
+        d if d < MONTH_S => (DAY_S, "day"),
+        d if d < YEAR_S => (MONTH_S, "month"),
+        _ => (YEAR_S, "year"),
+    };
+    let count = (distance / unit_s).floor();
+    let plural = if count == 1.0 { "" } else { "s" };
+    Ok(if now >= moment {
+        format!("{count} {unit}{plural} ago")
+    } else {
+        format!("in {count} {unit}{plural}")
+    })
+}
+
+/// The host of a URL, without `www.`; empty when the text is no URL with a host.
+fn domain(url: &Value) -> Result<String, Error> {
+    let url = match url.kind() {
+        ValueKind::None => return Ok(String::new()),
+        ValueKind::String => url.as_str().unwrap_or_default(),
+        kind => return Err(wrong_kind("domain", "a URL", kind)),
+    };
+    let Some((_, rest)) = url.split_once("://") else { return Ok(String::new()) };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // An IPv6 address is in brackets and has colons of its own.
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let host = host.to_lowercase();
+    Ok(host.strip_prefix("www.").map_or(host.clone(), str::to_owned))
+}
+
+/// A list of lists as one list.
+fn flatten(lists: &Value) -> Result<Value, Error> {
+    let mut flat = Vec::new();
+    for list in lists.try_iter()? {
+        match list.kind() {
+            ValueKind::Seq | ValueKind::Iterable => flat.extend(list.try_iter()?),
+            _ => flat.push(list),
+        }
+    }
+    Ok(Value::from(flat))
+}
+
+fn wrong_kind(filter: &str, wanted: &str, found: ValueKind) -> Error {
+    let kind = match found {
+        ValueKind::Undefined => ErrorKind::UndefinedError,
+        _ => ErrorKind::InvalidOperation,
+    };
+    Error::new(kind, format!("{filter} needs {wanted}, not {found}"))
+}
+
+const MINUTE_S: f64 = 60.0;
+const HOUR_S: f64 = 3600.0;
+const DAY_S: f64 = 86_400.0;
+const MONTH_S: f64 = 30.0 * DAY_S;
+const YEAR_S: f64 = 365.0 * DAY_S;
+
+#[cfg(test)]
+mod tests {
+    use super::super::environment;
+    use minijinja::context;
+
+    fn eval(expression: &str) -> String {
+        let environment = environment::new();
+        let expression = environment.compile_expression(expression).unwrap();
+        expression.eval(context!(now => 1_000_000_000)).unwrap().to_string()
+    }
+
+    #[test]
+    fn sanitize_keeps_text_and_drops_what_runs() {
+        let clean =
+            eval("'<p onclick=x>a<script>b</script> <a href=\"https://c/\">c</a>' | sanitize");
+        let wanted = "<p>a <a href=\"https://c/\" rel=\"nofollow noopener noreferrer\">c</a></p>";
+        assert_eq!(clean, wanted);
+        assert_eq!(
+            eval("'<a href=\"javascript:x\">c</a>' | sanitize").matches("javascript").count(),
+            0
+        );
+        assert_eq!(eval("none | sanitize"), "");
+    }
+
+    #[test]
+    fn timeago_counts_from_the_request() {
+        assert_eq!(eval("1000000000 | timeago"), "just now");
+        assert_eq!(eval("999999999 | timeago"), "1 second ago");
+        assert_eq!(eval("(now - 3 * 3600) | timeago"), "3 hours ago");
+        assert_eq!(eval("(now - 86400) | timeago"), "1 day ago");
+        assert_eq!(eval("(now + 120) | timeago"), "in 2 minutes");
+        assert_eq!(eval("(now - 86400 * 800) | timeago"), "2 years ago");
+    }
+
+    #[test]
+    fn domain_is_the_host_without_www() {
+        assert_eq!(eval("'https://www.Example.com:8080/a?b' | domain"), "example.com");
+        assert_eq!(eval("'http://user@blog.example.org' | domain"), "blog.example.org");
+        assert_eq!(eval("'http://[::1]/x' | domain"), "[::1]");
+        assert_eq!(eval("'nonsense' | domain"), "");
+        assert_eq!(eval("none | domain"), "");
+    }
+
+    #[test]
+    fn flatten_opens_one_level() {
+        assert_eq!(eval("[[1, 2], [], [[3]], 4] | flatten"), "[1, 2, [3], 4]");
+    }
+}

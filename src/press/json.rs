@@ -1,0 +1,75 @@
+//! Upstream JSON into template values (RFC 8259). Of a name that is there twice the last value
+//! counts. Numbers beyond 64 bits become floating point.
+
+use minijinja::Value;
+use std::fmt;
+
+/// Why bytes are not JSON, and where.
+#[derive(Debug)]
+pub struct JsonError {
+    line: usize,
+    column: usize,
+    message: String,
+}
+
+/// Reads one JSON text that is all of `bytes`.
+///
+/// # Errors
+/// When it is not JSON, not UTF-8, nested deeper than
+/// [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX), or followed by something else.
+pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let mut message = error.to_string();
+        // The position is told once, by us, also where serde_json has none.
+        if let Some(at) = message.rfind(" at line ") {
+            message.truncate(at);
+        }
+        JsonError { line: error.line(), column: error.column(), message }
+    })
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not JSON: {} at line {}, column {}", self.message, self.line, self.column)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::JSON_DEPTH_MAX;
+
+    #[test]
+    fn numbers_keep_their_value() {
+        let value = parse(b"[18446744073709551615, -9223372036854775808, 1.5, 1e3]").unwrap();
+        let shown = "[18446744073709551615, -9223372036854775808, 1.5, 1000.0]";
+        assert_eq!(value.to_string(), shown);
+        assert!(parse(b"123456789012345678901234567890").unwrap().is_number());
+    }
+
+    #[test]
+    fn the_last_of_a_doubled_name_counts_and_order_is_kept() {
+        let value = parse(br#"{"z":1,"a":2,"z":3}"#).unwrap();
+        assert_eq!(value.to_string(), r#"{"z": 3, "a": 2}"#.replace('"', "'"));
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        let wrong: &[&[u8]] =
+            &[b"", b"{} x", b"[1,]", b"\"\xff\"", b"nul", b"\"\\ud800\"", b"{1:2}", b"1e999"];
+        for bytes in wrong {
+            assert!(parse(bytes).is_err(), "{bytes:?}");
+        }
+        let error = parse(b"{\n \"a\": x}").unwrap_err().to_string();
+        assert_eq!(error, "not JSON: expected value at line 2, column 7");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(nested(JSON_DEPTH_MAX - 1).as_bytes()).is_ok());
+        assert!(parse(nested(JSON_DEPTH_MAX + 1).as_bytes()).is_err());
+    }
+}

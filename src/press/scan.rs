@@ -1,0 +1,186 @@
+//! The tokens of template code, as far as a check of names needs them: where code begins and
+//! ends, names, texts and marks. minijinja decides what a template means; this only finds places
+//! in it, and what minijinja's own analysis does not tell.
+
+use std::ops::Range;
+
+/// A token of template code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) span: Range<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A name or a keyword.
+    Name,
+    /// A quoted text, quotes included.
+    Text,
+    /// A number.
+    Number,
+    /// Any other character.
+    Mark(u8),
+    /// `{%`
+    BlockStart,
+    /// `{{`
+    PrintStart,
+    /// `%}` or `}}`
+    End,
+}
+
+/// The tokens of all code of a template; comments and raw blocks have none.
+pub(super) fn template(text: &str) -> Vec<Token> {
+    let bytes = text.as_bytes();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'{', rest)) {
+        let open = at + found;
+        match bytes.get(open + 1) {
+            Some(b'#') => at = find(bytes, b"#}", open + 2).map_or(bytes.len(), |end| end + 2),
+            Some(b'{') => at = code(bytes, open, Kind::PrintStart, b"}}", &mut tokens),
+            Some(b'%') => {
+                let first = tokens.len();
+                at = code(bytes, open, Kind::BlockStart, b"%}", &mut tokens);
+                let name = tokens.get(first + 1).and_then(|token| text.get(token.span.clone()));
+                if name == Some("raw") {
+                    at = raw_end(bytes, at);
+                }
+            }
+            _ => at = open + 1,
+        }
+    }
+    tokens
+}
+
+/// The tokens of an expression that is by itself.
+pub(super) fn expression(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    scan_code(text.as_bytes(), 0, None, &mut tokens);
+    tokens
+}
+
+/// Where the code that begins at `from` ends: the place of its `}}`.
+pub(super) fn print_end(text: &str, from: usize) -> Option<usize> {
+    let end = scan_code(text.as_bytes(), from, Some(b"}}"), &mut Vec::new());
+    (end < text.len()).then_some(end)
+}
+
+/// Scans code with its delimiters; returns where it ended.
+fn code(bytes: &[u8], open: usize, start: Kind, close: &[u8; 2], out: &mut Vec<Token>) -> usize {
+    out.push(Token { kind: start, span: open..open + 2 });
+    let mut from = open + 2;
+    if matches!(bytes.get(from), Some(b'-' | b'+')) {
+        from += 1;
+    }
+    let end = scan_code(bytes, from, Some(close), out);
+    let after = bytes.len().min(end + 2);
+    out.push(Token { kind: Kind::End, span: end..after });
+    after
+}
+
+/// Scans code up to `close` outside of texts and brackets, or to the end.
+fn scan_code(bytes: &[u8], from: usize, close: Option<&[u8; 2]>, out: &mut Vec<Token>) -> usize {
+    let mut at = from;
+    let mut depth = 0_usize;
+    while let Some(&byte) = bytes.get(at) {
+        if depth == 0 && close.is_some_and(|close| bytes[at..].starts_with(close)) {
+            return at;
+        }
+        let start = at;
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
+        let kind = match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => {
+                at += 1;
+                continue;
+            }
+            b'"' | b'\'' => {
+                at = text_end(bytes, at);
+                Kind::Text
+            }
+            _ if is_name(&byte) => {
+                at += bytes[at..].iter().take_while(|byte| is_name(byte)).count();
+                if byte.is_ascii_digit() { Kind::Number } else { Kind::Name }
+            }
+            _ => {
+                at += 1;
+                match byte {
+                    b'(' | b'[' | b'{' => depth += 1,
+                    b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                Kind::Mark(byte)
+            }
+        };
+        out.push(Token { kind, span: start..at });
+    }
+    bytes.len()
+}
+
+fn text_end(bytes: &[u8], open: usize) -> usize {
+    let quote = bytes[open];
+    let mut at = open + 1;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'\\' => at += 1,
+            _ if byte == quote => return at,
+            _ => {}
+        }
+    }
+    bytes.len()
+}
+
+/// Where the block that ends a raw block ends.
+fn raw_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(open) = find(bytes, b"{%", at) {
+        let Some(close) = find(bytes, b"%}", open) else { break };
+        let inner = &bytes[open + 2..close];
+        let is_space = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'-' | b'+');
+        if inner.iter().filter(|byte| !is_space(byte)).eq(b"endraw".iter()) {
+            return close + 2;
+        }
+        at = open + 2;
+    }
+    bytes.len()
+}
+
+fn find(bytes: &[u8], what: &[u8; 2], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    memchr::memmem::find(rest, what).map(|at| from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let tokens = template(text);
+        let texts: Vec<_> = tokens.iter().map(|token| &text[token.span.clone()]).collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn only_code_has_tokens() {
+        assert_eq!(shown("a {{ b.c|d('}}') }} e"), "{{ b . c | d ( '}}' ) }}");
+        assert_eq!(shown("{# {{ x }} #}{%- if y -%}z"), "{% if y - %}");
+        assert_eq!(shown("{% raw %}{{ x }}{% x %}{%- endraw %}{{ y }}"), "{% raw %} {{ y }}");
+        assert_eq!(shown("{{ {'a': {}} }}"), "{{ { 'a' : { } } }}");
+    }
+
+    #[test]
+    fn broken_code_does_not_panic() {
+        for text in ["{{", "{%", "{#", "{{ 'a", "{{ \"a\\", "{% raw %}{{", "{{ (((", "{", "{{ é"] {
+            template(text);
+            expression(text);
+            print_end(text, 0);
+        }
+    }
+
+    #[test]
+    fn a_print_ends_outside_of_texts_and_brackets() {
+        assert_eq!(print_end("{{ {'}}': {}} }}x", 2), Some(14));
+        assert_eq!(print_end("{{ a", 2), None);
+    }
+}

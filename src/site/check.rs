@@ -1,0 +1,161 @@
+//! Whether names fit together: those that templates and expressions use, and those there are.
+
+use crate::config::{Problem, SourceFile, suggestion};
+use crate::press::{REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The names one text can use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope<'a> {
+    /// Fetches and lets.
+    pub(super) nodes: Vec<&'a str>,
+    /// Parameters of the path.
+    pub(super) params: &'a [String],
+    /// Functions of the template language.
+    pub(super) functions: &'a [String],
+    /// Further names: of an error page, or `it` and `index`.
+    pub(super) others: &'a [&'a str],
+    /// Whether it is for a page, not for an error page.
+    pub(super) is_page: bool,
+}
+
+/// Templates by name, with what is known of each.
+pub(super) type Templates<'a> = BTreeMap<&'a str, (&'a SourceFile, TemplateFacts)>;
+
+impl Scope<'_> {
+    /// What is wrong with the use of a name, and a remedy, if anything is.
+    pub(super) fn trouble(&self, found: &Use) -> Option<(String, Option<String>)> {
+        let top = found.top();
+        if found.guarded {
+            return None;
+        }
+        let member = |name: &str, members: &mut dyn Iterator<Item = &str>, what: &str| {
+            let second = found.second()?;
+            let members: Vec<&str> = members.collect();
+            if members.contains(&second) {
+                return None;
+            }
+            let hint = suggestion(second, members.iter().copied()).unwrap_or_else(|| match members
+                .is_empty()
+            {
+                true => format!("there is no {what} here"),
+                false => format!("there is {}", members.join(", ")),
+            });
+            Some((format!("`{name}` has no `{second}`"), Some(hint)))
+        };
+        let is_function = self.functions.iter().any(|function| function == top);
+        if self.others.contains(&top) || is_function || TEMPLATE_NAMES.contains(&top) {
+            return None;
+        }
+        if self.is_page {
+            match top {
+                "path" => {
+                    let mut params = self.params.iter().map(String::as_str);
+                    return member("path", &mut params, "parameter");
+                }
+                "request" => {
+                    return member("request", &mut REQUEST_FIELDS.iter().copied(), "field");
+                }
+                "errors" => return member("errors", &mut self.nodes.iter().copied(), "fetch"),
+                "it" | "index" => {
+                    let hint = "it is an item of the list of `each` of a fetch";
+                    return Some((format!("`{top}` is not defined here"), Some(hint.to_owned())));
+                }
+                "now" => return None,
+                _ if REQUEST_NAMES.contains(&top) || self.nodes.contains(&top) => return None,
+                _ => {}
+            }
+        }
+        let request = if self.is_page { REQUEST_NAMES } else { &[] };
+        let names = self.nodes.iter().chain(self.others).chain(request).copied();
+        let functions = self.functions.iter().map(String::as_str);
+        let hint = suggestion(top, names.chain(["errors", "now"]).chain(functions));
+        Some((format!("unknown name `{top}`"), hint))
+    }
+}
+
+/// All templates that a template takes in, itself included, and whether it may take any other.
+pub(super) fn closure<'a>(
+    root: &'a str,
+    templates: &'a Templates<'a>,
+) -> (BTreeSet<&'a str>, bool) {
+    let mut found = BTreeSet::from([root]);
+    let mut open = vec![root];
+    let mut dynamic = false;
+    while let Some(name) = open.pop() {
+        let Some((_, facts)) = templates.get(name) else { continue };
+        dynamic |= facts.dynamic;
+        for reference in &facts.references {
+            if found.insert(&reference.name) {
+                open.push(&reference.name);
+            }
+        }
+    }
+    (found, dynamic)
+}
+
+/// Whether all templates that are named are there.
+pub(super) fn references(templates: &Templates<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, facts) in templates.values() {
+        for reference in &facts.references {
+            if reference.optional || templates.contains_key(reference.name.as_str()) {
+                continue;
+            }
+            let message = format!("there is no template `{}`", reference.name);
+            let hint = suggestion(&reference.name, templates.keys().copied());
+            problems.push(file.problem(reference.span.clone(), message).hint_if(hint));
+        }
+    }
+    problems
+}
+
+/// Whether all names are there that a template and those it takes in use; `what` it is for.
+pub(super) fn template(
+    root: &str,
+    templates: &Templates<'_>,
+    scope: &Scope<'_>,
+    what: &str,
+) -> Vec<Problem> {
+    let (closure, _) = closure(root, templates);
+    let members = || closure.iter().filter_map(|name| templates.get(name));
+    // A name that one template gives is seen by those it takes in.
+    let assigned: BTreeSet<&String> = members().flat_map(|(_, facts)| &facts.assigned).collect();
+    let mut problems = Vec::new();
+    for (file, facts) in members() {
+        for found in &facts.uses {
+            if assigned.contains(&found.top().to_owned()) {
+                continue;
+            }
+            if let Some((message, hint)) = scope.trouble(found) {
+                let message = format!("{message} in {what}");
+                problems.push(file.problem(found.span.clone(), message).hint_if(hint));
+            }
+        }
+    }
+    problems
+}
+
+/// What these names look at in a request.
+pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
+    let mut uses = Uses::default();
+    for top in tops {
+        match top {
+            "query" => uses.query = true,
+            "headers" => uses.headers = true,
+            "cookies" => uses.cookies = true,
+            "request" => uses.request = true,
+            // It prints all of the context.
+            "debug" => return ALL_USES,
+            _ => {}
+        }
+    }
+    uses
+}
+
+/// What templates that are not known may look at.
+pub(super) const ALL_USES: Uses = Uses { query: true, headers: true, cookies: true, request: true };
+
+/// Names that minijinja gives in loops, blocks and macros; an included template sees them, and
+/// its analysis by itself does not.
+pub(super) const TEMPLATE_NAMES: &[&str] = &["loop", "self", "super", "caller"];

@@ -1,0 +1,474 @@
+//! From the files of a site to the site: everything is put together, and everything that does
+//! not fit is told.
+
+use super::check::{self, Scope, Templates};
+use super::page::{Each, Fetch, Node, NodeKind, Page};
+use super::plan::{Overrides, UpstreamPlan};
+use super::route::{Pattern, Router, is_name};
+use super::source::Files;
+use super::{Site, error_page};
+use crate::config::{
+    self, At, FetchTable, LetTable, PageTable, Problem, Report, SourceFile, Upstream,
+    header_name_trouble, suggestion,
+};
+use crate::limits::PAGE_NODES_MAX;
+use crate::press::{
+    Builder, ExpressionFacts, FieldTemplate, Names, PathTemplate, Place, QueryTemplate,
+    REQUEST_NAMES, Use, Uses, content_type,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Compiles a site.
+pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, Report> {
+    let (mut written, mut problems) = config::read(&files.site);
+    overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
+    let mut builder = Builder::default();
+    let mut templates = Templates::new();
+    for file in &files.templates {
+        match builder.template(file) {
+            Ok(facts) => {
+                templates.insert(&file.name, (file, facts));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    problems.extend(check::references(&templates));
+    let functions = builder.functions().to_vec();
+    let mut compiler = Compiler {
+        file: &files.site,
+        known: files.templates.iter().map(|file| file.name.as_str()).collect(),
+        functions: &functions,
+        upstreams: &written.upstreams,
+        templates: &templates,
+        builder,
+        problems,
+    };
+    let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
+    let router = compiler.router(&written.pages, &drafts);
+    compiler.error_templates();
+    let Compiler { builder, mut problems, .. } = compiler;
+    let press = match builder.finish() {
+        Ok(press) => Some(press),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
+    let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
+    let press = Arc::new(press);
+    let pages: Option<Vec<_>> = drafts.into_iter().map(|draft| draft?.page(&press)).collect();
+    let upstreams: Option<Vec<_>> = written.upstreams.into_iter().map(UpstreamPlan::new).collect();
+    let (Some(pages), Some(upstreams)) = (pages, upstreams) else {
+        return report(vec![Problem::of_file(&files.site.name, "the site is incomplete")]);
+    };
+    let error_templates = error_page::templates(&press, &files.templates);
+    let (server, admin, name) = (written.server, written.admin, files.name.clone());
+    Ok(Site {
+        name,
+        server,
+        admin,
+        upstreams,
+        pages,
+        router,
+        press,
+        error_templates,
+        files,
+        overrides,
+    })
+}
+
+struct Compiler<'a> {
+    file: &'a SourceFile,
+    /// All template files, those that do not compile too.
+    known: BTreeSet<&'a str>,
+    functions: &'a [String],
+    upstreams: &'a [Upstream],
+    templates: &'a Templates<'a>,
+    builder: Builder,
+    problems: Vec<Problem>,
+}
+
+/// A page that is fine so far; its template gets its id with the press.
+struct Draft {
+    pattern: Pattern,
+    text: String,
+    template: String,
+    deadline: Duration,
+    nodes: Vec<Node>,
+    uses: Uses,
+}
+
+impl Draft {
+    fn page(self, press: &Arc<crate::press::Press>) -> Option<Page> {
+        let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
+        Some(Page {
+            pattern: self.text,
+            deadline: self.deadline,
+            template: press.template(&self.template)?,
+            content_type: content_type(&self.template),
+            nodes: self.nodes,
+            uses: self.uses,
+            names: Arc::new(names),
+            press: press.clone(),
+        })
+    }
+}
+
+impl Compiler<'_> {
+    fn page(&mut self, page: &PageTable) -> Option<Draft> {
+        let pattern = page.path.as_ref().and_then(|path| self.pattern(path));
+        let params = pattern.as_ref().map(|pattern| pattern.params.clone()).unwrap_or_default();
+        let rest = pattern.as_ref().and_then(|pattern| pattern.rest.clone());
+        let names = self.node_names(page);
+        let functions = self.functions;
+        let scope =
+            Scope { nodes: names.clone(), params: &params, functions, others: &[], is_page: true };
+        let mut nodes = Vec::new();
+        let mut all_uses = Vec::new();
+        for fetch in &page.fetches {
+            let (kind, uses) = self.fetch(fetch, &scope, rest.as_deref());
+            nodes.push((&fetch.name, kind, uses));
+        }
+        for binding in &page.lets {
+            let (kind, uses) = self.binding(binding, &scope);
+            nodes.push((&binding.name, kind, uses));
+        }
+        let mut compiled = Vec::new();
+        for (name, kind, uses) in nodes {
+            let needs = self.needs(&uses, &names);
+            all_uses.extend(uses.iter().map(|found| found.top().to_owned()));
+            compiled.push((name, needs, kind));
+        }
+        self.cycle(&compiled);
+        let template = page.template.as_ref().filter(|template| self.template_exists(template))?;
+        let mut uses = check::request_uses(all_uses.iter().map(String::as_str));
+        if self.templates.contains_key(template.value.as_str()) {
+            let what = format!("page `{}`", page.path.as_ref().map_or("", |path| &path.value));
+            let wrong = check::template(&template.value, self.templates, &scope, &what);
+            // An unreadable pattern has no parameters to tell from unknown ones.
+            self.problems.extend(wrong.into_iter().filter(|_| pattern.is_some()));
+            uses = union(uses, self.template_uses(&template.value));
+        }
+        let nodes = compiled
+            .into_iter()
+            .map(|(name, needs, kind)| Some(Node { name: name.value.clone(), needs, kind: kind? }));
+        Some(Draft {
+            pattern: pattern?,
+            text: page.path.as_ref()?.value.clone(),
+            template: template.value.clone(),
+            deadline: page.deadline,
+            nodes: nodes.collect::<Option<_>>()?,
+            uses,
+        })
+    }
+
+    fn pattern(&mut self, path: &At<String>) -> Option<Pattern> {
+        match Pattern::parse(&path.value) {
+            Ok(pattern) => Some(pattern),
+            Err((message, hint)) => {
+                self.problems.push(self.file.problem(path.span.clone(), message).hint(hint));
+                None
+            }
+        }
+    }
+
+    /// The names of a page's nodes; complains about those that cannot be names.
+    fn node_names<'p>(&mut self, page: &'p PageTable) -> Vec<&'p str> {
+        let fetches = page.fetches.iter().map(|fetch| &fetch.name);
+        let lets = page.lets.iter().map(|binding| &binding.name);
+        let mut names: Vec<&str> = Vec::new();
+        for name in fetches.chain(lets) {
+            let text = name.value.as_str();
+            let reserved = REQUEST_NAMES.contains(&text)
+                || RESERVED.contains(&text)
+                || check::TEMPLATE_NAMES.contains(&text)
+                || self.functions.iter().any(|function| function == text);
+            let message = if !is_name(text) {
+                format!("`{text}` is not a name: letters, digits and underscores are")
+            } else if reserved {
+                format!("`{text}` already means something in templates")
+            } else if names.contains(&text) {
+                format!("`{text}` is both a fetch and a let")
+            } else {
+                names.push(text);
+                continue;
+            };
+            let problem = self.file.problem(name.span.clone(), message);
+            self.problems.push(problem.hint("give it another name"));
+        }
+        let count = page.fetches.len() + page.lets.len();
+        if count > PAGE_NODES_MAX {
+            let message = format!("this page has {count} fetches and lets, over {PAGE_NODES_MAX}");
+            self.problems.push(self.file.problem(page.span.clone(), message));
+        }
+        names
+    }
+
+    fn fetch(
+        &mut self,
+        table: &FetchTable,
+        scope: &Scope<'_>,
+        rest: Option<&str>,
+    ) -> (Option<NodeKind>, Vec<Use>) {
+        let mut uses = Vec::new();
+        let each = table.each.as_ref().map(|each| {
+            let compiled =
+                self.builder.expression(&Place::new(self.file, each), 0..each.value.len());
+            let facts = self.take(compiled.map(|facts| (facts.clone(), vec![facts])));
+            facts.map(|(facts, all)| {
+                uses.extend(self.known_names(all, scope));
+                facts.id
+            })
+        });
+        let others: &[&str] = if each.is_some() { &["it", "index"] } else { &[] };
+        let scope = Scope { others, ..scope.clone() };
+        let mut facts = Vec::new();
+        let path = table.path.as_ref().and_then(|path| {
+            let place = Place::new(self.file, path);
+            let compiled = PathTemplate::compile(&mut self.builder, &place, rest);
+            self.take(compiled)
+        });
+        let path = path.map(|(path, found)| {
+            facts.extend(found);
+            path
+        });
+        let compiled = QueryTemplate::compile(&mut self.builder, self.file, &table.query);
+        let query = self.take(compiled).map(|(query, found)| {
+            facts.extend(found);
+            query
+        });
+        let mut headers = Some(Vec::new());
+        for (name, value) in &table.headers {
+            match self.field(name, value) {
+                Some((field, found)) => {
+                    facts.extend(found);
+                    headers.iter_mut().for_each(|headers| headers.push(field.clone()));
+                }
+                None => headers = None,
+            }
+        }
+        uses.extend(self.known_names(facts, &scope));
+        let upstream = table.from.as_ref().and_then(|from| self.upstream(from));
+        let fetch = || {
+            let index = upstream?;
+            let upstream = self.upstreams.get(index)?;
+            let each = match each {
+                None => None,
+                Some(list) => Some(Each {
+                    max_items: table.max_items,
+                    concurrency: table.concurrency,
+                    list: list?,
+                }),
+            };
+            let base_path = upstream.origin.as_ref().map(|origin| origin.base_path.clone());
+            Some(NodeKind::Fetch(Fetch {
+                upstream: index,
+                optional: table.optional,
+                each,
+                deadline: table.deadline.unwrap_or(upstream.deadline),
+                base_path: base_path.unwrap_or_default(),
+                path: path?,
+                query: query?,
+                headers: headers?,
+            }))
+        };
+        (fetch(), uses)
+    }
+
+    fn field(
+        &mut self,
+        name: &At<String>,
+        value: &At<String>,
+    ) -> Option<(FieldTemplate, Vec<ExpressionFacts>)> {
+        if let Some((message, hint)) = header_name_trouble(&name.value) {
+            self.problems.push(self.file.problem(name.span.clone(), message).hint(hint));
+            return None;
+        }
+        let place = Place::new(self.file, value);
+        let compiled = FieldTemplate::compile(&mut self.builder, &name.value, &place);
+        self.take(compiled)
+    }
+
+    fn binding(&mut self, table: &LetTable, scope: &Scope<'_>) -> (Option<NodeKind>, Vec<Use>) {
+        let text = &table.expression;
+        let compiled = self.builder.expression(&Place::new(self.file, text), 0..text.value.len());
+        let facts = self.take(compiled.map(|facts| (facts.clone(), vec![facts])));
+        match facts {
+            Some((facts, all)) => (Some(NodeKind::Let(facts.id)), self.known_names(all, scope)),
+            None => (None, Vec::new()),
+        }
+    }
+
+    fn upstream(&mut self, from: &At<String>) -> Option<usize> {
+        let names = || self.upstreams.iter().map(|upstream| upstream.name.value.as_str());
+        let found = names().position(|name| name == from.value);
+        if found.is_none() {
+            let message = format!("there is no upstream `{}`", from.value);
+            let hint = suggestion(&from.value, names())
+                .unwrap_or_else(|| format!("add [upstreams.{}] with its url", from.value));
+            self.problems.push(self.file.problem(from.span.clone(), message).hint(hint));
+        }
+        found
+    }
+
+    /// The names that expressions use; complains about those there are not.
+    fn known_names(&mut self, facts: Vec<ExpressionFacts>, scope: &Scope<'_>) -> Vec<Use> {
+        let uses: Vec<Use> = facts.into_iter().flat_map(|facts| facts.uses).collect();
+        for found in &uses {
+            let trouble = match scope.trouble(found) {
+                None if found.path == "errors" => Some((
+                    "`errors` as a whole depends on the order in which fetches end".to_owned(),
+                    Some("name the fetch: `errors.NAME`".to_owned()),
+                )),
+                trouble => trouble,
+            };
+            if let Some((message, hint)) = trouble {
+                let problem = self.file.problem(found.span.clone(), message);
+                self.problems.push(problem.hint_if(hint));
+            }
+        }
+        uses
+    }
+
+    fn take<T>(&mut self, compiled: Result<T, Vec<Problem>>) -> Option<T> {
+        match compiled {
+            Ok(compiled) => Some(compiled),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// The nodes that must be there before what uses these names can begin.
+    fn needs(&self, uses: &[Use], names: &[&str]) -> Vec<usize> {
+        let named = uses.iter().filter_map(|found| match found.top() {
+            "errors" => found.second(),
+            top => Some(top),
+        });
+        let needs: BTreeSet<usize> =
+            named.filter_map(|name| names.iter().position(|other| *other == name)).collect();
+        needs.into_iter().collect()
+    }
+
+    fn cycle(&mut self, nodes: &[(&At<String>, Vec<usize>, Option<NodeKind>)]) {
+        let needs: Vec<&[usize]> = nodes.iter().map(|(_, needs, _)| needs.as_slice()).collect();
+        let Some(cycle) = find_cycle(&needs) else { return };
+        let names: Vec<&str> =
+            cycle.iter().filter_map(|at| Some(nodes.get(*at)?.0.value.as_str())).collect();
+        let Some((name, ..)) = cycle.first().and_then(|at| nodes.get(*at)) else { return };
+        let message = format!("these need each other: {}", names.join(" -> "));
+        let problem = self.file.problem(name.span.clone(), message);
+        self.problems.push(problem.hint("one of them must do without the other"));
+    }
+
+    fn template_exists(&mut self, template: &At<String>) -> bool {
+        if self.known.contains(template.value.as_str()) {
+            return true;
+        }
+        let name = &template.value;
+        let (message, hint) = if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+            let hint = Some("write it relative to the site file".to_owned());
+            (format!("the template `{name}` is outside of the site's folder"), hint)
+        } else {
+            let hint = suggestion(name, self.known.iter().copied());
+            (format!("there is no template `{name}`"), hint)
+        };
+        self.problems.push(self.file.problem(template.span.clone(), message).hint_if(hint));
+        false
+    }
+
+    fn template_uses(&self, name: &str) -> Uses {
+        let (closure, dynamic) = check::closure(name, self.templates);
+        if dynamic {
+            return check::ALL_USES;
+        }
+        let members = closure.iter().filter_map(|name| self.templates.get(name));
+        check::request_uses(members.flat_map(|(_, facts)| facts.uses.iter().map(Use::top)))
+    }
+
+    fn router(&mut self, pages: &[PageTable], drafts: &[Option<Draft>]) -> Router {
+        let mut router = Router::default();
+        for (index, (page, draft)) in pages.iter().zip(drafts).enumerate() {
+            let (Some(draft), Some(path)) = (draft, &page.path) else { continue };
+            let Err(other) = router.insert(&draft.pattern, index) else { continue };
+            let other = other.and_then(|other| pages.get(other)?.path.as_ref());
+            let message = match other {
+                Some(other) => {
+                    let (line, _) = self.file.place(other.span.start);
+                    let name = &self.file.name;
+                    format!("the page `{}` ({name}:{line}) has these paths already", other.value)
+                }
+                None => "other pages have some of these paths already".to_owned(),
+            };
+            self.problems.push(self.file.problem(path.span.clone(), message));
+        }
+        router
+    }
+
+    fn error_templates(&mut self) {
+        for name in self.templates.keys().filter(|name| error_page::status(name).is_some()) {
+            let scope =
+                Scope { functions: self.functions, others: error_page::NAMES, ..Scope::default() };
+            let wrong = check::template(name, self.templates, &scope, "an error page");
+            self.problems.extend(wrong);
+        }
+    }
+}
+
+fn union(a: Uses, b: Uses) -> Uses {
+    Uses {
+        query: a.query | b.query,
+        headers: a.headers | b.headers,
+        cookies: a.cookies | b.cookies,
+        request: a.request | b.request,
+    }
+}
+
+/// A cycle, its first node also at its end, if there is one.
+fn find_cycle(needs: &[&[usize]]) -> Option<Vec<usize>> {
+    let mut done = vec![false; needs.len()];
+    for start in 0..needs.len() {
+        let mut trail = Vec::new();
+        if let Some(cycle) = walk(start, needs, &mut done, &mut trail) {
+            return Some(cycle);
+        }
+    }
+    None
+}
+
+fn walk(
+    at: usize,
+    needs: &[&[usize]],
+    done: &mut [bool],
+    trail: &mut Vec<usize>,
+) -> Option<Vec<usize>> {
+    if let Some(first) = trail.iter().position(|passed| *passed == at) {
+        let mut cycle = trail.get(first..)?.to_vec();
+        cycle.push(at);
+        return Some(cycle);
+    }
+    if *done.get(at)? {
+        return None;
+    }
+    trail.push(at);
+    for next in *needs.get(at)? {
+        if let Some(cycle) = walk(*next, needs, done, trail) {
+            return Some(cycle);
+        }
+    }
+    trail.pop();
+    if let Some(done) = done.get_mut(at) {
+        *done = true;
+    }
+    None
+}
+
+/// Names of the context beside those of the request, and words of the language.
+const RESERVED: &[&str] = &[
+    "errors", "now", "it", "index", "true", "false", "none", "True", "False", "None", "and", "or",
+    "not", "in", "is", "if", "else",
+];

@@ -1,0 +1,218 @@
+//! One page: its nodes in the order they are written, and what each makes of a context.
+
+use crate::error::{PageError, PageErrorKind};
+use crate::press::{
+    Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press, QueryTemplate,
+    TemplateId, Uses, Value,
+};
+use minijinja::value::ValueKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A page.
+#[derive(Debug)]
+pub struct Page {
+    pub(super) pattern: String,
+    pub(super) deadline: Duration,
+    pub(super) nodes: Vec<Node>,
+    pub(super) template: TemplateId,
+    pub(super) content_type: &'static str,
+    pub(super) uses: Uses,
+    pub(super) names: Arc<Names>,
+    pub(super) press: Arc<Press>,
+}
+
+/// A name of a page that is filled while it is made.
+#[derive(Debug)]
+pub struct Node {
+    /// The name.
+    pub name: String,
+    /// The nodes that must have a value before this one can begin, by their index.
+    pub needs: Vec<usize>,
+    /// Where its value comes from.
+    pub kind: NodeKind,
+}
+
+/// Where the value of a node comes from.
+#[derive(Debug)]
+pub enum NodeKind {
+    /// An upstream.
+    Fetch(Fetch),
+    /// An expression over other nodes.
+    Let(ExpressionId),
+}
+
+/// A fetch of a page.
+#[derive(Debug)]
+pub struct Fetch {
+    /// The upstream's index in the site.
+    pub upstream: usize,
+    /// Whether the page can do without.
+    pub optional: bool,
+    /// One request for each item of a list, if it is so.
+    pub each: Option<Each>,
+    /// From its start to its last byte, for each item anew: its own, or the upstream's.
+    pub deadline: Duration,
+    pub(super) base_path: String,
+    pub(super) path: PathTemplate,
+    pub(super) query: QueryTemplate,
+    pub(super) headers: Vec<FieldTemplate>,
+}
+
+/// The list of a fetch with one request for each item.
+#[derive(Debug)]
+pub struct Each {
+    /// Items at most.
+    pub max_items: usize,
+    /// Items fetched at once.
+    pub concurrency: usize,
+    pub(super) list: ExpressionId,
+}
+
+impl Page {
+    /// The pattern of its paths, as written: also its name in metrics.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// From a request's parsed head to the last fetch.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Fetches and lets. They may run in any order that heeds [`Node::needs`].
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The media type of what it makes.
+    pub fn content_type(&self) -> &'static str {
+        self.content_type
+    }
+
+    /// What its templates look at in a request; the rest need not be in [`Inputs`].
+    pub fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    /// A context for one request.
+    pub fn context(&self, inputs: Inputs) -> Context {
+        Context::new(self.names.clone(), self.uses, inputs)
+    }
+
+    /// The items of a fetch with `each`; none when the list is none, as that of an optional
+    /// fetch that failed.
+    ///
+    /// # Errors
+    /// When the expression fails, gives no list, or one that is too long.
+    pub fn items(&self, node: &Node, context: &Context) -> Result<Vec<Value>, PageError> {
+        let NodeKind::Fetch(Fetch { each: Some(each), .. }) = &node.kind else {
+            return Err(internal(format!("`{}` has no `each`", node.name)));
+        };
+        let list = self.press.evaluate(each.list, &context.root())?;
+        let text = self.press.text(each.list);
+        let place = self.press.place(each.list);
+        match list.kind() {
+            ValueKind::None => return Ok(Vec::new()),
+            ValueKind::Seq | ValueKind::Iterable => {}
+            kind => {
+                let message = format!("each `{text}` must be a list, not {kind} (in {place})");
+                return Err(internal(message));
+            }
+        }
+        let iter = list.try_iter().map_err(|error| internal(format!("`{text}`: {error}")))?;
+        let items: Vec<Value> = iter.take(each.max_items + 1).collect();
+        if items.len() > each.max_items {
+            let max = each.max_items;
+            let length = match list.len() {
+                Some(length) => format!("{length} items"),
+                None => format!("more than {max} items"),
+            };
+            let message = format!(
+                "each `{text}` has {length}, over max_items = {max}: slice it, as in \
+                 `({text})[:{max}]`, or raise max_items (in {place})"
+            );
+            return Err(internal(message));
+        }
+        Ok(items)
+    }
+
+    /// Appends the target of a fetch, base path and query included, and its header fields, each
+    /// with its CRLF. `item` is the item of an `each` and its index. On an error nothing is
+    /// appended.
+    ///
+    /// # Errors
+    /// When a template fails or a value cannot be where it is printed.
+    pub fn fetch_request(
+        &self,
+        node: &Node,
+        context: &Context,
+        item: Option<(&Value, usize)>,
+        target: &mut Vec<u8>,
+        headers: &mut Vec<u8>,
+    ) -> Result<(), PageError> {
+        let NodeKind::Fetch(fetch) = &node.kind else {
+            return Err(internal(format!("`{}` is not a fetch", node.name)));
+        };
+        let root = match item {
+            Some((it, index)) => context.item_root(it, index),
+            None => context.root(),
+        };
+        let (target_start, headers_start) = (target.len(), headers.len());
+        let written = fetch.write(&self.press, &root, target, headers);
+        written.map_err(|error| {
+            target.truncate(target_start);
+            headers.truncate(headers_start);
+            let message = format!("fetch `{}` could not be asked for", node.name);
+            PageError::new(error.kind(), message).because(error)
+        })
+    }
+
+    /// The value of a let.
+    ///
+    /// # Errors
+    /// When its expression fails.
+    pub fn evaluate(&self, node: &Node, context: &Context) -> Result<Value, PageError> {
+        match &node.kind {
+            NodeKind::Let(expression) => self.press.evaluate(*expression, &context.root()),
+            NodeKind::Fetch(_) => Err(internal(format!("`{}` is not a let", node.name))),
+        }
+    }
+
+    /// Appends the page. On an error nothing is appended.
+    ///
+    /// # Errors
+    /// When the template fails or makes too much.
+    pub fn render(&self, context: &Context, out: &mut Vec<u8>) -> Result<(), PageError> {
+        self.press.render(self.template, &context.root(), out)
+    }
+}
+
+impl Fetch {
+    fn write(
+        &self,
+        press: &Press,
+        root: &Value,
+        target: &mut Vec<u8>,
+        headers: &mut Vec<u8>,
+    ) -> Result<(), PageError> {
+        target.extend_from_slice(self.base_path.as_bytes());
+        self.path.write(press, root, target)?;
+        self.query.write(press, root, target)?;
+        let start = headers.len();
+        for field in &self.headers {
+            field.write(press, root, headers)?;
+        }
+        let length = headers.len() - start;
+        if length > crate::limits::FETCH_HEADERS_BYTES_MAX {
+            let max = crate::limits::FETCH_HEADERS_BYTES_MAX;
+            let message = format!("its header fields are over {max} bytes");
+            return Err(PageError::new(PageErrorKind::BadRequest, message));
+        }
+        Ok(())
+    }
+}
+
+fn internal(message: String) -> PageError {
+    PageError::new(PageErrorKind::Internal, message)
+}

@@ -1,0 +1,114 @@
+//! What the server and its upstream clients need to know of a site, resolved.
+
+use super::{DriverChoice, Workers};
+use crate::config::{self, Origin, Problem, Upstream};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where and how to serve.
+pub type ServerPlan = config::Server;
+
+/// An upstream and its policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPlan {
+    /// Its name in the site file.
+    pub name: String,
+    /// A host name or an IP address, IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The value of the Host header.
+    pub authority: String,
+    /// What all targets begin with: empty, or begins with a slash and does not end with one.
+    pub base_path: String,
+    /// A fetch, from its start to its last byte.
+    pub deadline: Duration,
+    /// A TCP connect.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the end of the response head.
+    pub header_timeout: Duration,
+    /// How long a pooled connection may be idle.
+    pub idle_timeout: Duration,
+    /// Connections a worker has to it.
+    pub max_connections: usize,
+    /// Idle connections a worker keeps to it.
+    pub max_idle: usize,
+    /// A response body, bytes.
+    pub max_body: u64,
+    /// Header fields of every request, each with its CRLF.
+    pub headers: Vec<u8>,
+}
+
+/// What stands above the site file: flags and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Addresses to listen on.
+    pub listen: Option<Vec<SocketAddr>>,
+    /// Which CPUs serve.
+    pub workers: Option<Workers>,
+    /// Which way to the kernel.
+    pub driver: Option<DriverChoice>,
+    /// Whether error pages show what happened inside.
+    pub development: Option<bool>,
+    /// Names of upstreams, and the URLs they have instead of those in the file.
+    pub upstreams: Vec<(String, String)>,
+}
+
+impl Overrides {
+    /// Puts what is given in place of what the file says.
+    pub(super) fn apply(
+        &self,
+        server: &mut ServerPlan,
+        upstreams: &mut [Upstream],
+        problems: &mut Vec<Problem>,
+    ) {
+        if let Some(listen) = &self.listen {
+            server.listen.clone_from(listen);
+        }
+        if let Some(workers) = &self.workers {
+            server.workers = workers.clone();
+        }
+        if let Some(driver) = self.driver {
+            server.driver = driver;
+        }
+        if let Some(development) = self.development {
+            server.development = development;
+        }
+        for (name, url) in &self.upstreams {
+            let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);
+            match (upstream, Origin::parse(url)) {
+                (Some(upstream), Ok(origin)) => upstream.origin = Some(origin),
+                (None, _) => {
+                    let message = format!("there is no upstream `{name}` to give another URL");
+                    problems.push(Problem::of_file("", message));
+                }
+                (_, Err((message, hint))) => {
+                    let message = format!("the URL `{url}` for upstream `{name}`: {message}");
+                    problems.push(Problem::of_file("", message).hint_if(hint));
+                }
+            }
+        }
+    }
+}
+
+impl UpstreamPlan {
+    /// The plan of an upstream whose URL could be read.
+    pub(super) fn new(upstream: Upstream) -> Option<Self> {
+        let origin = upstream.origin?;
+        Some(Self {
+            name: upstream.name.value,
+            host: origin.host,
+            port: origin.port,
+            authority: origin.authority,
+            base_path: origin.base_path,
+            deadline: upstream.deadline,
+            connect_timeout: upstream.connect_timeout,
+            header_timeout: upstream.header_timeout,
+            idle_timeout: upstream.idle_timeout,
+            max_connections: upstream.max_connections,
+            max_idle: upstream.max_idle,
+            max_body: upstream.max_body,
+            headers: upstream.headers,
+        })
+    }
+}

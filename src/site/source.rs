@@ -1,0 +1,233 @@
+//! Where a site's files come from: a folder, or the program itself.
+
+use crate::config::{Problem, Report, SourceFile};
+use crate::limits::{SITE_ENTRIES_MAX, SITE_FILE_BYTES_MAX, SITE_FOLDER_DEPTH_MAX, TEMPLATES_MAX};
+use crate::press::is_template;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Where a site comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A folder with `site.toml` and templates, or the path of a `.toml` file beside templates.
+    Folder(PathBuf),
+    /// Files in the program.
+    Embedded {
+        /// The site's name.
+        name: &'static str,
+        /// Names and texts; one is `site.toml`.
+        files: &'static [(&'static str, &'static str)],
+    },
+}
+
+/// The files of a site, read.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) name: String,
+    pub(super) site: SourceFile,
+    pub(super) templates: Vec<SourceFile>,
+}
+
+/// Reads all files of a site.
+pub(super) fn read(source: &Source) -> Result<Files, Report> {
+    match source {
+        Source::Folder(path) => {
+            Folder::read(path).map_err(|problems| report(&path.display().to_string(), problems))
+        }
+        Source::Embedded { name, files } => {
+            let mut named = files.iter().map(|(name, text)| SourceFile::new(*name, *text));
+            let Some(site) = named.clone().find(|file| file.name == SITE_FILE) else {
+                let problem = Problem::of_file(SITE_FILE, "the embedded site has no site.toml");
+                return Err(report(name, vec![problem]));
+            };
+            let templates = named.by_ref().filter(|file| is_template(&file.name)).collect();
+            Ok(Files { name: (*name).to_owned(), site, templates })
+        }
+    }
+}
+
+fn report(name: &str, problems: Vec<Problem>) -> Report {
+    Report::new(name, SITE_FILE, problems)
+}
+
+/// A folder being searched for templates.
+struct Folder {
+    root: PathBuf,
+    templates: Vec<SourceFile>,
+    entries: usize,
+    problems: Vec<Problem>,
+}
+
+impl Folder {
+    fn read(path: &Path) -> Result<Files, Vec<Problem>> {
+        let is_file = path.extension().is_some_and(|extension| extension == "toml");
+        let file = if is_file { path.to_owned() } else { path.join(SITE_FILE) };
+        let file_name =
+            file.file_name().map_or(SITE_FILE.into(), |name| name.to_string_lossy()).into_owned();
+        let folder = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let root = folder.canonicalize().map_err(|error| {
+            let message = format!("cannot open the folder {}: {error}", folder.display());
+            vec![Problem::of_file("", message).hint("`ringpress new` makes a site to start from")]
+        })?;
+        let text = read_text(&file, &file_name)
+            .map_err(|problem| vec![problem.hint("a site is a folder with a site.toml in it")])?;
+        let mut search = Self { root, templates: Vec::new(), entries: 0, problems: Vec::new() };
+        let root = search.root.clone();
+        search.search(&root, "", 0);
+        if search.templates.len() > TEMPLATES_MAX {
+            let message = format!("the site has more than {TEMPLATES_MAX} templates");
+            search.problems.push(Problem::of_file("", message));
+        }
+        if !search.problems.is_empty() {
+            return Err(search.problems);
+        }
+        search.templates.sort_by(|a, b| a.name.cmp(&b.name));
+        let name = path.display().to_string();
+        Ok(Files { name, site: SourceFile::new(file_name, text), templates: search.templates })
+    }
+
+    fn search(&mut self, folder: &Path, prefix: &str, depth: usize) {
+        if depth > SITE_FOLDER_DEPTH_MAX {
+            let message = format!("folders more than {SITE_FOLDER_DEPTH_MAX} deep");
+            self.problems.push(Problem::of_file(prefix, message));
+            return;
+        }
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.problems.push(Problem::of_file(prefix, format!("cannot list it: {error}")));
+                return;
+            }
+        };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            self.entries += 1;
+            if self.entries > SITE_ENTRIES_MAX || self.templates.len() > TEMPLATES_MAX {
+                if self.entries == SITE_ENTRIES_MAX + 1 {
+                    let message = format!("the folder has more than {SITE_ENTRIES_MAX} entries");
+                    self.problems.push(Problem::of_file("", message));
+                }
+                return;
+            }
+            self.look_at(&path, prefix, depth);
+        }
+    }
+
+    fn look_at(&mut self, path: &Path, prefix: &str, depth: usize) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+        if name.starts_with('.') {
+            return;
+        }
+        let shown = format!("{prefix}{name}");
+        // A link may point anywhere; what it points to must be in the folder.
+        let Ok(real) = path.canonicalize() else {
+            if is_template(name) {
+                self.problems.push(Problem::of_file(shown, "this link points nowhere"));
+            }
+            return;
+        };
+        if real.is_dir() {
+            // A linked folder could be a circle; what it holds is found where it is.
+            if !path.is_symlink() {
+                self.search(path, &format!("{shown}/"), depth + 1);
+            }
+        } else if is_template(name) {
+            if !real.starts_with(&self.root) {
+                let message = "this template is a link to outside of the site's folder";
+                self.problems.push(Problem::of_file(shown, message));
+                return;
+            }
+            match read_text(&real, &shown) {
+                Ok(text) => self.templates.push(SourceFile::new(shown, text)),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+    }
+}
+
+/// Reads a file that must be text and not too long.
+fn read_text(path: &Path, shown: &str) -> Result<String, Problem> {
+    let wrong = |message: String| Problem::of_file(shown, message);
+    let is_file = path.metadata().map(|metadata| metadata.is_file());
+    match is_file {
+        Ok(true) => {}
+        Ok(false) => return Err(wrong("this is not a file".to_owned())),
+        Err(error) => return Err(wrong(format!("cannot read it: {error}"))),
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(SITE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(wrong(format!("cannot read it: {error}")));
+    }
+    if bytes.len() as u64 > SITE_FILE_BYTES_MAX {
+        return Err(wrong(format!("this file is over {SITE_FILE_BYTES_MAX} bytes")));
+    }
+    // A byte order mark is no part of the text.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    String::from_utf8(text.to_vec()).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        wrong(format!("this file is not UTF-8: byte {at} is no part of a character"))
+    })
+}
+
+pub(super) const SITE_FILE: &str = "site.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn messages(result: Result<Files, Report>) -> Vec<String> {
+        result.unwrap_err().problems.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn templates_of_subfolders_have_their_path_as_name() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("site.toml"), "").unwrap();
+        fs::create_dir(folder.path().join("errors")).unwrap();
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        fs::write(folder.path().join("errors/404.html"), "\u{feff}x").unwrap();
+        fs::write(folder.path().join("front.html"), "y").unwrap();
+        fs::write(folder.path().join(".git/z.html"), "{{").unwrap();
+        fs::write(folder.path().join("photo.png"), [0xff]).unwrap();
+        let files = read(&Source::Folder(folder.path().to_owned())).unwrap();
+        let names: Vec<_> = files.templates.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["errors/404.html", "front.html"]);
+        assert_eq!(files.templates[0].text, "x");
+        let by_file = read(&Source::Folder(folder.path().join("site.toml"))).unwrap();
+        assert_eq!(by_file.templates.len(), 2);
+    }
+
+    #[test]
+    fn links_do_not_lead_out() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret.txt"), "secret").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("site.toml"), "").unwrap();
+        let link = folder.path().join("a.txt");
+        std::os::unix::fs::symlink(outside.path().join("secret.txt"), link).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("circle")).unwrap();
+        let found = messages(read(&Source::Folder(folder.path().to_owned())));
+        assert_eq!(found, ["this template is a link to outside of the site's folder"]);
+    }
+
+    #[test]
+    fn what_is_no_site_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = messages(read(&Source::Folder(folder.path().join("none"))));
+        assert!(missing[0].starts_with("cannot open the folder"), "{missing:?}");
+        let empty = messages(read(&Source::Folder(folder.path().to_owned())));
+        assert!(empty[0].starts_with("cannot read it"), "{empty:?}");
+        fs::write(folder.path().join("site.toml"), "").unwrap();
+        fs::write(folder.path().join("bad.html"), b"ab\xff").unwrap();
+        let bad = messages(read(&Source::Folder(folder.path().to_owned())));
+        assert_eq!(bad, ["this file is not UTF-8: byte 2 is no part of a character"]);
+    }
+}
