@@ -50,7 +50,8 @@ fn workers(text: &str) -> Result<Workers, String> {
 
 /// A time, as in the site file.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "write a time with its unit, as in 50ms, 2s or 1m".into())
+    config::parse_duration(text)
+        .ok_or_else(|| "write a time with its unit, as in 50ms, 2s or 1m".into())
 }
 
 /// The CPU of each worker.

@@ -44,8 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Configuration;
         }
     };
-    let choice =
-        arguments.server.driver.unwrap_or_else(|| options::choice(site.server().driver));
+    let choice = arguments.server.driver.unwrap_or_else(|| options::choice(site.server().driver));
     match serve(site, choice, |_| {}) {
         Ok(()) => Exit::Fine,
         Err(error) => fail(error),

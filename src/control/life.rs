@@ -42,7 +42,11 @@ pub fn live(server: Server, signals: &EndSignals) -> Result<(), StartError> {
         match signals.0.recv_timeout(LOOK) {
             Ok(signal) => {
                 told += 1;
-                tracing::info!(signal = name(signal), "{}", if told == 1 { "drain" } else { "stop" });
+                tracing::info!(
+                    signal = name(signal),
+                    "{}",
+                    if told == 1 { "drain" } else { "stop" }
+                );
                 if told == 1 { server.drain() } else { server.stop() }
             }
             Err(RecvTimeoutError::Timeout) => {

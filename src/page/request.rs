@@ -57,8 +57,10 @@ impl Request<'_> {
         }
         if uses.request {
             self.method.as_str().clone_into(&mut inputs.method);
-            inputs.path = text(&http::path::decode_segment(path.as_bytes())
-                .map_or_else(|_| path.as_bytes().into(), |path| path.as_bytes().to_vec()));
+            inputs.path = text(
+                &http::path::decode_segment(path.as_bytes())
+                    .map_or_else(|_| path.as_bytes().into(), |path| path.as_bytes().to_vec()),
+            );
             inputs.target = text(self.target);
             inputs.host = text(self.host);
             inputs.client = self.peer.ip().to_string();

@@ -33,6 +33,16 @@ pub struct Node {
     pub kind: NodeKind,
 }
 
+impl Node {
+    /// The fetch, if it is one.
+    pub fn fetch(&self) -> Option<&Fetch> {
+        match &self.kind {
+            NodeKind::Fetch(fetch) => Some(fetch),
+            NodeKind::Let(_) => None,
+        }
+    }
+}
+
 /// Where the value of a node comes from.
 #[derive(Debug)]
 pub enum NodeKind {

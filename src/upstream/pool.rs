@@ -112,8 +112,8 @@ impl<D: Driver> Pool<D> {
 
     /// The same without waiting; none at the bound.
     pub(super) fn try_lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        while !fresh {
-            let Some(mut entry) = self.0.idle.borrow_mut().pop_back() else { break };
+        let next = || self.0.idle.borrow_mut().pop_back().filter(|_| !fresh);
+        while let Some(mut entry) = next() {
             if self.is_fresh(&entry, now) && entry.connection.is_quiet() {
                 return Some(Lease::Reused(entry.connection));
             }
