@@ -151,7 +151,7 @@ fn a_failing_page_leaves_nothing_behind() {
 
 proptest! {
     #[test]
-    fn a_parameter_is_one_segment_and_one_query_value(value in "\\PC*|[./%?#&=2eE\\\\]{0,12}|(?s).{0,8}") {
+    fn a_parameter_is_one_segment_and_one_query_value(value in ANY_TEXT) {
         let site = Site::load(&Source::Embedded { name: "echo", files: ECHO }).unwrap();
         match target(&site, "/s/x", &[("p", &value)]) {
             Ok(target) => {
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rest_keeps_its_segments_and_no_more(value in "[a-c./%?#2eE ]{1,12}|(\\PC{1,3}/){0,3}\\PC{1,3}") {
+    fn a_rest_keeps_its_segments_and_no_more(value in ANY_REST) {
         let site = Site::load(&Source::Embedded { name: "echo", files: ECHO }).unwrap();
         match target(&site, "/r/x", &[("rest", &value)]) {
             Ok(target) => {
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn no_template_panics(text in "(\\{\\{|\\}\\}|\\{%|%\\}|if |is |a|\\.|\\||'|set |for |in |raw |\\PC){0,16}") {
+    fn no_template_panics(text in ANY_TEMPLATE) {
         let site = "[[page]]\npath = '/'\ntemplate = 'a.html'\n";
         let _ = load(&[SourceFile::new("site.toml", site), SourceFile::new("a.html", text)]);
     }
@@ -355,6 +355,10 @@ fn read_case(path: &Path) -> Vec<SourceFile> {
     }
     files
 }
+
+const ANY_TEXT: &str = r"\PC*|[./%?#&=2eE\\]{0,12}|(?s).{0,8}";
+const ANY_REST: &str = r"[a-c./%?#2eE ]{1,12}|(\PC{1,3}/){0,3}\PC{1,3}";
+const ANY_TEMPLATE: &str = r"(\{\{|\}\}|\{%|%\}|if |is |a|\.|\||'|set |for |in |raw |\PC){0,16}";
 
 const ECHO: &[(&str, &str)] = &[
     (

@@ -221,7 +221,8 @@ mod tests {
     #[test]
     fn names_a_template_gives() {
         let text = "{% set a = b %}{% for c, d in e %}{% endfor %}{% import 'x' as f %}\
-                    {% from 'y' import g as h %}{% macro m(i) %}{% endmacro %}{% set j %}x{% endset %}";
+                    {% from 'y' import g as h %}{% macro m(i) %}{% endmacro %}\
+                    {% set j %}x{% endset %}";
         let names = assigned(text, &scan::template(text));
         for name in ["a", "c", "d", "f", "g", "h", "m", "i", "j"] {
             assert!(names.contains(name), "{name}");
