@@ -84,7 +84,7 @@ mod tests {
     fn problems_of_all_tables_come_at_once() {
         let text =
             "[server]\nworkers = -1\nlisten = 'x'\n[upstreams.a]\nurl = 3\n[[page]]\npth = '/'";
-        assert_eq!(problems(text).len(), 4, "{:?}", problems(text));
+        assert_eq!(problems(text).len(), 6, "{:?}", problems(text));
     }
 
     #[test]

@@ -178,7 +178,8 @@ mod tests {
     fn a_problem_shows_its_line_with_a_mark_under_the_cause() {
         let file = SourceFile::new("site.toml", "[server]\nlistne = 'x'\n");
         let problem = file.problem(9..15, "unknown key").hint("did you mean `listen`?");
-        let shown = "error: unknown key\n --> site.toml:2:1\n  |\n2 | listne = 'x'\n  | ^^^^^^\n  = help: did you mean `listen`?\n";
+        let shown = "error: unknown key\n --> site.toml:2:1\n  |\n2 | listne = 'x'\n  | ^^^^^^\n\
+            \x20 = help: did you mean `listen`?\n";
         assert_eq!(problem.to_string(), shown);
     }
 

@@ -165,7 +165,7 @@ fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<Socket
             None => reader.problem_hint(
                 span,
                 format!("`{text}` is not an address to listen on"),
-                "write an IP address and a port: \"0.0.0.0:8080\", \"127.0.0.1:8080\", \"[::]:8080\"",
+                "write an IP address and a port, as in \"0.0.0.0:8080\" or \"[::]:8080\"",
             ),
         }
     }

@@ -52,6 +52,12 @@ fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
         max_body: limits::RESPONSE_BODY_BYTES_MAX,
         headers: Vec::new(),
     };
+    let is_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if table.key.is_empty() || !table.key.bytes().all(is_label) {
+        let message = format!("`{}` cannot be the name of an upstream", table.key.escape_default());
+        let hint = "a name is letters, digits and any of -_.";
+        reader.problem_hint(table.key_span.clone(), message, hint);
+    }
     let mut has_url = false;
     for entry in &reader.table(table) {
         match entry.key {

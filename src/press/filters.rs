@@ -1,5 +1,6 @@
 //! Filters that pages over an API need beside minijinja's own.
 
+use super::url::kind_name;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -108,7 +109,7 @@ fn wrong_kind(filter: &str, wanted: &str, found: ValueKind) -> Error {
         ValueKind::Undefined => ErrorKind::UndefinedError,
         _ => ErrorKind::InvalidOperation,
     };
-    Error::new(kind, format!("{filter} needs {wanted}, not {found}"))
+    Error::new(kind, format!("{filter} needs {wanted}, not {}", kind_name(found)))
 }
 
 const MINUTE_S: f64 = 60.0;
@@ -149,6 +150,14 @@ mod tests {
         assert_eq!(eval("(now - 86400) | timeago"), "1 day ago");
         assert_eq!(eval("(now + 120) | timeago"), "in 2 minutes");
         assert_eq!(eval("(now - 86400 * 800) | timeago"), "2 years ago");
+    }
+
+    #[test]
+    fn timeago_finds_the_request_from_within_a_macro() {
+        let environment = environment::new();
+        let text = "{% macro m(t) %}{{ t | timeago }}{% endmacro %}{{ m(999999000) }}";
+        let rendered = environment.render_str(text, context!(now => 1_000_000_000));
+        assert_eq!(rendered.unwrap(), "16 minutes ago");
     }
 
     #[test]

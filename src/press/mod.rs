@@ -27,5 +27,5 @@ pub use json::{JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
 pub use program::{ExpressionId, Press, TemplateId};
-pub(crate) use url::REQUEST_NAMES;
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
+pub(crate) use url::{REQUEST_NAMES, kind_name};

@@ -48,7 +48,12 @@ pub(super) fn uses(undeclared: HashSet<String>, text: &str, tokens: &[Token]) ->
         .into_iter()
         .map(|path| {
             let all = occurrences(&path, text, tokens);
-            let guarded = all.iter().any(|(_, after)| is_guarded(*after, text, tokens));
+            // Who asks whether `user` is there may then take `user.name`.
+            let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+            let guarded = ends.filter_map(|end| path.get(..end)).any(|part| {
+                let found = occurrences(part, text, tokens);
+                found.iter().any(|(_, after)| is_guarded(*after, text, tokens))
+            });
             let span = all.first().map(|(span, _)| span.clone());
             let top = || {
                 let top = path.split('.').next().unwrap_or_default();
@@ -216,7 +221,8 @@ mod tests {
     #[test]
     fn names_a_template_gives() {
         let text = "{% set a = b %}{% for c, d in e %}{% endfor %}{% import 'x' as f %}\
-                    {% from 'y' import g as h %}{% macro m(i) %}{% endmacro %}{% set j %}x{% endset %}";
+                    {% from 'y' import g as h %}{% macro m(i) %}{% endmacro %}\
+                    {% set j %}x{% endset %}";
         let names = assigned(text, &scan::template(text));
         for name in ["a", "c", "d", "f", "g", "h", "m", "i", "j"] {
             assert!(names.contains(name), "{name}");
@@ -238,13 +244,13 @@ mod tests {
 
     #[test]
     fn a_guard_is_seen_on_the_same_path_only() {
-        let text = "{{ a.b | default(1) }}{{ c }}{% if c.d is not defined %}{% endif %}";
-        let names = ["a.b", "c", "c.d"].map(str::to_owned).into_iter().collect();
+        let text = "{{ a.b | default(1) }}{{ c }}{% if c.d is not defined %}{{ c.d.e }}{% endif %}";
+        let names = ["a.b", "c", "c.d", "c.d.e"].map(str::to_owned).into_iter().collect();
         let guarded: Vec<_> = uses(names, text, &scan::template(text))
             .into_iter()
             .map(|found| (found.path, found.guarded))
             .collect();
-        let wanted = [("a.b", true), ("c", false), ("c.d", true)];
+        let wanted = [("a.b", true), ("c", false), ("c.d", true), ("c.d.e", true)];
         assert_eq!(guarded, wanted.map(|(path, guarded)| (path.to_owned(), guarded)));
     }
 

@@ -233,7 +233,7 @@ impl Print {
         let found = match value.kind() {
             ValueKind::Undefined => "undefined".to_owned(),
             ValueKind::Number => "not a finite number".to_owned(),
-            kind => format!("{kind}, not a text or a number"),
+            kind => format!("{}, not a text or a number", kind_name(kind)),
         };
         PageError::new(PageErrorKind::Internal, format!("`{text}` is {found} (in {place})"))
     }
@@ -357,6 +357,20 @@ fn is_path_character(character: char) -> bool {
 fn is_triplet(text: Option<&str>) -> bool {
     let digits = text.and_then(|text| text.as_bytes().get(1..3));
     digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// What a kind of value is called in messages.
+pub(crate) fn kind_name(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Undefined => "undefined",
+        ValueKind::None => "none",
+        ValueKind::Bool => "true or false",
+        ValueKind::Number => "a number",
+        ValueKind::String => "a text",
+        ValueKind::Seq | ValueKind::Iterable => "a list",
+        ValueKind::Map => "a map",
+        _ => "something else",
+    }
 }
 
 fn bound(length: usize, max: usize, what: &str) -> Result<(), PageError> {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Scope<'a> {
     /// Fetches and lets.
     pub(super) nodes: Vec<&'a str>,
-    /// Parameters of the path.
-    pub(super) params: &'a [String],
+    /// Parameters of the path, if its pattern could be read.
+    pub(super) params: Option<&'a [String]>,
     /// Functions of the template language.
     pub(super) functions: &'a [String],
     /// Further names: of an error page, or `it` and `index`.
@@ -50,7 +50,7 @@ impl Scope<'_> {
         if self.is_page {
             match top {
                 "path" => {
-                    let mut params = self.params.iter().map(String::as_str);
+                    let mut params = self.params?.iter().map(String::as_str);
                     return member("path", &mut params, "parameter");
                 }
                 "request" => {
@@ -129,6 +129,8 @@ pub(super) fn template(
             }
             if let Some((message, hint)) = scope.trouble(found) {
                 let message = format!("{message} in {what}");
+                let local = || suggestion(found.top(), assigned.iter().map(|name| name.as_str()));
+                let hint = hint.or_else(local);
                 problems.push(file.problem(found.span.clone(), message).hint_if(hint));
             }
         }

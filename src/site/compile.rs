@@ -120,12 +120,23 @@ impl Draft {
 impl Compiler<'_> {
     fn page(&mut self, page: &PageTable) -> Option<Draft> {
         let pattern = page.path.as_ref().and_then(|path| self.pattern(path));
-        let params = pattern.as_ref().map(|pattern| pattern.params.clone()).unwrap_or_default();
+        let params = pattern.as_ref().map(|pattern| pattern.params.clone());
         let rest = pattern.as_ref().and_then(|pattern| pattern.rest.clone());
+        let count = page.fetches.len() + page.lets.len();
+        if count > PAGE_NODES_MAX {
+            let message = format!("this page has {count} fetches and lets, over {PAGE_NODES_MAX}");
+            self.problems.push(self.file.problem(page.span.clone(), message));
+            return None;
+        }
         let names = self.node_names(page);
         let functions = self.functions;
-        let scope =
-            Scope { nodes: names.clone(), params: &params, functions, others: &[], is_page: true };
+        let scope = Scope {
+            nodes: names.clone(),
+            params: params.as_deref(),
+            functions,
+            others: &[],
+            is_page: true,
+        };
         let mut nodes = Vec::new();
         let mut all_uses = Vec::new();
         for fetch in &page.fetches {
@@ -147,9 +158,7 @@ impl Compiler<'_> {
         let mut uses = check::request_uses(all_uses.iter().map(String::as_str));
         if self.templates.contains_key(template.value.as_str()) {
             let what = format!("page `{}`", page.path.as_ref().map_or("", |path| &path.value));
-            let wrong = check::template(&template.value, self.templates, &scope, &what);
-            // An unreadable pattern has no parameters to tell from unknown ones.
-            self.problems.extend(wrong.into_iter().filter(|_| pattern.is_some()));
+            self.problems.extend(check::template(&template.value, self.templates, &scope, &what));
             uses = union(uses, self.template_uses(&template.value));
         }
         let nodes = compiled
@@ -198,11 +207,6 @@ impl Compiler<'_> {
             };
             let problem = self.file.problem(name.span.clone(), message);
             self.problems.push(problem.hint("give it another name"));
-        }
-        let count = page.fetches.len() + page.lets.len();
-        if count > PAGE_NODES_MAX {
-            let message = format!("this page has {count} fetches and lets, over {PAGE_NODES_MAX}");
-            self.problems.push(self.file.problem(page.span.clone(), message));
         }
         names
     }

@@ -3,7 +3,7 @@
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
     Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press, QueryTemplate,
-    TemplateId, Uses, Value,
+    TemplateId, Uses, Value, kind_name,
 };
 use minijinja::value::ValueKind;
 use std::sync::Arc;
@@ -126,7 +126,8 @@ impl Page {
             ValueKind::None => return Ok(Vec::new()),
             ValueKind::Seq | ValueKind::Iterable => {}
             kind => {
-                let message = format!("each `{text}` must be a list, not {kind} (in {place})");
+                let found = kind_name(kind);
+                let message = format!("each `{text}` must be a list, not {found} (in {place})");
                 return Err(internal(message));
             }
         }
