@@ -85,7 +85,12 @@ impl Builder {
                 .map(|(span, message, hint)| file.problem(span, message).hint_if(hint))
                 .collect());
         }
-        let uses = names::uses(template.undeclared_variables(true), &file.text, &tokens);
+        let unsliced = scan::without_slices(&file.text, &tokens);
+        let undeclared = environment
+            .template_from_named_str(&file.name, &unsliced)
+            .unwrap_or(template)
+            .undeclared_variables(true);
+        let uses = names::uses(undeclared, &file.text, &tokens);
         let assigned = names::assigned(&file.text, &tokens);
         let (references, dynamic) = names::references(&file.text, &tokens);
         self.templates.push(file.clone());
@@ -109,8 +114,13 @@ impl Builder {
         }
         let within = |span: Range<usize>| place.part(start + span.start..start + span.end);
         let compiled = self.environment.compile_expression_owned(text.to_owned());
+        let tokens = scan::expression(text);
         let undeclared = match compiled {
-            Ok(expression) => expression.undeclared_variables(true),
+            Ok(expression) => self
+                .environment
+                .compile_expression_owned(scan::without_slices(text, &tokens))
+                .unwrap_or(expression)
+                .undeclared_variables(true),
             Err(error) => {
                 let span = within(error.range().unwrap_or(0..text.len()));
                 let what = error.detail().map_or(error.kind().to_string(), str::to_owned);
@@ -118,7 +128,6 @@ impl Builder {
                 return Err(vec![place.file.problem(span, message)]);
             }
         };
-        let tokens = scan::expression(text);
         let unknown = names::unknown_filters(&self.environment, text, &tokens);
         if !unknown.is_empty() {
             let problems = unknown.into_iter();
