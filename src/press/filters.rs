@@ -9,6 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn add(environment: &mut Environment<'_>) {
     let mut cleaner = ammonia::Builder::default();
     cleaner.link_rel(Some("nofollow noopener noreferrer"));
+    // A picture in a text would tell its host who reads the page.
+    cleaner.rm_tags(["img"]);
     environment.add_filter("sanitize", move |html: &Value| sanitize(&cleaner, html));
     environment.add_filter("timeago", timeago);
     environment.add_filter("domain", domain);
