@@ -103,7 +103,7 @@ fn user(id: u64, out: &mut Vec<u8>) {
     for n in 0..10_u64 {
         let item = id.wrapping_mul(10) + n;
         let comma = if n == 0 { "" } else { "," };
-        let (score, starred) = (item % 997, item % 3 == 0);
+        let (score, starred) = (item % 997, item.is_multiple_of(3));
         let _ = write!(
             out,
             r#"{comma}{{"id":{item},"title":"Item {item}: tea & <i>cake</i>","note":"A \"note\" that says 1 < 2 & 3 > 2, twice.","score":{score},"starred":{starred}}}"#

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::site::{Site, Source};
 
-use super::Exit;
+use super::{Exit, say};
 
 /// `ringpress check`
 #[derive(Debug, Args)]
@@ -19,12 +19,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     match Site::load(&Source::Folder(arguments.site.clone())) {
         Ok(site) => {
-            println!(
-                "{}: fine ({} pages, {} upstreams)",
-                site.name(),
-                site.pages().len(),
-                site.upstreams().len()
-            );
+            let (pages, upstreams) = (site.pages().len(), site.upstreams().len());
+            let name = site.name();
+            say(format_args!("{name}: fine (pages: {pages}, upstreams: {upstreams})"));
             Exit::Fine
         }
         Err(report) => {

@@ -9,6 +9,7 @@ pub mod serve;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -70,6 +71,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
     };
     exit.into()
+}
+
+/// Prints a line for a person or a script that waits for it. One that has stopped listening, as
+/// `| head -1` does, is no reason to stop.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Says on standard error that a command failed, and how it ends.

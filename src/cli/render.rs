@@ -1,7 +1,7 @@
 //! `ringpress render`: one page, to standard output.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory};
 
 use super::options::names;
-use super::{Exit, fail, logging, options};
+use super::{Exit, fail, logging, options, say};
 
 /// `ringpress render`
 #[derive(Debug, Args)]
@@ -67,6 +67,9 @@ fn render(site: Site, arguments: &Arguments) -> Result<Exit, String> {
     }
     // A closed pipe, as of `| head`, is no failure of the page.
     let _ = io::stdout().write_all(&body);
+    if io::stdout().is_terminal() && !body.ends_with(b"\n") {
+        say("");
+    }
     if answer.status < 400 {
         return Ok(Exit::Fine);
     }

@@ -14,7 +14,7 @@ use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
 use super::options::{self, ServerOptions};
-use super::{Exit, fail, logging};
+use super::{Exit, fail, logging, say};
 
 /// `ringpress serve`
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ pub(super) fn serve(
     let recipe = SiteRecipe { site, directory, id_seed: std::process::id() };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     for address in server.addresses() {
-        println!("listening on http://{address}");
+        say(format_args!("listening on http://{address}"));
     }
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(&server);

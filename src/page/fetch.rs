@@ -48,7 +48,7 @@ impl<D: Driver> Execution<'_, D> {
     ) -> Result<Value, PageError> {
         let plan = self.site.upstreams().get(fetch.upstream);
         let mut target = Vec::new();
-        let mut headers = plan.map(|plan| plan.headers.clone()).unwrap_or_default();
+        let mut headers = Vec::new();
         self.page.fetch_request(node, self.context, item, &mut target, &mut headers)?;
         let start = D::now();
         let deadline = self.deadline.min(start + fetch.deadline);

@@ -2,7 +2,7 @@
 //! not fit is told.
 
 use super::check::{self, Scope, Templates};
-use super::page::{Each, Fetch, Node, NodeKind, Page};
+use super::page::{Each, Fetch, Node, NodeKind, Page, constant_headers};
 use super::plan::{Overrides, UpstreamPlan};
 use super::route::{Pattern, Router, is_name};
 use super::source::Files;
@@ -276,6 +276,10 @@ impl Compiler<'_> {
                 base_path: base_path.unwrap_or_default(),
                 path: path?,
                 query: query?,
+                constant_headers: constant_headers(
+                    &upstream.headers,
+                    table.headers.iter().map(|(name, _)| name.value.as_str()),
+                ),
                 headers: headers?,
             }))
         };

@@ -66,6 +66,8 @@ pub struct Fetch {
     pub(super) base_path: String,
     pub(super) path: PathTemplate,
     pub(super) query: QueryTemplate,
+    /// Header lines that are always the same: those of the upstream, but for what `headers` says.
+    pub(super) constant_headers: Vec<u8>,
     pub(super) headers: Vec<FieldTemplate>,
 }
 
@@ -211,6 +213,7 @@ impl Fetch {
         self.path.write(press, root, target)?;
         self.query.write(press, root, target)?;
         let start = headers.len();
+        headers.extend_from_slice(&self.constant_headers);
         for field in &self.headers {
             field.write(press, root, headers)?;
         }
@@ -226,4 +229,47 @@ impl Fetch {
 
 fn internal(message: String) -> PageError {
     PageError::new(PageErrorKind::Internal, message)
+}
+
+/// The header lines of an upstream that a fetch with fields of these names does not say otherwise,
+/// and our name, since there are APIs that refuse a nameless client.
+pub(super) fn constant_headers<'a>(
+    upstream: &[u8],
+    own: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<u8> {
+    let is_own = |name: &[u8]| own.clone().any(|n| n.as_bytes().eq_ignore_ascii_case(name));
+    let mut kept = Vec::new();
+    let mut named = is_own(b"user-agent");
+    for line in upstream.split_inclusive(|&byte| byte == b'\n') {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        if !is_own(name) {
+            kept.extend_from_slice(line);
+            named |= name.eq_ignore_ascii_case(b"user-agent");
+        }
+    }
+    if !named {
+        kept.extend_from_slice(USER_AGENT.as_bytes());
+    }
+    kept
+}
+
+const USER_AGENT: &str = concat!("User-Agent: ringpress/", env!("CARGO_PKG_VERSION"), "\r\n");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(upstream: &str, own: &[&str]) -> String {
+        String::from_utf8(constant_headers(upstream.as_bytes(), own.iter().copied())).unwrap()
+    }
+
+    #[test]
+    fn a_fetch_goes_before_its_upstream_and_every_request_has_a_user_agent() {
+        assert_eq!(lines("", &[]), USER_AGENT);
+        assert_eq!(lines("", &["user-agent"]), "");
+        let upstream = "Accept: a\r\nUser-Agent: me\r\n";
+        assert_eq!(lines(upstream, &[]), upstream);
+        assert_eq!(lines(upstream, &["accept"]), "User-Agent: me\r\n");
+        assert_eq!(lines(upstream, &["User-agent"]), "Accept: a\r\n");
+    }
 }

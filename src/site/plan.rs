@@ -35,8 +35,6 @@ pub struct UpstreamPlan {
     pub max_idle: usize,
     /// A response body, bytes.
     pub max_body: u64,
-    /// Header fields of every request, each with its CRLF.
-    pub headers: Vec<u8>,
 }
 
 /// What stands above the site file: flags and the environment.
@@ -108,7 +106,6 @@ impl UpstreamPlan {
             max_connections: upstream.max_connections,
             max_idle: upstream.max_idle,
             max_body: upstream.max_body,
-            headers: upstream.headers,
         })
     }
 }

@@ -24,7 +24,7 @@ use crate::worker::Bounds;
 use crate::worker::listener::is_free;
 
 use super::options::{self, ServerOptions};
-use super::{Exit, fail, logging, serve};
+use super::{Exit, fail, logging, say, serve};
 
 use api::Api;
 use service::ApiRecipe;
@@ -86,14 +86,20 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let delay = arguments.api_delay;
     serve::serve(site, choice, move |server| {
         let Some(address) = server.addresses().first() else { return };
-        println!("\n  A reader of Hacker News, made page by page from an API.");
-        println!("  Open     http://{address}/");
-        println!("  Its API  http://{api_address}/v0/topstories.json ({delay:?} an answer)\n");
-        println!("  Try      wrk -t1 -c64 -d5 http://{address}/");
-        println!("           ringpress demo --api-delay 500ms    (an API having a bad day)");
-        println!("           curl http://{address}/item/1        (a story that is not there)\n");
-        println!("  The site is templates/news: site.toml and a handful of templates.");
-        println!("  End with Ctrl-C.\n");
+        say(format_args!(
+            "
+  A reader of Hacker News, made page by page from an API.
+  Open     http://{address}/
+  Its API  http://{api_address}/v0/topstories.json ({delay:?} an answer)
+
+  Try      wrk -t1 -c64 -d5 http://{address}/
+           ringpress demo --api-delay 500ms    (an API having a bad day)
+           curl http://{address}/item/1        (a story that is not there)
+
+  The site is templates/news: site.toml and a handful of templates.
+  End with Ctrl-C.
+"
+        ));
     })
 }
 
