@@ -153,12 +153,17 @@ struct BoundedWriter<'a> {
 
 impl io::Write for BoundedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    /// A template writes many short pieces: the loop of the default would be most of the work.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(room) = self.room.checked_sub(bytes.len()) else {
             return Err(io::Error::other(format!("the page is over {PAGE_BYTES_MAX} bytes")));
         };
         self.room = room;
         self.out.extend_from_slice(bytes);
-        Ok(bytes.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
