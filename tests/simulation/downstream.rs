@@ -69,18 +69,15 @@ fn a_body_that_does_not_end_gets_408() {
 fn an_idle_connection_is_closed_without_a_word() {
     run(|| async {
         let server = start(bounds());
-        for (requests, mut client) in [
-            (0, Client::connect(SERVER).await.unwrap()),
-            (2, Client::connect(SERVER).await.unwrap()),
-        ] {
+        for requests in [0, 2] {
+            let mut client = Client::connect(SERVER).await.unwrap();
             for _ in 0..requests {
                 assert_eq!(client.ask(get("/item/a")).await.status, 200);
             }
             let start = Sim::elapsed();
             client.ends().await.unwrap();
-            assert!(Sim::elapsed() - start <= SECOND * 5 + SECOND / 10);
+            assert_took(Sim::elapsed() - start, SECOND * 5);
         }
-        assert!(Sim::elapsed() >= SECOND * 5);
         assert_eq!(server.metrics.requests.get(), 2);
         server.assert_balanced();
     });

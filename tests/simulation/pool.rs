@@ -8,7 +8,7 @@ use ringpress::driver::Driver;
 use ringpress::driver::sim::Sim;
 use ringpress::worker::Bounds;
 
-use super::client::visit;
+use super::client::{Client, get, visit};
 use super::server::{SERVER, Server, assert_took, item_site, run};
 use super::upstream::{self, Asked, Log, Step, answer, at, in_turn};
 
@@ -77,10 +77,26 @@ fn a_newcomer_does_not_pass_those_who_wait() {
 }
 
 #[test]
+fn one_who_pipelines_does_not_keep_the_others_waiting() {
+    run(|| async {
+        let (_server, log) = start("max_connections = 1", after(10));
+        let mut greedy = Client::connect(SERVER).await.unwrap();
+        let requests = (0..20).map(|n| get(&format!("/item/g{n}")));
+        greedy.send(requests.collect::<String>()).await.unwrap();
+        Sim::sleep(MS * 5).await;
+        assert_eq!(visit(SERVER, "/item/a").await.0.status, 200);
+        assert_eq!(log.borrow().requests[1].1, "a");
+        for _ in 0..20 {
+            assert_eq!(greedy.answer(false).await.unwrap().unwrap().status, 200);
+        }
+    });
+}
+
+#[test]
 fn who_waits_for_a_connection_beyond_the_deadline_gets_504() {
     run(|| async {
         let policy = "max_connections = 1\ndeadline = '300ms'";
-        let (server, log) = start(policy, in_turn(vec![after_all(250), after_all(250)]));
+        let (server, _log) = start(policy, in_turn(vec![late(250), late(250)]));
         let visits = visit_all(&["a", "b", "c"], MS * 1000).await;
         // The second got its turn too late to be answered, the third got none.
         let statuses: Vec<u16> = visits.iter().map(|(_, status, _)| *status).collect();
@@ -88,14 +104,13 @@ fn who_waits_for_a_connection_beyond_the_deadline_gets_504() {
         for (_, _, took) in &visits[1..] {
             assert_took(*took, MS * 300);
         }
-        assert_eq!(log.borrow().requests.len(), 2);
         server.assert_exchanges(3);
         // And nothing is left of it.
         assert_eq!(visit(SERVER, "/item/d").await.0.status, 200);
     });
 }
 
-fn after_all(time: u32) -> Vec<Step> {
+fn late(time: u32) -> Vec<Step> {
     vec![Step::Wait(MS * time), answer("a")]
 }
 

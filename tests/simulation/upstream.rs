@@ -11,11 +11,10 @@ use ringpress::driver::sim::{ReadHalf, Sim, WriteHalf};
 use ringpress::driver::{Driver, Read, Reader, Writer};
 use ringpress::http::{Limits, request};
 
-/// What an upstream does with one request. It goes by the connection as well: `connection` is
-/// its number from 0 on, and `request` that of the request on it.
+/// What an upstream is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
-    pub(crate) connection: usize,
+    /// Which request of its connection it is, from 0 on.
     pub(crate) request: usize,
     /// The target's last segment, which is to be said back.
     pub(crate) token: &'a str,
@@ -104,7 +103,7 @@ async fn serve(
         buffer.drain(..head.length);
         let token = target.rsplit('/').next().unwrap();
         log.borrow_mut().requests.push((connection, token.to_owned()));
-        let steps = plan(Asked { connection, request, token });
+        let steps = plan(Asked { request, token });
         let _busy = Busy::new(log);
         for step in steps {
             match step {
