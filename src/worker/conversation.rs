@@ -18,7 +18,7 @@ use crate::limits;
 use crate::metrics::WorkerMetrics;
 
 use super::service::{Request, Response, Service};
-use super::{Held, SHED, Visit, Worker};
+use super::{Held, Visit, Worker, shed};
 
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
@@ -92,12 +92,12 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
+            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason, false).await,
         };
         let outcome = Outcome::start(&worker.metrics);
         let Some(_in_flight) = worker.admit() else {
             worker.metrics.requests_shed.add(1);
-            let (written, _) = self.write(SHED.to_vec(), 0).await;
+            let (written, _) = self.write(shed(head.method), 0).await;
             outcome.end(written, 503);
             return Next::Linger;
         };
@@ -105,8 +105,8 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
             Ok(end) => end,
             Err(Stop::Gone) => return Next::Close,
             Err(Stop::Refused(status, reason)) => {
-                let next = self.refuse(status, reason).await;
-                outcome.end(true, status);
+                let next = self.refuse(status, reason, head.method == Method::Head).await;
+                outcome.end(matches!(next, Next::Linger), status);
                 return next;
             }
         };
@@ -249,12 +249,12 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
     /// doubt, the next one's start is too.
-    async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
+    async fn refuse(&mut self, status: u16, reason: &'static str, head_only: bool) -> Next {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.take());
         worker.service.refuse(status, reason, &mut response);
-        match self.send_framed(response, Connection::Close, false).await {
+        match self.send_framed(response, Connection::Close, head_only).await {
             true => Next::Linger,
             false => Next::Close,
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
-use crate::http::{self, Limits};
+use crate::http::{self, Limits, Method};
 use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
 
@@ -105,6 +105,15 @@ pub(crate) const SHED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Content-Length: 52\r\n\
     Connection: close\r\n\r\n\
     The server is busy. Please try again in a moment. \r\n";
+
+/// The answer to HEAD: the same without its body (RFC 9110 section 9.3.2).
+fn shed(method: Method) -> Vec<u8> {
+    let body = if method == Method::Head { SHED_BODY_BYTES } else { 0 };
+    SHED.get(..SHED.len() - body).unwrap_or_default().to_vec()
+}
+
+/// The body of [`SHED`].
+const SHED_BODY_BYTES: usize = 52;
 
 /// How often a worker looks at its orders and at what has grown old.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -251,5 +260,7 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
         assert_eq!(length.parse::<usize>().unwrap(), body.len());
+        assert_eq!(body.len(), SHED_BODY_BYTES);
+        assert_eq!(shed(Method::Head), [head, "\r\n\r\n"].concat().as_bytes());
     }
 }
