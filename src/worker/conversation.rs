@@ -18,7 +18,7 @@ use crate::limits;
 use crate::metrics::WorkerMetrics;
 
 use super::service::{Request, Response, Service};
-use super::{Held, Visit, Worker, shed};
+use super::{Held, SHED, Visit, Worker, shed};
 
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
@@ -28,21 +28,28 @@ pub(super) async fn converse<D: Driver, S: Service>(
     writer: D::Writer,
     peer: SocketAddr,
 ) {
-    let timer = worker.timers.timer();
-    let mut conversation = Conversation {
-        worker: &*worker,
-        reader: Some(reader),
-        writer,
-        timer,
-        peer,
-        buffer: Vec::new(),
-    };
+    let mut conversation = Conversation::new(&worker, reader, writer, peer);
     loop {
         match conversation.turn().await {
             Next::Request => {}
             Next::Close => return,
             Next::Linger => return conversation.linger().await,
         }
+    }
+}
+
+/// Answers 503 on a connection over the bound, before a byte of it is read, and ends it; its
+/// request is most likely on the way, and closing would reset the connection under the answer.
+pub(super) async fn turn_away<D: Driver, S: Service>(
+    worker: Rc<Worker<D, S>>,
+    reader: D::Reader,
+    writer: D::Writer,
+    peer: SocketAddr,
+) {
+    let _turned_away = Held::new(&worker.turned_away);
+    let mut conversation = Conversation::new(&worker, reader, writer, peer);
+    if conversation.write(SHED.to_vec(), 0).await.0 {
+        conversation.linger().await;
     }
 }
 
@@ -81,7 +88,17 @@ impl From<ParseError> for Stop {
     }
 }
 
-impl<D: Driver, S: Service> Conversation<'_, D, S> {
+impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
+    fn new(
+        worker: &'a Worker<D, S>,
+        reader: D::Reader,
+        writer: D::Writer,
+        peer: SocketAddr,
+    ) -> Self {
+        let timer = worker.timers.timer();
+        Self { worker, reader: Some(reader), writer, timer, peer, buffer: Vec::new() }
+    }
+
     /// One request and its answer.
     async fn turn(&mut self) -> Next {
         let worker = self.worker;

@@ -95,6 +95,8 @@ pub struct Worker<D: Driver, S: Service> {
     draining: Cell<bool>,
     /// Connections with a request that has begun and not ended.
     busy: Counter,
+    /// Connections over the bound that are being told so.
+    turned_away: Counter,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -139,6 +141,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             date: Cell::new(date_now()),
             draining: Cell::new(false),
             busy: Counter::default(),
+            turned_away: Counter::default(),
             shortage_reported: Cell::new(None),
         })
     }
