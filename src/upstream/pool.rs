@@ -113,10 +113,9 @@ impl<D: Driver> Pool<D> {
     /// The same without waiting; none at the bound, and none while others wait: who asks again
     /// and again would have every connection before they are polled.
     pub(super) fn try_lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        match self.0.waiters.borrow().queue.is_empty() {
-            true => self.take(now, fresh),
-            false => None,
-        }
+        // Looked at before, not while, taking: that may drop a connection, which wakes the first.
+        let nobody_waits = self.0.waiters.borrow().queue.is_empty();
+        nobody_waits.then(|| self.take(now, fresh)).flatten()
     }
 
     fn take(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
