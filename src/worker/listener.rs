@@ -46,19 +46,18 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts until the worker drains. Errors are counted, and followed by a pause: those that wait
+/// Accepts until the worker drains, and then closes the socket at once: whoever connects after
+/// that is for another worker, or for the next server, not for one that is about to end. Errors are counted, and followed by a pause: those that wait
 /// in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: D::Listener,
 ) {
     while !worker.is_draining() {
-        match D::accept(&listener).await {
+        let Some(accepted) = worker.unless_draining(D::accept(&listener)).await else { return };
+        match accepted {
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);
-                if worker.is_draining() {
-                    return;
-                }
                 match worker.enter() {
                     Some(visit) => {
                         D::spawn(converse(Rc::clone(&worker), visit, reader, writer, peer));

@@ -9,11 +9,14 @@ pub mod pages;
 pub mod service;
 pub mod thread;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::driver::Driver;
@@ -93,6 +96,8 @@ pub struct Worker<D: Driver, S: Service> {
     buffers: Buffers,
     date: Cell<[u8; 29]>,
     draining: Cell<bool>,
+    /// Listeners that wait for a connection, and end when draining begins.
+    accepting: RefCell<Vec<Waker>>,
     /// Connections with a request that has begun and not ended.
     busy: Counter,
     /// Connections over the bound that are being told so.
@@ -140,6 +145,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             buffers,
             date: Cell::new(date_now()),
             draining: Cell::new(false),
+            accepting: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
             shortage_reported: Cell::new(None),
@@ -167,7 +173,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
                 return;
             }
             if order >= Orders::DRAIN {
-                self.draining.set(true);
+                self.start_draining();
                 let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
                 if self.busy.get() == 0 || D::now() >= until {
                     return;
@@ -183,6 +189,28 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
     fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    fn start_draining(&self) {
+        self.draining.set(true);
+        self.accepting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for a connection, or for the worker to drain: then none.
+    async fn unless_draining<T>(&self, accept: impl Future<Output = T>) -> Option<T> {
+        let mut accept = pin!(accept);
+        poll_fn(|context| match accept.as_mut().poll(context) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending if self.is_draining() => Poll::Ready(None),
+            Poll::Pending => {
+                let mut accepting = self.accepting.borrow_mut();
+                if !accepting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    accepting.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// A place for one more connection, unless the worker has as many as it may.
