@@ -113,7 +113,7 @@ pub(crate) fn badly(asked: Asked<'_>) -> Vec<Step> {
         11 => vec![send(
             b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         )],
-        12 => vec![send(b"HTTP/1.1 100 Continue\r\n\r\n").clone(); 20],
+        12 => vec![send(b"HTTP/1.1 100 Continue\r\n\r\n"); 20],
         13 => {
             vec![send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), Step::Close]
         }

@@ -73,7 +73,7 @@ pub(crate) async fn visit(weather: Weather, number: u64, timers: Timers<Sim>, le
 
 fn ask(token: &str) -> Ask {
     let one = || Owed::One(token.to_owned());
-    let (bytes, owed) = match Sim::random_below(8) {
+    let (bytes, owed) = match Sim::random_below(9) {
         0..=2 => (get(&format!("/one/{token}")), one()),
         3 | 4 => (get(&format!("/many/{token}")), Owed::Many(token.to_owned())),
         5 => (get(&format!("/nowhere/{token}")), Owed::Status(404)),
@@ -81,6 +81,10 @@ fn ask(token: &str) -> Ask {
             let body = "5\r\nhello\r\n0\r\n\r\n";
             let head = "Host: site.test\r\nTransfer-Encoding: chunked";
             (format!("GET /one/{token}?a=b HTTP/1.1\r\n{head}\r\n\r\n{body}"), one())
+        }
+        7 => {
+            let head = "Connection: keep-alive";
+            (format!("GET /one/{token} HTTP/1.0\r\n{head}\r\n\r\n"), one())
         }
         _ => {
             let bytes = format!("HEAD /one/{token} HTTP/1.1\r\nHost: site.test\r\n\r\n");
@@ -131,7 +135,8 @@ async fn talk(mut client: Client, asks: &[Ask], weather: Weather) -> io::Result<
                 let cut = 1 + Sim::random_below(ask.bytes.len() as u64) as usize;
                 client.send(&ask.bytes[..cut]).await?;
                 if cut < ask.bytes.len() || once_in(3) {
-                    Sim::sleep(up_to_ms(30)).await;
+                    // Perhaps only after the server has lost patience.
+                    Sim::sleep(up_to_ms(if once_in(4) { 5000 } else { 30 })).await;
                     return Ok(());
                 }
                 expect(&mut client, ask, weather, Sim::elapsed(), PAGE_TIME_MAX).await?;
