@@ -46,9 +46,9 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts until the worker drains, and then closes the socket at once: whoever connects after
-/// that is for another worker, or for the next server, not for one that is about to end. Errors are counted, and followed by a pause: those that wait
-/// in the backlog are still there after it.
+/// Accepts until the worker drains, and then closes the socket at once: whoever connects after that
+/// is for another worker, or for the next server, not for one that is about to end. Errors are
+/// counted, and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: D::Listener,
