@@ -32,6 +32,9 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 
 /// Downstream connections a worker holds at once. Over it: 503 and close.
 pub const CONNECTIONS_MAX: usize = 65_536;
+/// Connections over `CONNECTIONS_MAX` that are being told so at once, a worker; more are closed
+/// without a word.
+pub const TURNED_AWAY_MAX: u64 = 1024;
 /// Pages a worker has in flight at once. Over it: 503.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// How long a request head may take from its first byte. Over it: 408.

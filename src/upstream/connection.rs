@@ -126,10 +126,11 @@ impl<D: Driver> Connection<D> {
         let now = D::now();
         let head_deadline = bounds.deadline.min(now + bounds.header_timeout);
         let side = ReadSide::Pending(pending);
-        let mut receiver = Receiver::<D> { side, timer: &mut timer, buffer: Vec::new() };
+        let mut receiver =
+            Receiver::<D> { side, timer: &mut timer, buffer: Vec::new(), answered: false };
         let head = match receiver.head(method, head_deadline, bounds).await {
             Ok(head) => head,
-            Err(error) if receiver.buffer.is_empty() && !error.is_timeout() => {
+            Err(error) if !receiver.answered && !error.is_timeout() => {
                 return Err(Failure { error, unanswered: Some(request) });
             }
             Err(error) => return Err(error.into()),
@@ -158,6 +159,8 @@ struct Receiver<'a, D: Driver> {
     side: ReadSide<D>,
     timer: &'a mut Timer<D>,
     buffer: Vec<u8>,
+    /// Whether a byte has come. An interim response is one, though it is gone from the buffer.
+    answered: bool,
 }
 
 /// Where the read half is.
@@ -241,6 +244,7 @@ impl<D: Driver> Receiver<'_, D> {
         let Ok(read) = outcome else { return Err(bounds.late(phase)) };
         self.side = ReadSide::Ready(read.reader);
         self.buffer = read.buffer;
+        self.answered |= matches!(read.result, Ok(1..));
         read.result.map_err(|error| FetchError::Broken(phase, error))
     }
 }

@@ -73,7 +73,7 @@ impl<D: Driver> Pool<D> {
     /// before. None when too many wait already.
     pub(super) async fn lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
         let mut ticket = Ticket { state: &self.0, number: self.0.waiters.borrow_mut().enter()? };
-        poll_fn(|context| match self.try_lease(now, fresh) {
+        poll_fn(|context| match ticket.is_first().then(|| self.take(now, fresh)).flatten() {
             Some(lease) => Poll::Ready(Some(lease)),
             None => {
                 ticket.wait(context.waker());
@@ -110,8 +110,15 @@ impl<D: Driver> Pool<D> {
         drop(gone);
     }
 
-    /// The same without waiting; none at the bound.
+    /// The same without waiting; none at the bound, and none while others wait: who asks again
+    /// and again would have every connection before they are polled.
     pub(super) fn try_lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
+        // Looked at before, not while, taking: that may drop a connection, which wakes the first.
+        let nobody_waits = self.0.waiters.borrow().queue.is_empty();
+        nobody_waits.then(|| self.take(now, fresh)).flatten()
+    }
+
+    fn take(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
         let next = || self.0.idle.borrow_mut().pop_back().filter(|_| !fresh);
         while let Some(mut entry) = next() {
             if self.is_fresh(&entry, now) && entry.connection.is_quiet() {
@@ -174,6 +181,11 @@ struct Ticket<'a, D: Driver> {
 }
 
 impl<D: Driver> Ticket<'_, D> {
+    fn is_first(&self) -> bool {
+        let waiters = self.state.waiters.borrow();
+        waiters.queue.front().is_some_and(|(number, _)| *number == self.number)
+    }
+
     fn wait(&mut self, waker: &Waker) {
         let mut waiters = self.state.waiters.borrow_mut();
         if let Some((_, slot)) = waiters.queue.iter_mut().find(|(n, _)| *n == self.number) {

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::metrics::WorkerMetrics;
 
 use super::service::{Request, Response, Service};
-use super::{Held, SHED, Visit, Worker};
+use super::{Held, SHED, Visit, Worker, shed};
 
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
@@ -28,21 +28,28 @@ pub(super) async fn converse<D: Driver, S: Service>(
     writer: D::Writer,
     peer: SocketAddr,
 ) {
-    let timer = worker.timers.timer();
-    let mut conversation = Conversation {
-        worker: &*worker,
-        reader: Some(reader),
-        writer,
-        timer,
-        peer,
-        buffer: Vec::new(),
-    };
+    let mut conversation = Conversation::new(&worker, reader, writer, peer);
     loop {
         match conversation.turn().await {
             Next::Request => {}
             Next::Close => return,
             Next::Linger => return conversation.linger().await,
         }
+    }
+}
+
+/// Answers 503 on a connection over the bound, before a byte of it is read, and ends it; its
+/// request is most likely on the way, and closing would reset the connection under the answer.
+pub(super) async fn turn_away<D: Driver, S: Service>(
+    worker: Rc<Worker<D, S>>,
+    reader: D::Reader,
+    writer: D::Writer,
+    peer: SocketAddr,
+) {
+    let _turned_away = Held::new(&worker.turned_away);
+    let mut conversation = Conversation::new(&worker, reader, writer, peer);
+    if conversation.write(SHED.to_vec(), 0).await.0 {
+        conversation.linger().await;
     }
 }
 
@@ -81,7 +88,17 @@ impl From<ParseError> for Stop {
     }
 }
 
-impl<D: Driver, S: Service> Conversation<'_, D, S> {
+impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
+    fn new(
+        worker: &'a Worker<D, S>,
+        reader: D::Reader,
+        writer: D::Writer,
+        peer: SocketAddr,
+    ) -> Self {
+        let timer = worker.timers.timer();
+        Self { worker, reader: Some(reader), writer, timer, peer, buffer: Vec::new() }
+    }
+
     /// One request and its answer.
     async fn turn(&mut self) -> Next {
         let worker = self.worker;
@@ -92,12 +109,12 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
+            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason, false).await,
         };
         let outcome = Outcome::start(&worker.metrics);
         let Some(_in_flight) = worker.admit() else {
             worker.metrics.requests_shed.add(1);
-            let (written, _) = self.write(SHED.to_vec(), 0).await;
+            let (written, _) = self.write(shed(head.method), 0).await;
             outcome.end(written, 503);
             return Next::Linger;
         };
@@ -105,8 +122,8 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
             Ok(end) => end,
             Err(Stop::Gone) => return Next::Close,
             Err(Stop::Refused(status, reason)) => {
-                let next = self.refuse(status, reason).await;
-                outcome.end(true, status);
+                let next = self.refuse(status, reason, head.method == Method::Head).await;
+                outcome.end(matches!(next, Next::Linger), status);
                 return next;
             }
         };
@@ -249,12 +266,12 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
     /// doubt, the next one's start is too.
-    async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
+    async fn refuse(&mut self, status: u16, reason: &'static str, head_only: bool) -> Next {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.take());
         worker.service.refuse(status, reason, &mut response);
-        match self.send_framed(response, Connection::Close, false).await {
+        match self.send_framed(response, Connection::Close, head_only).await {
             true => Next::Linger,
             false => Next::Close,
         }

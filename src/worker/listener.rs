@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::driver::{Driver, Writer, is_resource_shortage};
+use crate::driver::{Driver, is_resource_shortage};
 use crate::limits;
 
 use super::Worker;
-use super::conversation::converse;
+use super::conversation::{converse, turn_away};
 use super::service::Service;
 
 /// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
@@ -46,26 +46,27 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts until the worker drains. Errors are counted, and followed by a pause: those that wait
-/// in the backlog are still there after it.
+/// Accepts until the worker drains, and then closes the socket at once: whoever connects after that
+/// is for another worker, or for the next server, not for one that is about to end. Errors are
+/// counted, and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: D::Listener,
 ) {
     while !worker.is_draining() {
-        match D::accept(&listener).await {
+        let Some(accepted) = worker.unless_draining(D::accept(&listener)).await else { return };
+        match accepted {
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);
-                if worker.is_draining() {
-                    return;
-                }
                 match worker.enter() {
                     Some(visit) => {
                         D::spawn(converse(Rc::clone(&worker), visit, reader, writer, peer));
                     }
                     None => {
                         worker.metrics.connections_shed.add(1);
-                        turn_away::<D, S>(&worker, writer).await;
+                        if worker.turned_away.get() < limits::TURNED_AWAY_MAX {
+                            D::spawn(turn_away(Rc::clone(&worker), reader, writer, peer));
+                        }
                     }
                 }
             }
@@ -80,14 +81,6 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
             }
         }
     }
-}
-
-/// Answers a connection over the bound, before a byte of it is read.
-async fn turn_away<D: Driver, S: Service>(worker: &Worker<D, S>, mut writer: D::Writer) {
-    let answer = super::SHED.to_vec();
-    // The socket is new and its send buffer empty: this does not wait.
-    let _ = worker.timers.timeout(limits::LINGER_TIMEOUT, writer.write_all(answer, 0)).await;
-    let _ = writer.shutdown();
 }
 
 #[cfg(test)]

@@ -9,17 +9,20 @@ pub mod pages;
 pub mod service;
 pub mod thread;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
-use crate::http::{self, Limits};
+use crate::http::{self, Limits, Method};
 use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
 
@@ -93,8 +96,12 @@ pub struct Worker<D: Driver, S: Service> {
     buffers: Buffers,
     date: Cell<[u8; 29]>,
     draining: Cell<bool>,
+    /// Listeners that wait for a connection, and end when draining begins.
+    accepting: RefCell<Vec<Waker>>,
     /// Connections with a request that has begun and not ended.
     busy: Counter,
+    /// Connections over the bound that are being told so.
+    turned_away: Counter,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -105,6 +112,15 @@ pub(crate) const SHED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Content-Length: 52\r\n\
     Connection: close\r\n\r\n\
     The server is busy. Please try again in a moment. \r\n";
+
+/// The answer to HEAD: the same without its body (RFC 9110 section 9.3.2).
+fn shed(method: Method) -> Vec<u8> {
+    let body = if method == Method::Head { SHED_BODY_BYTES } else { 0 };
+    SHED.get(..SHED.len() - body).unwrap_or_default().to_vec()
+}
+
+/// The body of [`SHED`].
+const SHED_BODY_BYTES: usize = 52;
 
 /// How often a worker looks at its orders and at what has grown old.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -129,7 +145,9 @@ impl<D: Driver, S: Service> Worker<D, S> {
             buffers,
             date: Cell::new(date_now()),
             draining: Cell::new(false),
+            accepting: RefCell::default(),
             busy: Counter::default(),
+            turned_away: Counter::default(),
             shortage_reported: Cell::new(None),
         })
     }
@@ -155,7 +173,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
                 return;
             }
             if order >= Orders::DRAIN {
-                self.draining.set(true);
+                self.start_draining();
                 let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
                 if self.busy.get() == 0 || D::now() >= until {
                     return;
@@ -171,6 +189,28 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
     fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    fn start_draining(&self) {
+        self.draining.set(true);
+        self.accepting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for a connection, or for the worker to drain: then none.
+    async fn unless_draining<T>(&self, accept: impl Future<Output = T>) -> Option<T> {
+        let mut accept = pin!(accept);
+        poll_fn(|context| match accept.as_mut().poll(context) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending if self.is_draining() => Poll::Ready(None),
+            Poll::Pending => {
+                let mut accepting = self.accepting.borrow_mut();
+                if !accepting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    accepting.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// A place for one more connection, unless the worker has as many as it may.
@@ -251,5 +291,7 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
         assert_eq!(length.parse::<usize>().unwrap(), body.len());
+        assert_eq!(body.len(), SHED_BODY_BYTES);
+        assert_eq!(shed(Method::Head), [head, "\r\n\r\n"].concat().as_bytes());
     }
 }

@@ -1,0 +1,36 @@
+//! The whole server on the simulated driver: a worker with the pages of a small site, upstreams
+//! and visitors, in one world of virtual time and seeded faults.
+//!
+//! `RINGPRESS_SIM_SEED=n` runs one seed, the one that a failure printed; `RINGPRESS_SIM_SEEDS=n`
+//! runs more of them, or fewer.
+
+#[cfg(test)]
+#[path = "simulation/client.rs"]
+mod client;
+#[cfg(test)]
+#[path = "simulation/downstream.rs"]
+mod downstream;
+#[cfg(test)]
+#[path = "simulation/drain.rs"]
+mod drain;
+#[cfg(test)]
+#[path = "simulation/exchanges.rs"]
+mod exchanges;
+#[cfg(test)]
+#[path = "simulation/moods.rs"]
+mod moods;
+#[cfg(test)]
+#[path = "simulation/pool.rs"]
+mod pool;
+#[cfg(test)]
+#[path = "simulation/seeds.rs"]
+mod seeds;
+#[cfg(test)]
+#[path = "simulation/server.rs"]
+mod server;
+#[cfg(test)]
+#[path = "simulation/upstream.rs"]
+mod upstream;
+#[cfg(test)]
+#[path = "simulation/visitors.rs"]
+mod visitors;

@@ -1,0 +1,173 @@
+//! Simulated upstreams: they say back what they were asked, or misbehave.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpress::driver::sim::{ReadHalf, Sim, WriteHalf};
+use ringpress::driver::{Driver, Read, Reader, Writer};
+use ringpress::http::{Limits, request};
+
+/// What an upstream is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Which request of its connection it is, from 0 on.
+    pub(crate) request: usize,
+    /// The target's last segment, which is to be said back.
+    pub(crate) token: &'a str,
+}
+
+/// What to do, step by step.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Send(Vec<u8>),
+    Wait(Duration),
+    /// Close, by dropping both halves.
+    Close,
+    /// Neither answer nor close before the server does.
+    Hang,
+}
+
+/// What an upstream saw.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Connections accepted.
+    pub(crate) connections: usize,
+    /// Of each connection, by number: whether the server has closed it.
+    pub(crate) closed: Vec<bool>,
+    /// The connection and the token of each request, in order.
+    pub(crate) requests: Vec<(usize, String)>,
+    /// Exchanges going on at once, now and at most.
+    pub(crate) busy: usize,
+    pub(crate) busy_max: usize,
+}
+
+/// An address for an upstream.
+pub(crate) const fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Listens at `address` and does what `plan` says for each request.
+pub(crate) fn start(
+    address: SocketAddr,
+    plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
+) -> Rc<RefCell<Log>> {
+    let listener = Sim::bind(address).unwrap();
+    let (log, plan) = (Rc::<RefCell<Log>>::default(), Rc::new(plan));
+    let shared = Rc::clone(&log);
+    Sim::spawn(async move {
+        loop {
+            // The only errors there are pass: descriptors ran short.
+            let Ok((reader, writer, _)) = Sim::accept(&listener).await else {
+                Sim::sleep(Duration::from_millis(1)).await;
+                continue;
+            };
+            let (log, plan) = (Rc::clone(&shared), Rc::clone(&plan));
+            let number = log.borrow().connections;
+            log.borrow_mut().connections += 1;
+            log.borrow_mut().closed.push(false);
+            Sim::spawn(async move {
+                // How a connection ends is what the server is tested for.
+                let _ = serve(reader, writer, number, &log, &*plan).await;
+                log.borrow_mut().closed[number] = true;
+            });
+        }
+    });
+    log
+}
+
+async fn serve(
+    mut reader: ReadHalf,
+    mut writer: WriteHalf,
+    connection: usize,
+    log: &RefCell<Log>,
+    plan: &impl Fn(Asked<'_>) -> Vec<Step>,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    for request in 0.. {
+        let head = loop {
+            // The server sends no request that the server's own parser does not take.
+            if let Some(head) = request::parse(&buffer, &Limits::default()).unwrap() {
+                break head;
+            }
+            let read = reader.read(buffer, 4096).await;
+            (reader, buffer) = (read.reader, read.buffer);
+            if read.result? == 0 {
+                return Ok(());
+            }
+        };
+        let target = String::from_utf8(head.target.of(&buffer).to_vec()).unwrap();
+        buffer.drain(..head.length);
+        let token = target.rsplit('/').next().unwrap();
+        log.borrow_mut().requests.push((connection, token.to_owned()));
+        let steps = plan(Asked { request, token });
+        let _busy = Busy::new(log);
+        for step in steps {
+            match step {
+                Step::Send(bytes) => writer.write_all(bytes, 0).await.0?,
+                Step::Wait(time) => Sim::sleep(time).await,
+                Step::Close => return Ok(()),
+                Step::Hang => return hang(reader, buffer).await,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn hang(mut reader: ReadHalf, mut buffer: Vec<u8>) -> io::Result<()> {
+    loop {
+        let read: Read<ReadHalf> = reader.read(buffer, 4096).await;
+        (reader, buffer) = (read.reader, read.buffer);
+        if read.result? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// An exchange in the count, until dropped.
+struct Busy<'a>(&'a RefCell<Log>);
+
+impl<'a> Busy<'a> {
+    fn new(log: &'a RefCell<Log>) -> Self {
+        let mut counts = log.borrow_mut();
+        counts.busy += 1;
+        counts.busy_max = counts.busy_max.max(counts.busy);
+        Self(log)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().busy -= 1;
+    }
+}
+
+/// The JSON for a token.
+pub(crate) fn json(token: &str) -> String {
+    json_filled(token, 0)
+}
+
+/// The same with that much filling.
+pub(crate) fn json_filled(token: &str, filler: usize) -> String {
+    format!(r#"{{"token":"{token}","parts":[1,2,3],"filler":"{}"}}"#, "x".repeat(filler))
+}
+
+/// A response that is framed by its length.
+pub(crate) fn response(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// The step that answers well.
+pub(crate) fn answer(token: &str) -> Step {
+    Step::Send(response(200, &json(token)))
+}
+
+/// The answers of an upstream that does one thing for each request, in turn.
+pub(crate) fn in_turn(script: Vec<Vec<Step>>) -> impl Fn(Asked<'_>) -> Vec<Step> + 'static {
+    let script = RefCell::new(VecDeque::from(script));
+    move |asked| script.borrow_mut().pop_front().unwrap_or_else(|| vec![answer(asked.token)])
+}
