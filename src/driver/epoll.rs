@@ -10,6 +10,7 @@ use monoio::net::TcpListener;
 
 use super::Driver;
 use super::monoio::{MonoioReader, MonoioWriter};
+use super::tasks::{self, Task};
 
 /// monoio on epoll.
 pub struct Epoll;
@@ -25,11 +26,15 @@ impl Driver for Epoll {
             .with_entries(crate::limits::RING_ENTRIES)
             .enable_timer()
             .build()?;
-        Ok(runtime.block_on(async { main().await }))
+        Ok(runtime.block_on(async {
+            let output = main().await;
+            tasks::drop_all();
+            output
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        drop(monoio::spawn(task));
+        drop(monoio::spawn(Task::new(task)));
     }
 
     fn now() -> Instant {

@@ -17,6 +17,8 @@ pub mod kind;
 pub mod monoio;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(any(feature = "monoio", feature = "epoll"))]
+mod tasks;
 pub mod timers;
 #[cfg(feature = "tokio-uring")]
 pub mod tokio_uring;

@@ -31,11 +31,15 @@ impl super::Driver for MonoioUring {
         let mut runtime = ring(true).or_else(|error| {
             if error.kind() == io::ErrorKind::InvalidInput { ring(false) } else { Err(error) }
         })?;
-        Ok(runtime.block_on(async { main().await }))
+        Ok(runtime.block_on(async {
+            let output = main().await;
+            super::tasks::drop_all();
+            output
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        drop(monoio::spawn(task));
+        drop(monoio::spawn(super::tasks::Task::new(task)));
     }
 
     fn now() -> std::time::Instant {

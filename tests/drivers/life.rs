@@ -24,6 +24,7 @@ on_every_driver!(
     drain_ends_idle_connections,
     drain_has_an_end,
     stop_waits_for_nobody,
+    stop_frees_the_port,
 );
 
 /// A service that panics when it is told to.
@@ -228,4 +229,16 @@ fn stop_waits_for_nobody(kind: Kind) {
     stage.assert_balance();
     gate.open();
     stage.server.join().unwrap();
+}
+
+fn stop_frees_the_port(kind: Kind) {
+    let stage = Script::on(kind).plain_page().start(Upstream::json("{}"));
+    let address = stage.address();
+    let mut idle = stage.visitor();
+    idle.get("/plain");
+    stage.server.stop();
+    stage.server.join().unwrap();
+    assert!(idle.at_end());
+    // A ring that was closed lets go of its last sockets a moment later.
+    wait("the port to be free", || std::net::TcpListener::bind(address).is_ok());
 }
