@@ -49,7 +49,7 @@ fn everybody_gets_their_own_page(kind: Kind) {
         }
     });
     let total = (CONNECTIONS * REQUESTS) as u64;
-    assert_eq!(stage.count(|m| m.responses.get()), total);
+    stage.await_responses(total);
     assert_eq!(stage.count(|m| m.upstream_responses.get()), 2 * total);
     stage.finish();
 }

@@ -248,8 +248,7 @@ fn stalls_after(beginning: &'static str) -> (Gate, Upstream) {
 fn header_timeout(kind: Kind) {
     for beginning in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let (gate, upstream) = stalls_after(beginning);
-        let stage =
-            Script::on(kind).policy("header_timeout = '50ms'").user_page().start(upstream);
+        let stage = Script::on(kind).policy("header_timeout = '50ms'").user_page().start(upstream);
         stage.get("/users/1").is_error(504);
         assert_eq!(stage.count(|m| m.upstream_retries.get()), 0);
         wait("the connection to end", || stage.count(|m| m.upstream_connections.get()) == 0);

@@ -26,9 +26,7 @@ fn closed_between_requests(kind: Kind) {
     for _ in 0..30 {
         assert_eq!(visitor.get("/users/1").page(), "<p>Ada</p>");
     }
-    wait("closed connections to be noticed", || {
-        stage.count(|m| m.upstream_connections.get()) == 0
-    });
+    wait("closed connections to be noticed", || stage.count(|m| m.upstream_connections.get()) == 0);
     drop(visitor);
     stage.finish();
 }

@@ -41,7 +41,7 @@ fn keep_alive(kind: Kind) {
         assert_eq!(reply.field("Connection"), None);
     }
     assert_eq!(stage.count(|m| m.accepted.get()), 1);
-    assert_eq!(stage.count(|m| m.responses.get()), 200);
+    stage.await_responses(200);
     assert_eq!(stage.upstream().connections(), 1);
     assert_eq!(stage.count(|m| m.upstream_reused.get()), 199);
     drop(visitor);

@@ -158,6 +158,12 @@ impl Stage {
         wait("pages in flight", || self.count(|m| m.in_flight.get()) == pages);
     }
 
+    /// Waits until so many responses are counted, which is after the visitor has them.
+    pub(crate) fn await_responses(&self, responses: u64) {
+        wait("responses to be counted", || self.count(|m| m.responses.get()) >= responses);
+        assert_eq!(self.count(|m| m.responses.get()), responses);
+    }
+
     /// Ends a scenario: once all visitors are gone nothing is left over, all that was begun was
     /// ended in one way and counted as that, and the server stops when it is told to.
     pub(crate) fn finish(self) {
