@@ -6,10 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use monoio::net::TcpListener;
+use monoio::net::{TcpListener, TcpStream};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Driver;
 use super::monoio::{MonoioReader, MonoioWriter};
+use super::tasks::{self, Task};
+use super::{Driver, Writer};
 
 /// monoio on epoll.
 pub struct Epoll;
@@ -18,18 +21,22 @@ impl Driver for Epoll {
     const NAME: &'static str = "epoll";
     type Listener = TcpListener;
     type Reader = MonoioReader;
-    type Writer = MonoioWriter;
+    type Writer = EpollWriter;
 
     fn run<F: Future>(main: impl FnOnce() -> F) -> io::Result<F::Output> {
         let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
             .with_entries(crate::limits::RING_ENTRIES)
             .enable_timer()
             .build()?;
-        Ok(runtime.block_on(async { main().await }))
+        Ok(runtime.block_on(async {
+            let output = main().await;
+            tasks::drop_all();
+            output
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        drop(monoio::spawn(task));
+        drop(monoio::spawn(Task::new(task)));
     }
 
     fn now() -> Instant {
@@ -45,15 +52,56 @@ impl Driver for Epoll {
         TcpListener::from_std(listener)
     }
 
-    async fn accept(
-        listener: &TcpListener,
-    ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
-        super::monoio::accept(listener).await
+    async fn accept(listener: &TcpListener) -> io::Result<(MonoioReader, EpollWriter, SocketAddr)> {
+        let (reader, writer, peer) = super::monoio::accept(listener).await?;
+        Ok((reader, EpollWriter { writer, probe: None }, peer))
     }
 
-    fn connect(
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<(MonoioReader, MonoioWriter)>> + 'static {
-        super::monoio::connect(address)
+    async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, EpollWriter)> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        let probe = std::net::TcpStream::from(socket.try_clone()?);
+        let stream = TcpStream::from_std(socket.into())?;
+        stream.writable(false).await?;
+        if let Some(error) = probe.take_error()? {
+            return Err(error);
+        }
+        let (reader, writer) = super::monoio::split(stream);
+        Ok((reader, EpollWriter { writer, probe: Some(probe) }))
+    }
+}
+
+/// The write half of a connection on epoll.
+pub struct EpollWriter {
+    writer: MonoioWriter,
+    /// The same socket once more, of a connection that was opened and may be pooled: to look for
+    /// bytes that epoll has not told of yet. monoio lends nobody its own.
+    probe: Option<std::net::TcpStream>,
+}
+
+impl Writer for EpollWriter {
+    fn write_all(
+        &mut self,
+        buffer: Vec<u8>,
+        from: usize,
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
+        self.writer.write_all(buffer, from)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.writer.shutdown()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.probe.as_ref().is_none_or(|probe| {
+            probe.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        })
     }
 }

@@ -17,6 +17,8 @@ pub mod kind;
 pub mod monoio;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(any(feature = "monoio", feature = "epoll"))]
+mod tasks;
 pub mod timers;
 #[cfg(feature = "tokio-uring")]
 pub mod tokio_uring;
@@ -105,6 +107,13 @@ pub trait Writer: 'static {
 
     /// Ends the stream toward the peer (`shutdown(2)` with SHUT_WR); reading goes on.
     fn shutdown(&mut self) -> io::Result<()>;
+
+    /// Whether nothing has arrived that a pending read does not know of yet. On a ring there is
+    /// no such thing: reads are done by the kernel, in the order in which bytes come. A driver
+    /// that is told when to read may be told of one connection before another, and must look.
+    fn is_quiet(&self) -> bool {
+        true
+    }
 }
 
 /// Whether an accept failed because descriptors or memory ran short: it is worth trying again

@@ -31,11 +31,15 @@ impl super::Driver for MonoioUring {
         let mut runtime = ring(true).or_else(|error| {
             if error.kind() == io::ErrorKind::InvalidInput { ring(false) } else { Err(error) }
         })?;
-        Ok(runtime.block_on(async { main().await }))
+        Ok(runtime.block_on(async {
+            let output = main().await;
+            super::tasks::drop_all();
+            output
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        drop(monoio::spawn(task));
+        drop(monoio::spawn(super::tasks::Task::new(task)));
     }
 
     fn now() -> std::time::Instant {
@@ -58,10 +62,10 @@ impl super::Driver for MonoioUring {
         accept(listener).await
     }
 
-    fn connect(
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<(MonoioReader, MonoioWriter)>> + 'static {
-        connect(address)
+    async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
+        let stream = TcpStream::connect_addr(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(split(stream))
     }
 }
 
@@ -124,14 +128,12 @@ pub(super) async fn accept(
     listener: &TcpListener,
 ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
     let (stream, peer) = listener.accept().await?;
-    let (reader, writer) = stream.into_split();
-    Ok((MonoioReader(reader), MonoioWriter(writer), peer))
+    let (reader, writer) = split(stream);
+    Ok((reader, writer, peer))
 }
 
-/// Connects on the monoio loop of this thread.
-pub(super) async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
-    let stream = TcpStream::connect_addr(address).await?;
-    stream.set_nodelay(true)?;
+/// The two halves of a monoio connection.
+pub(super) fn split(stream: TcpStream) -> (MonoioReader, MonoioWriter) {
     let (reader, writer) = stream.into_split();
-    Ok((MonoioReader(reader), MonoioWriter(writer)))
+    (MonoioReader(reader), MonoioWriter(writer))
 }

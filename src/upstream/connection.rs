@@ -101,7 +101,7 @@ impl<D: Driver> Connection<D> {
     /// not quiet, the connection must be dropped.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        self.pending.as_mut().poll(&mut context).is_pending()
+        self.pending.as_mut().poll(&mut context).is_pending() && self.writer.is_quiet()
     }
 
     /// Sends `request` and reads the whole response to it. Gives the connection back when it can

@@ -1,0 +1,298 @@
+//! The command as people and service managers use it: what it prints where, and how it ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic, and blocks no thread but its own"
+)]
+
+#[path = "common/command.rs"]
+mod command;
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
+#[path = "common/upstream.rs"]
+mod upstream;
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
+#[path = "common/visitor.rs"]
+mod visitor;
+
+use std::fs;
+use std::net::TcpListener;
+
+use command::{Ended, Running};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use upstream::{Gate, Upstream};
+use visitor::{PATIENCE, Visitor, get};
+
+const RINGPRESS: &str = env!("CARGO_BIN_EXE_ringpress");
+const ANY: &str = "127.0.0.1:0";
+
+fn ringpress(arguments: &[&str]) -> Ended {
+    command::run(RINGPRESS, arguments, &[])
+}
+
+/// A folder with a site of one page, and whatever else its site file begins with.
+fn site(beginning: &str, template: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let page = "[[page]]\npath = '/'\ntemplate = 'front.html'\n";
+    fs::write(folder.path().join("site.toml"), format!("{beginning}\n{page}")).unwrap();
+    fs::write(folder.path().join("front.html"), template).unwrap();
+    folder
+}
+
+/// The same with a page that fetches from `upstream`.
+fn fetching_site(upstream: &Upstream) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[upstreams.api]\nurl = 'http://{}'\n[[page]]\npath = '/users/{{id}}'\n\
+         template = 'user.html'\n[page.fetch]\n\
+         user = {{ from = 'api', path = '/users/{{{{ path.id }}}}' }}\n",
+        upstream.address()
+    );
+    fs::write(folder.path().join("site.toml"), text).unwrap();
+    fs::write(folder.path().join("user.html"), "<p>{{ user.name }}</p>").unwrap();
+    folder
+}
+
+fn path(folder: &TempDir) -> &str {
+    folder.path().to_str().unwrap()
+}
+
+#[test]
+fn check_says_that_a_site_is_fine() {
+    let folder = site("", "<p>front</p>");
+    let file = folder.path().join("site.toml");
+    for named in [path(&folder), file.to_str().unwrap()] {
+        let ended = ringpress(&["check", named]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains("fine (1 page"), "{}", ended.stdout);
+        assert_eq!(ended.stderr, "");
+    }
+}
+
+#[test]
+fn check_names_each_problem_with_its_file_and_line() {
+    let folder = site("[server]\nlisten = ['127.0.0.1:0']\nworkrs = 1\n", "fine\n{{ user.nmae");
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(78));
+    assert_eq!(ended.stdout, "");
+    for part in ["site.toml:3", "workrs", "workers", "front.html:2"] {
+        assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+    }
+    let serve = ringpress(&["serve", path(&folder)]);
+    assert_eq!((serve.code, serve.stderr), (Some(78), ended.stderr));
+}
+
+#[test]
+fn a_missing_folder_and_an_https_upstream_are_bad_configuration() {
+    for verb in ["check", "serve"] {
+        let ended = ringpress(&[verb, "/no/such/folder"]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        assert!(ended.stderr.contains("/no/such/folder"), "{}", ended.stderr);
+        let folder = site("[upstreams.api]\nurl = 'https://api.example.com'\n", "front");
+        let ended = ringpress(&[verb, path(&folder)]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        assert!(ended.stderr.contains("site.toml:2"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("HTTPS upstreams are not supported"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let folder = site("", "front");
+    for (wrong, part) in [
+        (["--driver", "uring"], "tokio-uring"),
+        (["--workers", "0"], "no worker would serve"),
+        (["--workers", "-1"], "workers"),
+        (["--workers", "many"], "`all`"),
+        (["--listen", "8080"], "127.0.0.1:8080"),
+        (["--no-such", "x"], "--no-such"),
+    ] {
+        let ended = ringpress(&["serve", path(&folder), &wrong.join("=")]);
+        assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(part), "{wrong:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+    assert_eq!(ringpress(&["srve"]).code, Some(2));
+    assert_eq!(ringpress(&[]).code, Some(2));
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    let version = ringpress(&["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")));
+    for verb in ["serve", "check", "render", "demo"] {
+        let help = ringpress(&[verb, "--help"]);
+        assert_eq!(help.code, Some(0));
+        assert!(help.stdout.contains("Usage"), "{}", help.stdout);
+        assert!(ringpress(&["--help"]).stdout.contains(verb));
+    }
+}
+
+#[test]
+fn serve_says_where_it_listens_and_drains_on_a_signal() {
+    let folder = site("", "<p>front</p>");
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let mut server = Running::start(RINGPRESS, &["serve", path(&folder), "--listen", ANY], &[]);
+        assert_ne!(server.address().port(), 0);
+        let mut visitor = Visitor::to(server.address());
+        assert_eq!(visitor.get("/").page(), "<p>front</p>");
+        server.signal(signal);
+        assert_eq!(server.exit_code(PATIENCE), Some(0), "{}", server.log());
+        assert!(visitor.at_end());
+        assert!(Visitor::try_to(server.address()).is_err());
+    }
+}
+
+#[test]
+fn a_second_signal_waits_for_nothing() {
+    let gate = Gate::default();
+    let at = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        at.pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
+    let folder = fetching_site(&upstream);
+    let arguments = ["serve", path(&folder), "--listen", ANY, "--workers", "1"];
+    let wait_for_call = |calls: usize| {
+        while upstream.calls().len() < calls {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    let mut server = Running::start(RINGPRESS, &arguments, &[]);
+    let mut visitor = Visitor::to(server.address());
+    visitor.send(get("/users/1"));
+    wait_for_call(1);
+    server.signal(Signal::TERM);
+    while !server.log().contains("drain") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(PATIENCE), Some(0), "{}", server.log());
+    assert!(visitor.try_reply(false).is_err());
+    // One signal only: the page in flight is finished first.
+    let mut server = Running::start(RINGPRESS, &arguments, &[]);
+    let mut visitor = Visitor::to(server.address());
+    visitor.send(get("/users/1"));
+    wait_for_call(2);
+    server.signal(Signal::TERM);
+    while !server.log().contains("drain") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    gate.open();
+    assert_eq!(visitor.reply().page(), "<p>Ada</p>");
+    assert_eq!(server.exit_code(PATIENCE), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_port_in_use_is_a_failure_that_says_what_to_do() {
+    let taken = TcpListener::bind(ANY).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = site("", "front");
+    let ended = ringpress(&["serve", path(&folder), "--listen", &address]);
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+    assert!(ended.stderr.contains("another process listens there"), "{}", ended.stderr);
+    // Another server of ours is no exception, though its sockets would share the port.
+    let server = Running::start(RINGPRESS, &["serve", path(&folder), "--listen", ANY], &[]);
+    let address = server.address().to_string();
+    let ended = ringpress(&["serve", path(&folder), "--listen", &address]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let blocker = TcpListener::bind(ANY).unwrap();
+    let taken = blocker.local_addr().unwrap().to_string();
+    let folder = site(&format!("[server]\nlisten = ['{taken}']\n"), "<p>front</p>");
+    // The file alone leads to a port in use.
+    assert_eq!(ringpress(&["serve", path(&folder)]).code, Some(1));
+    let environment = [("RINGPRESS_LISTEN", ANY)];
+    let server = Running::start(RINGPRESS, &["serve", path(&folder)], &environment);
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "<p>front</p>");
+    let environment = [("RINGPRESS_LISTEN", taken.as_str()), ("RINGPRESS_DRIVER", "no-such")];
+    let arguments = ["serve", path(&folder), "--listen", ANY, "--driver", "epoll"];
+    let server = Running::start(RINGPRESS, &arguments, &environment);
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "<p>front</p>");
+    let environment = [("RINGPRESS_SITE", path(&folder))];
+    assert_eq!(command::run(RINGPRESS, &["check"], &environment).code, Some(0));
+    drop(blocker);
+}
+
+#[test]
+fn render_prints_a_page_and_explains_it_beside() {
+    let upstream = Upstream::json(r#"{"name": "Ada"}"#);
+    let folder = fetching_site(&upstream);
+    let plain = ringpress(&["render", path(&folder), "/users/7"]);
+    assert_eq!(plain.code, Some(0), "{}", plain.stderr);
+    assert_eq!(plain.stdout, "<p>Ada</p>");
+    assert_eq!(plain.stderr, "");
+    let url = "http://example.org/users/7?x=y";
+    let explained = ringpress(&["render", "--explain", path(&folder), url]);
+    assert_eq!(explained.code, Some(0));
+    assert_eq!(explained.stdout, "<p>Ada</p>");
+    let fetch = explained.stderr.lines().find(|line| line.starts_with("user ")).unwrap();
+    assert!(fetch.contains(" 200 "), "{fetch}");
+    assert!(fetch.ends_with(&format!("http://{}/users/7", upstream.address())), "{fetch}");
+    assert_eq!(upstream.calls(), ["/users/7", "/users/7"]);
+}
+
+#[test]
+fn render_of_a_page_that_fails_fails() {
+    let upstream = Upstream::start(|call| call.status(500));
+    let folder = fetching_site(&upstream);
+    let ended = ringpress(&["render", "--explain", path(&folder), "/users/7"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("502"), "{}", ended.stdout);
+    for part in ["the upstream answered 500", "status 502", "the page is a 502"] {
+        assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+    }
+    let ended = ringpress(&["render", path(&folder), "/nowhere"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("404"), "{}", ended.stderr);
+    assert_eq!(ringpress(&["render", path(&folder), "users/7"]).code, Some(1));
+    assert_eq!(ringpress(&["render", "/no/such/folder", "/"]).code, Some(78));
+    assert_eq!(ringpress(&["render", path(&folder)]).code, Some(2));
+}
+
+/// What follows each `before` in a page, up to a quote.
+fn links<'p>(page: &'p str, before: &str) -> Vec<&'p str> {
+    let rests = page.split(before).skip(1);
+    rests.filter_map(|rest| rest.split(['"', '\'', '#', '>']).next()).collect()
+}
+
+#[test]
+fn demo_is_a_site_to_read() {
+    let arguments = ["demo", "--listen", ANY, "--api-delay", "1ms", "--workers", "1"];
+    let server = Running::start(RINGPRESS, &arguments, &[]);
+    let mut visitor = Visitor::to(server.address());
+    let front = visitor.get("/");
+    assert!(front.page().len() < 20_000, "{} bytes", front.body.len());
+    let items = links(front.page(), "href=\"/item/");
+    let users = links(front.page(), "href=\"/user/");
+    assert!(items.len() >= 30 && users.len() >= 30, "{}", front.page());
+    let mut replies = 0;
+    for item in &items {
+        let item = visitor.get(&format!("/item/{item}"));
+        assert!(!item.page().to_ascii_lowercase().contains("<script"), "{}", item.text());
+        replies += links(item.page(), "href=\"/user/").len();
+    }
+    assert!(replies > items.len(), "no comments on any story");
+    for user in &users {
+        let user = visitor.get(&format!("/user/{user}"));
+        assert!(!user.page().to_ascii_lowercase().contains("<script"), "{}", user.text());
+    }
+    for list in ["/newest", "/ask", "/show", "/jobs", "/?page=2", "/?page=x", "/?page=999"] {
+        assert!(visitor.get(list).page().contains("href=\"/item/"), "{list}");
+    }
+    let missing = visitor.get("/item/1");
+    assert!(matches!(missing.status, 200 | 404), "{}", missing.head);
+    assert!(missing.text().trim_end().ends_with("</html>"), "{}", missing.text());
+    assert_eq!(visitor.get("/nowhere").status, 404);
+    drop(visitor);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}

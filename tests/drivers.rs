@@ -1,0 +1,55 @@
+//! One suite, every driver: a real server on loopback sockets, a scripted upstream behind it, and
+//! visitors that check every byte. A driver that this build or this machine lacks is named on
+//! standard error as skipped.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic, and blocks no thread but its own"
+)]
+
+/// Makes a test of each scenario for each driver, as `monoio::keep_alive`.
+macro_rules! on_every_driver {
+    ($($scenario:ident),+ $(,)?) => {
+        on_every_driver!(@ monoio, Monoio, $($scenario),+);
+        on_every_driver!(@ epoll, Epoll, $($scenario),+);
+        on_every_driver!(@ tokio_uring, TokioUring, $($scenario),+);
+    };
+    (@ $driver:ident, $kind:ident, $($scenario:ident),+) => {
+        mod $driver {
+            $(
+                #[test]
+                fn $scenario() {
+                    let kind = ringpress::driver::kind::Kind::$kind;
+                    crate::stage::run(kind, super::$scenario);
+                }
+            )+
+        }
+    };
+}
+
+#[path = "drivers/admission.rs"]
+mod admission;
+#[expect(dead_code, reason = "the tests of the command use more of it")]
+#[path = "common/command.rs"]
+mod command;
+#[path = "drivers/framing.rs"]
+mod framing;
+#[path = "drivers/life.rs"]
+mod life;
+#[path = "drivers/pages.rs"]
+mod pages;
+#[path = "drivers/pooling.rs"]
+mod pooling;
+#[path = "drivers/refusals.rs"]
+mod refusals;
+#[path = "drivers/requests.rs"]
+mod requests;
+#[path = "drivers/stage.rs"]
+mod stage;
+#[path = "common/upstream.rs"]
+mod upstream;
+#[path = "common/visitor.rs"]
+mod visitor;

@@ -1,0 +1,154 @@
+//! Many at once, and one too many: nobody gets another's page, and over a bound a visitor is told
+//! so at once.
+
+use std::thread;
+
+use ringpress::driver::kind::Kind;
+
+use super::stage::{Script, Stage, wait};
+use super::upstream::{Gate, Upstream, some_delay};
+use super::visitor::{PATIENCE, Visitor, get};
+
+on_every_driver!(
+    everybody_gets_their_own_page,
+    in_flight_max,
+    connections_max,
+    too_few_descriptors,
+);
+
+fn everybody_gets_their_own_page(kind: Kind) {
+    const CONNECTIONS: usize = 50;
+    const REQUESTS: usize = 10;
+    let upstream = Upstream::start(|call| {
+        let id = call.id().to_owned();
+        some_delay(id.bytes().map(usize::from).sum::<usize>() + call.target.len());
+        call.json(format!(r#"{{"token": "token-{id}-of{}"}}"#, &call.target[..2]))
+    });
+    let stage = Script::on(kind)
+        .workers(2)
+        .page(
+            "/t/{id}",
+            "[page.fetch]\na = { from = 'api', path = '/a/{{ path.id }}' }\n\
+             b = { from = 'api', path = '/b/{{ path.id }}' }",
+            "{{ a.token }} {{ b.token }} {{ path.id }}",
+        )
+        .start(upstream);
+    let address = stage.address();
+    thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            scope.spawn(move || {
+                let ids = (0..REQUESTS).map(|n| format!("{connection}x{n}"));
+                let mut visitor = Visitor::to(address);
+                visitor.send(ids.clone().map(|id| get(&format!("/t/{id}"))).collect::<String>());
+                for id in ids {
+                    let reply = visitor.reply();
+                    let page = reply.page().replace("&#x2f;", "/");
+                    assert_eq!(page, format!("token-{id}-of/a token-{id}-of/b {id}"));
+                }
+            });
+        }
+    });
+    let total = (CONNECTIONS * REQUESTS) as u64;
+    stage.await_responses(total);
+    assert_eq!(stage.count(|m| m.upstream_responses.get()), 2 * total);
+    stage.finish();
+}
+
+/// A server whose pages of users wait at a gate.
+fn gated(script: Script) -> (Gate, Stage) {
+    let gate = Gate::default();
+    let at = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        at.pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
+    (gate, script.user_page().plain_page().start(upstream))
+}
+
+fn in_flight_max(kind: Kind) {
+    let (gate, stage) = gated(Script::on(kind).bounds(|bounds| bounds.in_flight_max = 2));
+    let mut first: Vec<Visitor> = (0..2).map(|_| stage.visitor()).collect();
+    for visitor in &mut first {
+        visitor.send(get("/users/1"));
+    }
+    stage.await_in_flight(2);
+    for _ in 0..3 {
+        let mut third = stage.visitor();
+        third.send(get("/plain") + &get("/plain"));
+        let reply = third.reply();
+        assert_eq!(reply.status, 503);
+        assert!(reply.field("Retry-After").is_some_and(|time| time.parse::<u32>().is_ok()));
+        assert_eq!(reply.field("Connection"), Some("close"));
+        assert!(third.at_end());
+    }
+    assert_eq!(stage.count(|m| m.requests_shed.get()), 3);
+    gate.open();
+    for visitor in &mut first {
+        assert_eq!(visitor.reply().page(), "<p>Ada</p>");
+    }
+    stage.await_in_flight(0);
+    assert_eq!(stage.get("/plain").page(), "<p>plain</p>");
+    drop(first);
+    stage.finish();
+}
+
+fn connections_max(kind: Kind) {
+    let script = Script::on(kind).bounds(|bounds| bounds.connections_max = 2).plain_page();
+    let stage = script.start(Upstream::json("{}"));
+    let mut first: Vec<Visitor> = (0..2).map(|_| stage.visitor()).collect();
+    for visitor in &mut first {
+        assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
+    }
+    for _ in 0..3 {
+        let mut third = stage.visitor();
+        let reply = third.reply();
+        assert_eq!(reply.status, 503);
+        assert!(reply.field("Retry-After").is_some());
+        assert!(third.at_end());
+    }
+    assert_eq!(stage.count(|m| m.connections_shed.get()), 3);
+    for visitor in &mut first {
+        assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
+    }
+    first.pop();
+    wait("a place to be free", || stage.count(|m| m.connections.get()) < 2);
+    assert_eq!(stage.get("/plain").page(), "<p>plain</p>");
+    drop(first);
+    stage.finish();
+}
+
+fn too_few_descriptors(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let site = "[[page]]\npath = '/plain'\ntemplate = 'plain.html'\n";
+    std::fs::write(folder.path().join("site.toml"), site).unwrap();
+    std::fs::write(folder.path().join("plain.html"), "<p>plain</p>").unwrap();
+    let server = super::command::Running::start(
+        "sh",
+        &[
+            "-c",
+            "ulimit -n 40; exec \"$0\" serve \"$1\" --workers 1 --listen 127.0.0.1:0 --driver \"$2\"",
+            env!("CARGO_BIN_EXE_ringpress"),
+            folder.path().to_str().unwrap(),
+            kind.name(),
+        ],
+        &[],
+    );
+    let address = server.address();
+    // More than the server can have open. The kernel accepts for it, so all of them connect.
+    let mut crowd: Vec<Visitor> = (0..80).map(|_| Visitor::to(address)).collect();
+    for visitor in &mut crowd {
+        visitor.send(get("/plain"));
+    }
+    // Those that got in are served while the others wait.
+    assert_eq!(crowd[0].reply().page(), "<p>plain</p>");
+    wait("the shortage to be reported", || server.log().contains("open-files limit"));
+    let mut late = Visitor::to(address);
+    late.send(get("/plain"));
+    drop(crowd);
+    assert_eq!(late.reply().page(), "<p>plain</p>");
+    for _ in 0..100 {
+        assert_eq!(Visitor::to(address).get("/plain").page(), "<p>plain</p>");
+    }
+    drop(late);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}

@@ -1,0 +1,200 @@
+//! A site in a folder, a server for it on one driver, and a scripted upstream behind it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringpress::control::server::{Plan, Server};
+use ringpress::driver::kind::Kind;
+use ringpress::metrics::WorkerMetrics;
+use ringpress::site::{Site, Source};
+use ringpress::upstream::Addresses;
+use ringpress::worker::Bounds;
+use ringpress::worker::pages::SiteRecipe;
+use ringpress::worker::thread::Recipe;
+
+use super::upstream::Upstream;
+use super::visitor::{PATIENCE, Reply, Visitor};
+
+/// Runs a scenario on a driver, or says by name that it cannot and why.
+pub(crate) fn run(kind: Kind, scenario: fn(Kind)) {
+    match kind.self_test() {
+        Ok(()) => scenario(kind),
+        // Not through `eprintln!`, which the test harness keeps to itself when a test passes.
+        Err(error) => {
+            writeln!(io::stderr(), "skipped: {kind}: {error}").expect("standard error");
+        }
+    }
+}
+
+/// A site as a scenario writes it.
+pub(crate) struct Script {
+    kind: Kind,
+    workers: usize,
+    bounds: Bounds,
+    policy: &'static str,
+    pages: Vec<(&'static str, &'static str, &'static str)>,
+}
+
+impl Script {
+    pub(crate) fn on(kind: Kind) -> Self {
+        Self { kind, workers: 1, bounds: Bounds::default(), policy: "", pages: Vec::new() }
+    }
+
+    /// How many workers serve.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Bounds other than the usual ones.
+    pub(crate) fn bounds(mut self, set: impl FnOnce(&mut Bounds)) -> Self {
+        set(&mut self.bounds);
+        self
+    }
+
+    /// Lines of `[upstreams.api]`.
+    pub(crate) fn policy(mut self, lines: &'static str) -> Self {
+        self.policy = lines;
+        self
+    }
+
+    /// A page: its path, the rest of its table, and its template.
+    pub(crate) fn page(
+        mut self,
+        path: &'static str,
+        rest: &'static str,
+        template: &'static str,
+    ) -> Self {
+        self.pages.push((path, rest, template));
+        self
+    }
+
+    /// The page of one user, whose fetch most scenarios are about.
+    pub(crate) fn user_page(self) -> Self {
+        self.page(
+            "/users/{id}",
+            "[page.fetch]\nuser = { from = 'api', path = '/users/{{ path.id }}' }",
+            "<p>{{ user.name }}</p>",
+        )
+    }
+
+    /// A page without a fetch.
+    pub(crate) fn plain_page(self) -> Self {
+        self.page("/plain", "", "<p>plain</p>")
+    }
+
+    /// Starts the server in front of an upstream.
+    pub(crate) fn start(self, upstream: Upstream) -> Stage {
+        let address = upstream.address();
+        let mut stage = self.start_before(address);
+        stage.upstream = Some(upstream);
+        stage
+    }
+
+    /// Starts the server in front of an address where something may listen, or nothing yet.
+    pub(crate) fn start_before(self, upstream: SocketAddr) -> Stage {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut text = format!("[upstreams.api]\nurl = 'http://{upstream}'\n{}\n", self.policy);
+        for (number, (path, rest, template)) in self.pages.iter().enumerate() {
+            let file = format!("page{number}.html");
+            text += &format!("[[page]]\npath = '{path}'\ntemplate = '{file}'\n{rest}\n");
+            fs::write(folder.path().join(file), template).expect("a template");
+        }
+        fs::write(folder.path().join("site.toml"), text).expect("a site file");
+        let site = Site::load(&Source::Folder(folder.path().to_owned()));
+        let site = site.unwrap_or_else(|report| panic!("{report}"));
+        let directory = Arc::from([Addresses::new(vec![upstream])]);
+        self.start_recipe(SiteRecipe { site, directory, id_seed: 1 })
+    }
+
+    /// Starts a server for something else than a site.
+    pub(crate) fn start_recipe(self, recipe: impl Recipe) -> Stage {
+        let plan = Plan {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            cpus: vec![None; self.workers],
+            driver: self.kind,
+            bounds: self.bounds,
+        };
+        let server = Server::start(&plan, recipe).expect("a server");
+        Stage { server, upstream: None }
+    }
+}
+
+/// A server that runs, and what is behind it.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    upstream: Option<Upstream>,
+}
+
+impl Stage {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        self.upstream.as_ref().expect("an upstream")
+    }
+
+    pub(crate) fn visitor(&self) -> Visitor {
+        Visitor::to(self.address())
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Reply {
+        self.visitor().get(target)
+    }
+
+    /// A counter, of all workers together.
+    pub(crate) fn count(&self, counter: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+        self.server.metrics().map(counter).sum()
+    }
+
+    /// Waits until so many pages are in flight.
+    pub(crate) fn await_in_flight(&self, pages: u64) {
+        wait("pages in flight", || self.count(|m| m.in_flight.get()) == pages);
+    }
+
+    /// Waits until so many responses are counted, which is after the visitor has them.
+    pub(crate) fn await_responses(&self, responses: u64) {
+        wait("responses to be counted", || self.count(|m| m.responses.get()) >= responses);
+        assert_eq!(self.count(|m| m.responses.get()), responses);
+    }
+
+    /// Ends a scenario: once all visitors are gone nothing is left over, all that was begun was
+    /// ended in one way and counted as that, and the server stops when it is told to.
+    pub(crate) fn finish(self) {
+        wait("connections to end", || self.count(|m| m.connections.get()) == 0);
+        self.assert_balance();
+        self.server.stop();
+        self.server.join().expect("an orderly end");
+    }
+
+    pub(crate) fn assert_balance(&self) {
+        assert_eq!(self.count(|m| m.in_flight.get()), 0, "pages in flight");
+        assert_eq!(
+            self.count(|m| m.requests.get()),
+            self.count(|m| m.responses.get() + m.requests_aborted.get()),
+            "requests: answered and aborted"
+        );
+        assert_eq!(
+            self.count(|m| m.upstream_exchanges.get()),
+            self.count(|m| {
+                m.upstream_responses.get() + m.upstream_errors.get() + m.upstream_cancelled.get()
+            }),
+            "exchanges: whole, failed and cancelled"
+        );
+    }
+}
+
+/// Waits until something is so, but not for ever.
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
