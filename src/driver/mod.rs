@@ -12,6 +12,7 @@
 pub mod buffers;
 #[cfg(feature = "epoll")]
 pub mod epoll;
+pub mod inbound;
 pub mod kind;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;

@@ -4,15 +4,13 @@
 //! during an exchange it is what brings the response. After a whole response without a byte too
 //! many the connection may be pooled; any doubt about framing, and it is closed.
 
-use std::future::Future;
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::driver::buffers::Buffers;
+use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
-use crate::driver::{Driver, Read, Reader, Writer};
+use crate::driver::{Driver, Writer};
 use crate::http::{BodyReader, Limits, Method, ResponseHead, response};
 use crate::limits;
 
@@ -21,13 +19,11 @@ use super::pool::Slot;
 
 /// A connection to an upstream.
 pub(super) struct Connection<D: Driver> {
-    pending: PendingRead<D>,
+    inbound: Inbound<D>,
     writer: D::Writer,
     timer: Timer<D>,
     slot: Slot<D>,
 }
-
-type PendingRead<D> = Pin<Box<dyn Future<Output = Read<<D as Driver>::Reader>>>>;
 
 /// What bounds an exchange.
 pub(super) struct Bounds {
@@ -93,15 +89,15 @@ impl<D: Driver> Connection<D> {
         slot: Slot<D>,
         buffers: &Buffers,
     ) -> Self {
-        let pending = pend::<D>(reader, buffers);
-        Self { pending, writer, timer, slot }
+        let mut inbound = Inbound::new(reader);
+        inbound.pend(buffers.take(), limits::UPSTREAM_READ_BYTES);
+        Self { inbound, writer, timer, slot }
     }
 
     /// Whether nothing has arrived since the last exchange: no byte, no end, no error. When it is
     /// not quiet, the connection must be dropped.
     pub(super) fn is_quiet(&mut self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        self.pending.as_mut().poll(&mut context).is_pending() && self.writer.is_quiet()
+        self.writer.is_quiet() && self.inbound.is_quiet()
     }
 
     /// Sends `request` and reads the whole response to it. Gives the connection back when it can
@@ -113,7 +109,7 @@ impl<D: Driver> Connection<D> {
         bounds: &Bounds,
         buffers: &Buffers,
     ) -> Result<(Response, Option<Self>), Failure> {
-        let Self { pending, mut writer, mut timer, slot } = self;
+        let Self { mut inbound, mut writer, mut timer, slot } = self;
         let sent = timer.until(bounds.deadline, writer.write_all(request, 0)).await;
         let request = match sent {
             Ok((Ok(()), request)) => request,
@@ -125,9 +121,12 @@ impl<D: Driver> Connection<D> {
         };
         let now = D::now();
         let head_deadline = bounds.deadline.min(now + bounds.header_timeout);
-        let side = ReadSide::Pending(pending);
-        let mut receiver =
-            Receiver::<D> { side, timer: &mut timer, buffer: Vec::new(), answered: false };
+        let mut receiver = Receiver {
+            inbound: &mut inbound,
+            timer: &mut timer,
+            buffer: Vec::new(),
+            answered: false,
+        };
         let head = match receiver.head(method, head_deadline, bounds).await {
             Ok(head) => head,
             Err(error) if !receiver.answered && !error.is_timeout() => {
@@ -137,40 +136,24 @@ impl<D: Driver> Connection<D> {
         };
         buffers.put(request);
         let body = receiver.body(&head, bounds).await?;
-        let Receiver { side, buffer, .. } = receiver;
+        let buffer = receiver.buffer;
         // A byte too many was sent by someone who does not know where messages end.
         let reusable = head.keep_alive && body.end == buffer.len();
-        let connection = match side {
-            ReadSide::Ready(reader) if reusable => {
-                Some(Self { pending: pend::<D>(reader, buffers), writer, timer, slot })
-            }
-            _ => None,
-        };
+        let connection = reusable.then(|| {
+            inbound.pend(buffers.take(), limits::UPSTREAM_READ_BYTES);
+            Self { inbound, writer, timer, slot }
+        });
         Ok((Response { head, buffer, body, reused: false }, connection))
     }
 }
 
-fn pend<D: Driver>(reader: D::Reader, buffers: &Buffers) -> PendingRead<D> {
-    Box::pin(reader.read(buffers.take(), limits::UPSTREAM_READ_BYTES))
-}
-
 /// The receiving side of one exchange.
 struct Receiver<'a, D: Driver> {
-    side: ReadSide<D>,
+    inbound: &'a mut Inbound<D>,
     timer: &'a mut Timer<D>,
     buffer: Vec<u8>,
     /// Whether a byte has come. An interim response is one, though it is gone from the buffer.
     answered: bool,
-}
-
-/// Where the read half is.
-enum ReadSide<D: Driver> {
-    /// In the read that was pending when the exchange began.
-    Pending(PendingRead<D>),
-    /// Here, between two reads.
-    Ready(D::Reader),
-    /// Gone, with a read that was cancelled.
-    Lost,
 }
 
 impl<D: Driver> Receiver<'_, D> {
@@ -236,15 +219,10 @@ impl<D: Driver> Receiver<'_, D> {
         let buffer = std::mem::take(&mut self.buffer);
         // As much room again as there is: a large body is moved a few times, not every 4 KiB.
         let room = room.max(buffer.len()).max(limits::UPSTREAM_READ_BYTES);
-        let outcome = match std::mem::replace(&mut self.side, ReadSide::Lost) {
-            ReadSide::Pending(read) => self.timer.until(deadline, read).await,
-            ReadSide::Ready(reader) => self.timer.until(deadline, reader.read(buffer, room)).await,
-            ReadSide::Lost => return Err(FetchError::Closed(phase)),
-        };
-        let Ok(read) = outcome else { return Err(bounds.late(phase)) };
-        self.side = ReadSide::Ready(read.reader);
-        self.buffer = read.buffer;
-        self.answered |= matches!(read.result, Ok(1..));
-        read.result.map_err(|error| FetchError::Broken(phase, error))
+        let read = self.inbound.read(self.timer, deadline, buffer, room).await;
+        let (buffer, result) = read.map_err(|_| bounds.late(phase))?;
+        self.buffer = buffer;
+        self.answered |= matches!(result, Ok(1..));
+        result.map_err(|error| FetchError::Broken(phase, error))
     }
 }

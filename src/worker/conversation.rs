@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use crate::driver::{Driver, Reader, Writer};
+use crate::driver::inbound::Inbound;
+use crate::driver::timers::Timer;
+use crate::driver::{Driver, Writer};
 use crate::http::{
     self, BodyReader, Connection, Framing, Head, Method, ParseError, RequestHead, Version, request,
 };
@@ -33,7 +35,11 @@ pub(super) async fn converse<D: Driver, S: Service>(
         match conversation.turn().await {
             Next::Request => {}
             Next::Close => return,
-            Next::Linger => return conversation.linger().await,
+            Next::Linger => {
+                // A worker that drains waits for this too.
+                let _busy = Held::new(&worker.busy);
+                return conversation.linger().await;
+            }
         }
     }
 }
@@ -55,10 +61,9 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
 
 struct Conversation<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
-    /// Gone when a read was cancelled: then the connection can only be closed.
-    reader: Option<D::Reader>,
+    inbound: Inbound<D>,
     writer: D::Writer,
-    timer: crate::driver::timers::Timer<D>,
+    timer: Timer<D>,
     peer: SocketAddr,
     /// What was received and not yet consumed.
     buffer: Vec<u8>,
@@ -96,13 +101,16 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         peer: SocketAddr,
     ) -> Self {
         let timer = worker.timers.timer();
-        Self { worker, reader: Some(reader), writer, timer, peer, buffer: Vec::new() }
+        let inbound = Inbound::new(reader);
+        Self { worker, inbound, writer, timer, peer, buffer: Vec::new() }
     }
 
     /// One request and its answer.
     async fn turn(&mut self) -> Next {
         let worker = self.worker;
-        if self.buffer.is_empty() && !self.idle().await {
+        // An empty line after a body, which old clients send, is no beginning of a request.
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        if self.buffer.iter().all(is_line_end) && !self.idle().await {
             return Next::Close;
         }
         let _busy = Held::new(&worker.busy);
@@ -146,7 +154,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// Waits for the first byte of the next request; false when none will come.
     async fn idle(&mut self) -> bool {
         let deadline = D::now() + self.worker.bounds.idle_timeout;
-        matches!(self.read(deadline, limits::DOWNSTREAM_READ_BYTES).await, Ok(1..))
+        matches!(self.read_or_end(deadline).await, Ok(1..))
     }
 
     /// Reads until a request head is whole.
@@ -285,7 +293,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
         let deadline = D::now() + limits::LINGER_TIMEOUT;
         let mut left = limits::LINGER_BYTES_MAX;
-        while let Ok(n @ 1..) = self.read(deadline, limits::DOWNSTREAM_READ_BYTES).await {
+        while let Ok(n @ 1..) = self.read_or_end(deadline).await {
             self.buffer.clear();
             left = left.saturating_sub(n);
             if left == 0 {
@@ -294,15 +302,24 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
-    /// Reads more into the buffer; 0 at the end of the stream.
+    /// Reads more of a request into the buffer; 0 at the end of the stream. When it is late the
+    /// read stays pending: the peer must be able to read that we refuse.
     async fn read(&mut self, deadline: Instant, room: usize) -> Result<usize, Late> {
-        let reader = self.reader.take().ok_or(Late::Broken)?;
         let buffer = std::mem::take(&mut self.buffer);
-        let read = self.timer.until(deadline, reader.read(buffer, room)).await;
-        let read = read.map_err(|_| Late::Elapsed)?;
-        self.reader = Some(read.reader);
-        self.buffer = read.buffer;
-        read.result.map_err(|_| Late::Broken)
+        let read = self.inbound.read_or_pend(&mut self.timer, deadline, buffer, room).await;
+        let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
+        self.buffer = buffer;
+        result.map_err(|_| Late::Broken)
+    }
+
+    /// Reads into the buffer where being late means the end; 0 at the end of the stream.
+    async fn read_or_end(&mut self, deadline: Instant) -> Result<usize, Late> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let room = limits::DOWNSTREAM_READ_BYTES;
+        let read = self.inbound.read(&mut self.timer, deadline, buffer, room).await;
+        let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
+        self.buffer = buffer;
+        result.map_err(|_| Late::Broken)
     }
 
     /// Writes `buffer[from..]`; false when the peer did not take it in time.
