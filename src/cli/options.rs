@@ -18,7 +18,8 @@ pub(super) struct ServerOptions {
           value_parser = listen)]
     pub(super) listen: Vec<SocketAddr>,
     /// `all`, a number of workers, or the CPUs to pin them to, as in `0,2,4` (one CPU: `0,`)
-    #[arg(long, value_name = "all|N|CPU,CPU,...", env = "RINGPRESS_WORKERS", value_parser = workers)]
+    #[arg(long, value_name = "all|N|CPU,CPU,...", env = "RINGPRESS_WORKERS",
+          value_parser = workers)]
     pub(super) workers: Option<Workers>,
     /// auto, monoio, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]

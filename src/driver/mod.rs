@@ -24,6 +24,9 @@ pub mod timers;
 #[cfg(feature = "tokio-uring")]
 pub mod tokio_uring;
 
+#[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
+compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

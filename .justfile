@@ -1,0 +1,31 @@
+# Shorthand for people; what CI does is in .ci/run.
+
+# Show the recipes
+default:
+    @just --list
+
+# The quick checks: format, lints, docs
+check:
+    cargo fmt --check
+    cargo clippy --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+# All tests, or those whose name has the word
+test *word:
+    cargo test {{word}}
+
+# Fuzz one target (see fuzz/) for some seconds; needs nightly and cargo-fuzz
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
+# Measure this machine (see bench/)
+bench *arguments:
+    bash bench/run {{arguments}}
+
+# A news site against an API of its own
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# Everything, as CI does it
+ci:
+    bash .ci/run
