@@ -126,7 +126,8 @@ fn too_few_descriptors(kind: Kind) {
         "sh",
         &[
             "-c",
-            "ulimit -n 40; exec \"$0\" serve \"$1\" --workers 1 --listen 127.0.0.1:0 --driver \"$2\"",
+            "ulimit -n 40; \
+             exec \"$0\" serve \"$1\" --workers 1 --listen 127.0.0.1:0 --driver \"$2\"",
             env!("CARGO_BIN_EXE_ringpress"),
             folder.path().to_str().unwrap(),
             kind.name(),
