@@ -67,7 +67,7 @@ fn check_says_that_a_site_is_fine() {
     for named in [path(&folder), file.to_str().unwrap()] {
         let ended = ringpress(&["check", named]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(ended.stdout.contains("fine (1 page"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("fine (pages: 1, "), "{}", ended.stdout);
         assert_eq!(ended.stderr, "");
     }
 }

@@ -19,7 +19,7 @@ pub struct TokioUring;
 
 impl Driver for TokioUring {
     const NAME: &'static str = "tokio-uring";
-    type Listener = TcpListener;
+    type Listener = TokioUringListener;
     type Reader = TokioUringReader;
     type Writer = TokioUringWriter;
 
@@ -42,15 +42,16 @@ impl Driver for TokioUring {
         tokio::time::sleep(time).await;
     }
 
-    fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    fn listen(listener: std::net::TcpListener) -> io::Result<TokioUringListener> {
         listener.set_nonblocking(false)?;
-        Ok(TcpListener::from_std(listener))
+        let socket = listener.try_clone()?;
+        Ok(TokioUringListener { listener: TcpListener::from_std(listener), socket })
     }
 
     async fn accept(
-        listener: &TcpListener,
+        listener: &TokioUringListener,
     ) -> io::Result<(TokioUringReader, TokioUringWriter, SocketAddr)> {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = listener.listener.accept().await?;
         let (reader, writer) = split(stream);
         Ok((reader, writer, peer))
     }
@@ -59,6 +60,21 @@ impl Driver for TokioUring {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(split(stream))
+    }
+}
+
+/// A listening socket, shut down when it is dropped: an accept that is still in the ring holds the
+/// descriptor, and would go on taking connections that nobody answers.
+pub struct TokioUringListener {
+    listener: TcpListener,
+    /// The same socket once more: tokio-uring lends nobody its own.
+    socket: std::net::TcpListener,
+}
+
+impl Drop for TokioUringListener {
+    fn drop(&mut self) {
+        // An error means that it was not listening any more.
+        let _ = socket2::SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::config::{
 };
 use crate::limits::PAGE_NODES_MAX;
 use crate::press::{
-    Builder, ExpressionFacts, FieldTemplate, Names, PathTemplate, Place, QueryTemplate,
-    REQUEST_NAMES, Use, Uses, content_type,
+    Builder, ExpressionFacts, ExpressionId, FieldTemplate, Names, PathTemplate, Place,
+    QueryTemplate, REQUEST_NAMES, Use, Uses, content_type,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -218,15 +218,7 @@ impl Compiler<'_> {
         rest: Option<&str>,
     ) -> (Option<NodeKind>, Vec<Use>) {
         let mut uses = Vec::new();
-        let each = table.each.as_ref().map(|each| {
-            let compiled =
-                self.builder.expression(&Place::new(self.file, each), 0..each.value.len());
-            let facts = self.take(compiled.map(|facts| (facts.clone(), vec![facts])));
-            facts.map(|(facts, all)| {
-                uses.extend(self.known_names(all, scope));
-                facts.id
-            })
-        });
+        let each = table.each.as_ref().map(|each| self.list(each, scope, &mut uses));
         let others: &[&str] = if each.is_some() { &["it", "index"] } else { &[] };
         let scope = Scope { others, ..scope.clone() };
         let mut facts = Vec::new();
@@ -284,6 +276,20 @@ impl Compiler<'_> {
             }))
         };
         (fetch(), uses)
+    }
+
+    /// The expression of an `each`.
+    fn list(
+        &mut self,
+        each: &At<String>,
+        scope: &Scope<'_>,
+        uses: &mut Vec<Use>,
+    ) -> Option<ExpressionId> {
+        let place = Place::new(self.file, each);
+        let compiled = self.builder.expression(&place, 0..each.value.len());
+        let (facts, all) = self.take(compiled.map(|facts| (facts.clone(), vec![facts])))?;
+        uses.extend(self.known_names(all, scope));
+        Some(facts.id)
     }
 
     fn field(

@@ -119,17 +119,18 @@ impl<D: Driver> Pool<D> {
     }
 
     fn take(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        let next = || self.0.idle.borrow_mut().pop_back().filter(|_| !fresh);
+        let next = || if fresh { None } else { self.0.idle.borrow_mut().pop_back() };
         while let Some(mut entry) = next() {
             if self.is_fresh(&entry, now) && entry.connection.is_quiet() {
                 return Some(Lease::Reused(entry.connection));
             }
         }
-        let open = self.0.open.get();
-        if open >= self.0.bounds.connections_max {
-            return None;
+        if self.0.open.get() >= self.0.bounds.connections_max {
+            // Where idle ones fill the bound and a fresh one is wanted, the oldest makes room.
+            let oldest = if fresh { self.0.idle.borrow_mut().pop_front() } else { None };
+            drop(oldest?);
         }
-        self.0.open.set(open + 1);
+        self.0.open.set(self.0.open.get() + 1);
         self.0.metrics.upstream_connections.add(1);
         Some(Lease::Open(Slot(Rc::clone(&self.0))))
     }

@@ -42,8 +42,43 @@ fn a_head_that_does_not_end_gets_408() {
         assert_took(Sim::elapsed() - start, SECOND * 2);
         assert_eq!((answer.status, answer.keep_alive), (408, false));
         client.ends().await.unwrap();
+        drop(client);
         Sim::sleep(SECOND).await;
         assert_eq!(server.metrics.requests_malformed.get(), 1);
+        server.assert_balanced();
+    });
+}
+
+#[test]
+fn a_408_can_be_read_by_a_client_that_is_still_sending() {
+    run(|| async {
+        let server = start(bounds());
+        let mut client = Client::connect(SERVER).await.unwrap();
+        for _ in 0..6 {
+            client.send("G").await.unwrap();
+            Sim::sleep(SECOND / 2).await;
+        }
+        let answer = client.answer(false).await.unwrap().unwrap();
+        assert_eq!((answer.status, answer.keep_alive), (408, false));
+        drop(client);
+        Sim::sleep(SECOND * 3).await;
+        server.assert_balanced();
+    });
+}
+
+#[test]
+fn an_empty_line_after_a_request_does_not_begin_another() {
+    run(|| async {
+        let server = start(bounds());
+        let mut client = Client::connect(SERVER).await.unwrap();
+        client.send([get("/item/a").as_str(), "\r\n"].concat()).await.unwrap();
+        assert_eq!(client.answer(false).await.unwrap().unwrap().status, 200);
+        // Longer than a head may take: an idle connection may wait on.
+        Sim::sleep(SECOND * 3).await;
+        assert_eq!(client.ask(get("/item/b")).await.status, 200);
+        drop(client);
+        Sim::sleep(SECOND * 3).await;
+        assert_eq!(server.metrics.requests_malformed.get(), 0);
         server.assert_balanced();
     });
 }
@@ -60,6 +95,7 @@ fn a_body_that_does_not_end_gets_408() {
         assert_took(Sim::elapsed() - start, SECOND * 3);
         assert_eq!((answer.status, answer.keep_alive), (408, false));
         client.ends().await.unwrap();
+        drop(client);
         Sim::sleep(SECOND).await;
         server.assert_balanced();
     });

@@ -37,7 +37,7 @@ fn a_drain_finishes_what_is_in_flight_and_then_ends() {
         Sim::sleep(SECOND / 4).await;
         // An idle connection does not hold it up, and one that asks is still answered.
         idle.send(get("/item/c")).await.unwrap();
-        for (client, token) in [(&mut busy, "b"), (&mut idle, "c")] {
+        for (mut client, token) in [(busy, "b"), (idle, "c")] {
             let answer = client.answer(false).await.unwrap().unwrap();
             assert_eq!(answer.body, format!("token={token};"));
             assert!(!answer.keep_alive, "{answer:?}");
