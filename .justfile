@@ -20,7 +20,7 @@ fuzz target seconds="60":
 
 # Measure this machine (see bench/)
 bench *arguments:
-    bash bench/run {{arguments}}
+    python3 bench/drivers.py {{arguments}}
 
 # A news site against an API of its own
 demo *arguments:

@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Exit::Fine
         }
         Err(report) => {
-            eprint!("{report}");
+            eprintln!("{report}");
             Exit::Configuration
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {
         Ok(site) => site,
         Err(report) => {
-            eprint!("{report}");
+            eprintln!("{report}");
             return Exit::Configuration;
         }
     };
