@@ -71,7 +71,10 @@ impl Folder {
         };
         let root = folder.canonicalize().map_err(|error| {
             let message = format!("cannot open the folder {}: {error}", folder.display());
-            vec![Problem::of_file("", message).hint("a site is a folder with a site.toml in it, and its templates")]
+            vec![
+                Problem::of_file("", message)
+                    .hint("a site is a folder with a site.toml in it, and its templates"),
+            ]
         })?;
         let text = read_text(&file, &file_name)
             .map_err(|problem| vec![problem.hint("a site is a folder with a site.toml in it")])?;
