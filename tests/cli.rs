@@ -74,7 +74,7 @@ fn check_says_that_a_site_is_fine() {
 
 #[test]
 fn check_names_each_problem_with_its_file_and_line() {
-    let folder = site("[server]\nlisten = ['127.0.0.1:0']\nworkrs = 1\n", "fine\n{{ user.nmae");
+    let folder = site("[server]\nlisten = ['127.0.0.1:0']\nworkrs = 1\n", "fine\n{{ user.name");
     let ended = ringpress(&["check", path(&folder)]);
     assert_eq!(ended.code, Some(78));
     assert_eq!(ended.stdout, "");
