@@ -13,7 +13,6 @@ use clap::Parser;
 use ringpress::control::life::{self, EndSignals};
 use ringpress::control::server::{Plan, Server};
 use ringpress::driver::Driver;
-use ringpress::driver::buffers::Buffers;
 use ringpress::driver::kind::Choice;
 use ringpress::driver::timers::Timers;
 use ringpress::metrics::WorkerMetrics;
@@ -58,14 +57,11 @@ impl Recipe for MockRecipe {
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
-        _: &Buffers,
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Mock<D>, String> {
         Ok(Mock { delay: self.delay, timers: timers.clone() })
     }
-
-    fn housekeep<D: Driver>(&self, _: &Mock<D>) {}
 }
 
 impl<D: Driver> Service for Mock<D> {

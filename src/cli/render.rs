@@ -10,7 +10,6 @@ use clap::Args;
 
 use crate::control::resolver::Resolver;
 use crate::driver::Driver;
-use crate::driver::buffers::Buffers;
 use crate::driver::kind::{Choice, Visit};
 use crate::driver::timers::Timers;
 use crate::http::Method;
@@ -119,8 +118,7 @@ impl Job {
         let timers = Timers::<D>::start();
         let metrics = Arc::new(WorkerMetrics::default());
         let upstreams = self.site.upstreams();
-        let client =
-            Client::new(upstreams, self.directory, timers.clone(), Buffers::default(), metrics);
+        let client = Client::new(upstreams, self.directory, timers.clone(), metrics);
         let pages = Pages::new(self.site, client, std::process::id());
         let target = match self.url.query.as_str() {
             "" => self.url.path.clone(),

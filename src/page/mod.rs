@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, Method};
-use crate::site::{ErrorFacts, Page, Site};
+use crate::site::{Context, ErrorFacts, Inputs, Page, Site};
 use crate::upstream::Client;
 
 pub use request::Request;
@@ -75,10 +75,56 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         trace: Option<&RefCell<Trace>>,
     ) -> Answer {
-        match self.make(request, out, trace).await {
-            Ok(answer) => answer,
-            Err(error) => self.fail(request, &error, out),
+        let gathered = self.gather(request, trace).await;
+        self.press(request, gathered, out, trace)
+    }
+
+    /// The first half of an answer: all that has to be waited for. It needs no room for the page.
+    pub async fn gather(
+        &self,
+        request: &Request<'_>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Gathered<'_> {
+        match self.find(request) {
+            Ok((page, inputs)) => {
+                let context = page.context(inputs);
+                let execution = Execution::new(&self.site, &self.client, page, &context, trace);
+                match execution.run().await {
+                    Ok(()) => Gathered(Outcome::Ready(page, context)),
+                    Err(error) => Gathered(Outcome::Failed(error)),
+                }
+            }
+            Err(outcome) => Gathered(outcome),
         }
+    }
+
+    /// The second half: appends the body to `out` and says the rest.
+    pub fn press(
+        &self,
+        request: &Request<'_>,
+        gathered: Gathered<'_>,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Answer {
+        let (page, context) = match gathered.0 {
+            Outcome::Ready(page, context) => (page, context),
+            Outcome::Methods => return Answer::methods(),
+            Outcome::Refused(status, reason) => {
+                let path = String::from_utf8_lossy(request.path);
+                let answer = self.error_page(status, reason, &path, "", None, out);
+                return Answer { allow: status == 405, ..answer };
+            }
+            Outcome::Failed(error) => return self.fail(request, &error, out),
+        };
+        let start = D::now();
+        let before = out.len();
+        if let Err(error) = page.render(&context, out) {
+            return self.fail(request, &error, out);
+        }
+        if let Some(trace) = trace {
+            trace.borrow_mut().rendered(out.len() - before, since::<D>(start));
+        }
+        Answer { status: 200, content_type: page.content_type(), allow: false, retry: false }
     }
 
     /// The error page for what was not a request we speak.
@@ -86,56 +132,29 @@ impl<D: Driver> Pages<D> {
         self.error_page(status, reason, "", "", None, out)
     }
 
-    async fn make(
-        &self,
-        request: &Request<'_>,
-        out: &mut Vec<u8>,
-        trace: Option<&RefCell<Trace>>,
-    ) -> Result<Answer, PageError> {
+    /// The page that is asked for and what it may use of the request, or what to answer instead.
+    fn find(&self, request: &Request<'_>) -> Result<(&Page, Inputs), Outcome<'_>> {
         if request.method == Method::Other {
-            return Ok(self.error_page(501, "no such method", "", "", None, out));
+            return Err(Outcome::Refused(501, "no such method"));
         }
         if request.method == Method::Options && request.path == b"*" {
-            return Ok(Answer::options());
+            return Err(Outcome::Methods);
         }
         let normalized = http::path::normalize(request.path).map_err(bad_path)?;
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
         let Some((page, params)) = self.site.route(path) else {
-            return Err(PageError::new(PageErrorKind::NoSuchPage, "no page has this path"));
+            let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
+            return Err(Outcome::Failed(error));
         };
         match request.method {
             Method::Get | Method::Head => {}
-            Method::Options => return Ok(Answer::options()),
-            _ => {
-                let reason = "this page takes GET and HEAD only";
-                let answer = self.error_page(405, reason, path, "", None, out);
-                return Ok(Answer { allow: true, ..answer });
-            }
+            Method::Options => return Err(Outcome::Methods),
+            _ => return Err(Outcome::Refused(405, "this page takes GET and HEAD only")),
         }
         let inputs = request.inputs(page, path, &params, || self.id(request))?;
-        self.press(page, inputs, out, trace).await
-    }
-
-    /// Fetches and renders.
-    async fn press(
-        &self,
-        page: &Page,
-        inputs: crate::site::Inputs,
-        out: &mut Vec<u8>,
-        trace: Option<&RefCell<Trace>>,
-    ) -> Result<Answer, PageError> {
-        let context = page.context(inputs);
-        let execution = Execution::new(&self.site, &self.client, page, &context, trace);
-        execution.run().await?;
-        let start = D::now();
-        let before = out.len();
-        page.render(&context, out)?;
-        if let Some(trace) = trace {
-            trace.borrow_mut().rendered(out.len() - before, since::<D>(start));
-        }
-        Ok(Answer { status: 200, content_type: page.content_type(), allow: false, retry: false })
+        Ok((page, inputs))
     }
 
     /// Logs a failure, and makes its error page.
@@ -173,8 +192,28 @@ impl<D: Driver> Pages<D> {
     }
 }
 
+/// What a page needs, all there; or what to answer instead.
+pub struct Gathered<'a>(Outcome<'a>);
+
+enum Outcome<'a> {
+    /// A page, and all it is made from.
+    Ready(&'a Page, Context),
+    /// The methods there are, no body.
+    Methods,
+    /// Another status, and why.
+    Refused(u16, &'static str),
+    /// A failure.
+    Failed(PageError),
+}
+
+impl From<PageError> for Outcome<'_> {
+    fn from(error: PageError) -> Self {
+        Outcome::Failed(error)
+    }
+}
+
 impl Answer {
-    fn options() -> Self {
+    fn methods() -> Self {
         Self { status: 204, content_type: "", allow: true, retry: false }
     }
 }

@@ -26,7 +26,10 @@ struct Inner<D: Driver> {
     origins: Vec<Origin<D>>,
     directory: Directory,
     timers: Timers<D>,
-    buffers: Buffers,
+    /// For requests, which are small.
+    requests: Buffers,
+    /// For responses: an idle connection holds one too, for its pending read.
+    responses: Buffers,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -65,7 +68,6 @@ impl<D: Driver> Client<D> {
         upstreams: &[UpstreamPlan],
         directory: Directory,
         timers: Timers<D>,
-        buffers: Buffers,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         let origin = |plan: &UpstreamPlan| {
@@ -78,7 +80,8 @@ impl<D: Driver> Client<D> {
             Origin { plan: plan.clone(), pool, turn: Cell::new(0) }
         };
         let origins = upstreams.iter().map(origin).collect();
-        Self(Rc::new(Inner { origins, directory, timers, buffers, metrics }))
+        let (requests, responses) = (Buffers::default(), Buffers::default());
+        Self(Rc::new(Inner { origins, directory, timers, requests, responses, metrics }))
     }
 
     /// Fetches: on a pooled connection where there is one, else on a new one. A pooled connection
@@ -96,7 +99,7 @@ impl<D: Driver> Client<D> {
 
     /// Takes back the buffer of a response that has been read.
     pub fn recycle(&self, response: Response) {
-        self.0.buffers.put(response.buffer);
+        self.0.responses.put(response.buffer);
     }
 
     /// Closes what has been idle for too long. To be called a few times a second.
@@ -120,7 +123,7 @@ impl<D: Driver> Client<D> {
             header_timeout: plan.header_timeout,
             limits: Limits { body_bytes_max: plan.max_body, ..Limits::response() },
         };
-        let mut bytes = inner.buffers.take();
+        let mut bytes = inner.requests.take();
         let line = RequestLine {
             method: request.method,
             target: request.target,
@@ -132,7 +135,13 @@ impl<D: Driver> Client<D> {
         loop {
             let (connection, reused) =
                 inner.connection(request.upstream, origin, &bounds, fresh).await?;
-            let exchange = connection.exchange(bytes, request.method, &bounds, &inner.buffers);
+            let exchange = connection.exchange(
+                bytes,
+                request.method,
+                &bounds,
+                &inner.requests,
+                &inner.responses,
+            );
             match exchange.await {
                 Ok((mut response, connection)) => {
                     if let Some(connection) = connection {
@@ -209,7 +218,7 @@ impl<D: Driver> Inner<D> {
             match self.until(deadline, D::connect(address)).await {
                 Some(Ok((reader, writer))) => {
                     let timer = self.timers.timer();
-                    return Ok(Connection::new(reader, writer, timer, slot, &self.buffers));
+                    return Ok(Connection::new(reader, writer, timer, slot, &self.responses));
                 }
                 Some(Err(error)) => failure = FetchError::Connect(error),
                 None => failure = FetchError::Timeout(Phase::Connect, limit),

@@ -87,10 +87,10 @@ impl<D: Driver> Connection<D> {
         writer: D::Writer,
         timer: Timer<D>,
         slot: Slot<D>,
-        buffers: &Buffers,
+        responses: &Buffers,
     ) -> Self {
         let mut inbound = Inbound::new(reader);
-        inbound.pend(buffers.take(), limits::UPSTREAM_READ_BYTES);
+        inbound.pend(responses.take(), limits::UPSTREAM_READ_BYTES);
         Self { inbound, writer, timer, slot }
     }
 
@@ -107,7 +107,8 @@ impl<D: Driver> Connection<D> {
         request: Vec<u8>,
         method: Method,
         bounds: &Bounds,
-        buffers: &Buffers,
+        requests: &Buffers,
+        responses: &Buffers,
     ) -> Result<(Response, Option<Self>), Failure> {
         let Self { mut inbound, mut writer, mut timer, slot } = self;
         let sent = timer.until(bounds.deadline, writer.write_all(request, 0)).await;
@@ -134,13 +135,13 @@ impl<D: Driver> Connection<D> {
             }
             Err(error) => return Err(error.into()),
         };
-        buffers.put(request);
+        requests.put(request);
         let body = receiver.body(&head, bounds).await?;
         let buffer = receiver.buffer;
         // A byte too many was sent by someone who does not know where messages end.
         let reusable = head.keep_alive && body.end == buffer.len();
         let connection = reusable.then(|| {
-            inbound.pend(buffers.take(), limits::UPSTREAM_READ_BYTES);
+            inbound.pend(responses.take(), limits::UPSTREAM_READ_BYTES);
             Self { inbound, writer, timer, slot }
         });
         Ok((Response { head, buffer, body, reused: false }, connection))

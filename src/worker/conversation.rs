@@ -222,7 +222,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let body = self.buffer.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
         let number = worker.metrics.requests.get();
         let request = Request { head, bytes, body, peer: self.peer, number };
-        let mut response = Response::new(worker.buffers.take());
+        let mut response = Response::new(worker.buffers.clone());
         let answer = worker.service.respond(request, &mut response);
         if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
             worker.metrics.panics.add(1);
@@ -277,7 +277,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     async fn refuse(&mut self, status: u16, reason: &'static str, head_only: bool) -> Next {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
-        let mut response = Response::new(worker.buffers.take());
+        let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);
         match self.send_framed(response, Connection::Close, head_only).await {
             true => Next::Linger,

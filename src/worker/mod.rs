@@ -93,6 +93,7 @@ pub struct Worker<D: Driver, S: Service> {
     bounds: Bounds,
     metrics: Arc<WorkerMetrics>,
     timers: Timers<D>,
+    /// For responses.
     buffers: Buffers,
     date: Cell<[u8; 29]>,
     draining: Cell<bool>,
@@ -135,14 +136,13 @@ impl<D: Driver, S: Service> Worker<D, S> {
         bounds: Bounds,
         metrics: Arc<WorkerMetrics>,
         timers: Timers<D>,
-        buffers: Buffers,
     ) -> Rc<Self> {
         Rc::new(Self {
             service,
             bounds,
             metrics,
             timers,
-            buffers,
+            buffers: Buffers::default(),
             date: Cell::new(date_now()),
             draining: Cell::new(false),
             accepting: RefCell::default(),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::driver::Driver;
-use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, ALLOW, Answer, Pages};
@@ -29,7 +28,6 @@ impl Recipe for SiteRecipe {
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
-        buffers: &Buffers,
         metrics: &Arc<WorkerMetrics>,
         number: usize,
     ) -> Result<Pages<D>, String> {
@@ -40,7 +38,6 @@ impl Recipe for SiteRecipe {
             site.upstreams(),
             Arc::clone(&self.directory),
             timers.clone(),
-            buffers.clone(),
             Arc::clone(metrics),
         );
         // A worker's ids differ from another's in the upper half, a start's in both.
@@ -71,7 +68,8 @@ impl<D: Driver> Service for Pages<D> {
             peer: request.peer,
             number: request.number,
         };
-        let answer = self.answer(&request, response.body(), None).await;
+        let gathered = self.gather(&request, None).await;
+        let answer = self.press(&request, gathered, response.body(), None);
         fill(response, answer);
     }
 

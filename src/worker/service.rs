@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::net::SocketAddr;
 
+use crate::driver::buffers::Buffers;
 use crate::http::{RequestHead, Span};
 use crate::limits;
 
@@ -55,18 +56,23 @@ pub struct Response {
     /// Further fields; those that may not be sent are left out.
     pub fields: Vec<(&'static str, Vec<u8>)>,
     buffer: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Response {
-    /// An empty response with status 200, in a buffer that is reused.
-    pub fn new(mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        buffer.resize(limits::RESPONSE_HEAD_ROOM, 0);
-        Self { status: 200, content_type: Cow::Borrowed(""), fields: Vec::new(), buffer }
+    /// An empty response with status 200. Its buffer is taken from `buffers` when the body
+    /// begins: a page that waits for its fetches holds none.
+    pub fn new(buffers: Buffers) -> Self {
+        let content_type = Cow::Borrowed("");
+        Self { status: 200, content_type, fields: Vec::new(), buffer: Vec::new(), buffers }
     }
 
     /// Where to append the body.
     pub fn body(&mut self) -> &mut Vec<u8> {
+        if self.buffer.is_empty() {
+            self.buffer = self.buffers.take();
+            self.buffer.resize(limits::RESPONSE_HEAD_ROOM, 0);
+        }
         &mut self.buffer
     }
 
@@ -80,6 +86,7 @@ impl Response {
 
     /// The buffer: room for the head, then the body.
     pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        self.body();
         std::mem::take(&mut self.buffer)
     }
 }

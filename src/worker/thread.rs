@@ -7,7 +7,6 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use crate::driver::Driver;
-use crate::driver::buffers::Buffers;
 use crate::driver::kind::{Kind, Visit};
 use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
@@ -27,13 +26,14 @@ pub trait Recipe: Send + Sync + 'static {
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
-        buffers: &Buffers,
         metrics: &Arc<WorkerMetrics>,
         number: usize,
     ) -> Result<Self::Service<D>, String>;
 
     /// What is to be done a few times a second.
-    fn housekeep<D: Driver>(&self, service: &Self::Service<D>);
+    fn housekeep<D: Driver>(&self, service: &Self::Service<D>) {
+        let _ = service;
+    }
 }
 
 /// What a worker is started with.
@@ -85,10 +85,9 @@ impl<R: Recipe> Start<R> {
         let listeners =
             self.listeners.into_iter().map(D::listen).collect::<io::Result<Vec<D::Listener>>>()?;
         let timers = Timers::<D>::start();
-        let buffers = Buffers::default();
-        let service = self.recipe.make(&timers, &buffers, &self.metrics, self.number);
+        let service = self.recipe.make(&timers, &self.metrics, self.number);
         let service = service.map_err(io::Error::other)?;
-        let worker = Worker::new(service, self.bounds, self.metrics, timers, buffers);
+        let worker = Worker::new(service, self.bounds, self.metrics, timers);
         let _ = self.ready.send(());
         let housekeep = || self.recipe.housekeep(worker.service());
         worker.serve(listeners, &self.orders, housekeep).await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringpress::driver::Driver;
-use ringpress::driver::buffers::Buffers;
 use ringpress::driver::kind::Kind;
 use ringpress::driver::timers::Timers;
 use ringpress::metrics::WorkerMetrics;
@@ -38,14 +37,11 @@ impl Recipe for JumpyRecipe {
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
-        _: &Buffers,
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Jumpy<D>, String> {
         Ok(Jumpy(timers.clone()))
     }
-
-    fn housekeep<D: Driver>(&self, _: &Jumpy<D>) {}
 }
 
 impl<D: Driver> Service for Jumpy<D> {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringpress::driver::Driver;
-use ringpress::driver::buffers::Buffers;
 use ringpress::driver::sim::{Faults, Sim};
 use ringpress::driver::timers::Timers;
 use ringpress::http::Method;
@@ -38,11 +37,11 @@ impl Server {
         assert_eq!(site.upstreams().len(), upstreams.len());
         let directory = upstreams.iter().map(|addresses| Addresses::new(addresses.to_vec()));
         let recipe = SiteRecipe { site, directory: directory.collect(), id_seed: 1 };
-        let (timers, buffers) = (Timers::<Sim>::start(), Buffers::default());
+        let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();
-        let pages = recipe.make::<Sim>(&timers, &buffers, &metrics, 0).unwrap();
+        let pages = recipe.make::<Sim>(&timers, &metrics, 0).unwrap();
         let client = pages.client().clone();
-        let worker = Worker::new(pages, bounds, Arc::clone(&metrics), timers, buffers);
+        let worker = Worker::new(pages, bounds, Arc::clone(&metrics), timers);
         let listener = Sim::bind(SERVER).unwrap();
         let server = Self { metrics, orders: Rc::default(), ended: Rc::default(), client };
         let (orders, ended) = (Rc::clone(&server.orders), Rc::clone(&server.ended));

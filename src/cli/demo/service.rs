@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::Driver;
-use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
 use crate::http::Method;
 use crate::metrics::WorkerMetrics;
@@ -31,14 +30,11 @@ impl Recipe for ApiRecipe {
     fn make<D: Driver>(
         &self,
         timers: &Timers<D>,
-        _: &Buffers,
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<ApiService<D>, String> {
         Ok(ApiService { api: Arc::clone(&self.api), delay: self.delay, timers: timers.clone() })
     }
-
-    fn housekeep<D: Driver>(&self, _: &ApiService<D>) {}
 }
 
 /// Answers from the demo's data.
