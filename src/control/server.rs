@@ -192,7 +192,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> 
     let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     for wanted in listen {
         let fail = |error| StartError::Listen(*wanted, error);
-        listener::is_free(*wanted).map_err(fail)?;
+        await_free(*wanted).map_err(fail)?;
         let mut address = *wanted;
         for listeners in &mut listeners {
             let listener = listener::bind(address).map_err(fail)?;
@@ -203,6 +203,25 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> 
     }
     Ok((addresses, listeners))
 }
+
+/// Waits a little for an address that is taken: the kernel may still be taking apart the ring of a
+/// server that was killed a moment ago, and with it the socket.
+#[expect(clippy::disallowed_methods, reason = "this is the control thread, before anything serves")]
+fn await_free(address: SocketAddr) -> io::Result<()> {
+    for _ in 0..FREE_TRIES {
+        match listener::is_free(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(FREE_PAUSE);
+            }
+            free_or_refused => return free_or_refused,
+        }
+    }
+    listener::is_free(address)
+}
+
+/// How often, and after which pause, an address that is taken is tried again.
+const FREE_TRIES: u32 = 10;
+const FREE_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,8 @@ pub mod inbound;
 pub mod kind;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
+#[cfg(any(feature = "monoio", feature = "tokio-uring"))]
+mod shut;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(any(feature = "monoio", feature = "epoll"))]

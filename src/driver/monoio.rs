@@ -23,7 +23,7 @@ pub struct MonoioUring;
 #[cfg(feature = "monoio")]
 impl super::Driver for MonoioUring {
     const NAME: &'static str = "monoio";
-    type Listener = TcpListener;
+    type Listener = MonoioListener;
     type Reader = MonoioReader;
     type Writer = MonoioWriter;
 
@@ -50,16 +50,17 @@ impl super::Driver for MonoioUring {
         monoio::time::sleep(time).await;
     }
 
-    fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    fn listen(listener: std::net::TcpListener) -> io::Result<MonoioListener> {
         // A ring waits by itself; on a non-blocking socket it would answer EAGAIN instead.
         listener.set_nonblocking(false)?;
-        TcpListener::from_std(listener)
+        let shut = super::shut::ShutOnDrop::new(&listener)?;
+        Ok(MonoioListener { listener: TcpListener::from_std(listener)?, _shut: shut })
     }
 
     async fn accept(
-        listener: &TcpListener,
+        listener: &MonoioListener,
     ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
-        accept(listener).await
+        accept(&listener.listener).await
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
@@ -67,6 +68,13 @@ impl super::Driver for MonoioUring {
         stream.set_nodelay(true)?;
         Ok(split(stream))
     }
+}
+
+/// A listening socket of monoio's ring.
+#[cfg(feature = "monoio")]
+pub struct MonoioListener {
+    listener: TcpListener,
+    _shut: super::shut::ShutOnDrop,
 }
 
 /// A runtime on a ring, with the flags of Linux 6.1 or without.

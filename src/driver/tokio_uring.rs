@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
+use super::shut::ShutOnDrop;
 use super::{Driver, Read, Reader, Writer};
 
 /// tokio-uring's loop.
@@ -44,8 +45,8 @@ impl Driver for TokioUring {
 
     fn listen(listener: std::net::TcpListener) -> io::Result<TokioUringListener> {
         listener.set_nonblocking(false)?;
-        let socket = listener.try_clone()?;
-        Ok(TokioUringListener { listener: TcpListener::from_std(listener), socket })
+        let shut = ShutOnDrop::new(&listener)?;
+        Ok(TokioUringListener { listener: TcpListener::from_std(listener), _shut: shut })
     }
 
     async fn accept(
@@ -63,19 +64,10 @@ impl Driver for TokioUring {
     }
 }
 
-/// A listening socket, shut down when it is dropped: an accept that is still in the ring holds the
-/// descriptor, and would go on taking connections that nobody answers.
+/// A listening socket of tokio-uring.
 pub struct TokioUringListener {
     listener: TcpListener,
-    /// The same socket once more: tokio-uring lends nobody its own.
-    socket: std::net::TcpListener,
-}
-
-impl Drop for TokioUringListener {
-    fn drop(&mut self) {
-        // An error means that it was not listening any more.
-        let _ = socket2::SockRef::from(&self.socket).shutdown(Shutdown::Both);
-    }
+    _shut: ShutOnDrop,
 }
 
 fn runtime(flags: bool) -> io::Result<tokio_uring::Runtime> {
