@@ -1,8 +1,14 @@
-//! The API that is measured against: one thread, tens of thousands in flight, a body that differs
-//! by id, an answer after a delay. `GET /users/{id}`; everything else is 404.
+//! The API that is measured against: one thread, tens of thousands in flight, bodies that differ by
+//! id, an answer after a delay that can be changed while it runs.
 //!
-//! `cargo run --release --example mock-api -- [--listen 127.0.0.1:9100] [--delay 50ms] [--cpu 1]`
+//! - `GET /users/{id}`: a user with ten items, about 1.5 KB.
+//! - `GET /lists/{id}`: a list with the numbers of thirty items.
+//! - `GET /items/{id}`: one item, about 0.2 KB.
+//! - `GET /delay/{ms}`: from now on answers take so long (this one does not).
+//!
+//! `cargo run --release --example mock-api -- [--listen 127.0.0.1:9100] [--delay-ms 50] [--cpu 1]`
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +53,7 @@ struct MockRecipe {
 }
 
 struct Mock<D: Driver> {
-    delay: Duration,
+    delay: Cell<Duration>,
     timers: Timers<D>,
 }
 
@@ -60,7 +66,7 @@ impl Recipe for MockRecipe {
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Mock<D>, String> {
-        Ok(Mock { delay: self.delay, timers: timers.clone() })
+        Ok(Mock { delay: Cell::new(self.delay), timers: timers.clone() })
     }
 }
 
@@ -70,16 +76,27 @@ impl<D: Driver> Service for Mock<D> {
     }
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {
-        if !self.delay.is_zero() {
-            self.timers.sleep(self.delay).await;
-        }
         let path = request.span(request.head.path);
-        let id = path.strip_prefix(b"/users/").and_then(|id| std::str::from_utf8(id).ok());
-        let Some(id) = id.and_then(|id| id.parse::<u64>().ok()) else {
-            return self.refuse(404, "no such user", response);
+        let mut parts = path.splitn(3, |byte| *byte == b'/').skip(1);
+        let kind = parts.next().unwrap_or_default();
+        let id = parts.next().and_then(|id| std::str::from_utf8(id).ok()?.parse::<u64>().ok());
+        let (b"users" | b"lists" | b"items" | b"delay", Some(id)) = (kind, id) else {
+            return self.refuse(404, "no such thing", response);
         };
+        if kind == b"delay" {
+            self.delay.set(Duration::from_millis(id));
+            response.status = 204;
+            return;
+        }
+        if !self.delay.get().is_zero() {
+            self.timers.sleep(self.delay.get()).await;
+        }
         response.content_type = "application/json".into();
-        user(id, response.body());
+        match kind {
+            b"users" => user(id, response.body()),
+            b"lists" => list(id, response.body()),
+            _ => item(id, response.body()),
+        }
     }
 
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
@@ -89,21 +106,36 @@ impl<D: Driver> Service for Mock<D> {
     }
 }
 
-/// A user and ten items, about 1.5 KB, with characters that need escaping in JSON and in HTML.
+/// A user and ten items, with characters that need escaping in JSON and in HTML.
 fn user(id: u64, out: &mut Vec<u8>) {
     // Writing into a Vec does not fail.
     let _ = write!(
         out,
         r#"{{"title":"Letters & numbers of user {id}","user":{{"id":{id},"name":"Ann <{id}> O\"Neil","city":"Malm\u00f6","bio":"Collects \"ampersands\" & other marks; writes <b>too</b> much."}},"items":["#
     );
-    for n in 0..10_u64 {
-        let item = id.wrapping_mul(10) + n;
-        let comma = if n == 0 { "" } else { "," };
-        let (score, starred) = (item % 997, item.is_multiple_of(3));
-        let _ = write!(
-            out,
-            r#"{comma}{{"id":{item},"title":"Item {item}: tea & <i>cake</i>","note":"A \"note\" that says 1 < 2 & 3 > 2, twice.","score":{score},"starred":{starred}}}"#
-        );
+    for n in 0..10 {
+        if n > 0 {
+            out.push(b',');
+        }
+        item(id.wrapping_mul(10).wrapping_add(n), out);
     }
     out.extend_from_slice(b"]}");
+}
+
+/// The numbers of thirty items: what a front page begins with.
+fn list(id: u64, out: &mut Vec<u8>) {
+    let _ = write!(out, r#"{{"id":{id},"title":"List {id} & its <things>","items":["#);
+    for n in 0..30 {
+        let comma = if n == 0 { "" } else { "," };
+        let _ = write!(out, "{comma}{}", id.wrapping_mul(100).wrapping_add(n));
+    }
+    out.extend_from_slice(b"]}");
+}
+
+fn item(id: u64, out: &mut Vec<u8>) {
+    let (score, starred) = (id % 997, id.is_multiple_of(3));
+    let _ = write!(
+        out,
+        r#"{{"id":{id},"title":"Item {id}: tea & <i>cake</i>","note":"A \"note\" that says 1 < 2 & 3 > 2, twice.","score":{score},"starred":{starred}}}"#
+    );
 }
