@@ -5,6 +5,7 @@
 //! - `GET /lists/{id}`: a list with the numbers of thirty items.
 //! - `GET /items/{id}`: one item, about 0.2 KB.
 //! - `GET /delay/{ms}`: from now on answers take so long (this one does not).
+//! - `GET /count/0`: how many answers of the first three kinds there have been, as a number.
 //!
 //! `cargo run --release --example mock-api -- [--listen 127.0.0.1:9100] [--delay-ms 50] [--cpu 1]`
 
@@ -54,6 +55,7 @@ struct MockRecipe {
 
 struct Mock<D: Driver> {
     delay: Cell<Duration>,
+    answers: Cell<u64>,
     timers: Timers<D>,
 }
 
@@ -66,7 +68,7 @@ impl Recipe for MockRecipe {
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Mock<D>, String> {
-        Ok(Mock { delay: Cell::new(self.delay), timers: timers.clone() })
+        Ok(Mock { delay: Cell::new(self.delay), answers: Cell::new(0), timers: timers.clone() })
     }
 }
 
@@ -80,7 +82,7 @@ impl<D: Driver> Service for Mock<D> {
         let mut parts = path.splitn(3, |byte| *byte == b'/').skip(1);
         let kind = parts.next().unwrap_or_default();
         let id = parts.next().and_then(|id| std::str::from_utf8(id).ok()?.parse::<u64>().ok());
-        let (b"users" | b"lists" | b"items" | b"delay", Some(id)) = (kind, id) else {
+        let (b"users" | b"lists" | b"items" | b"delay" | b"count", Some(id)) = (kind, id) else {
             return self.refuse(404, "no such thing", response);
         };
         if kind == b"delay" {
@@ -88,9 +90,16 @@ impl<D: Driver> Service for Mock<D> {
             response.status = 204;
             return;
         }
+        if kind == b"count" {
+            response.content_type = "text/plain".into();
+            // Writing into a Vec does not fail.
+            let _ = write!(response.body(), "{}", self.answers.get());
+            return;
+        }
         if !self.delay.get().is_zero() {
             self.timers.sleep(self.delay.get()).await;
         }
+        self.answers.set(self.answers.get() + 1);
         response.content_type = "application/json".into();
         match kind {
             b"users" => user(id, response.body()),

@@ -22,6 +22,10 @@ pub(super) struct Arguments {
     /// The site: a folder with a site.toml, or the path of one
     #[arg(default_value = ".", env = "RINGPRESS_SITE")]
     site: PathBuf,
+    /// Another URL for an upstream than the site has, several times for several
+    #[arg(long = "upstream", value_name = "NAME=URL", env = "RINGPRESS_UPSTREAM",
+          value_delimiter = ',', value_parser = options::upstream)]
+    upstreams: Vec<(String, String)>,
     #[command(flatten)]
     server: ServerOptions,
     /// Show what happened inside on error pages
@@ -35,6 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
+        upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };
     let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {

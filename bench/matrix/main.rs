@@ -1,0 +1,247 @@
+//! The benchmark: every contender on the same pages, one after the other, round by round.
+//!
+//! `cargo bench --bench matrix` runs all of it, about an hour; `-- A B monoio axum-askama` some
+//! scenarios and some contenders; `-- --short` everything for a moment, to see that it works.
+//! bench/README.md says how it measures and what it does not claim.
+
+#![expect(clippy::disallowed_methods, reason = "no worker runs in this program: it may sleep")]
+
+mod arena;
+mod contender;
+mod machine;
+mod measure;
+mod pages;
+mod prepare;
+mod process;
+mod record;
+mod report;
+mod scenario;
+mod session;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+
+use contender::Contender;
+use machine::Machine;
+use record::Results;
+use scenario::{Profile, Scenario};
+use session::Session;
+
+/// Measures ringpress, its drivers, the floor and its peers on the same pages.
+#[derive(Parser)]
+#[command(name = "cargo bench --bench matrix --", bin_name = "cargo bench --bench matrix --")]
+struct Arguments {
+    /// Scenarios (A to H), contenders or groups of them; all of what is not named
+    #[arg(value_name = "SCENARIO|CONTENDER")]
+    what: Vec<String>,
+    /// Everything once, for a moment: shape, not speed
+    #[arg(long)]
+    short: bool,
+    /// Rounds at each point, instead of the scenario's own number
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Length of a window, instead of the scenario's own
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Compare everyone's pages with ours, and measure nothing
+    #[arg(long)]
+    pages: bool,
+    /// The cargo profile of our own programs
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// One build with all drivers, instead of one for each
+    #[arg(long)]
+    one_build: bool,
+    /// Only who is installed already
+    #[arg(long)]
+    no_install: bool,
+    /// Where the results go
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Write the report of results that are there again
+    #[arg(long, value_name = "FOLDER", exclusive = true)]
+    report: Option<PathBuf>,
+    /// Who and what there is
+    #[arg(long)]
+    list: bool,
+    /// Cargo says this to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if let Some(folder) = &arguments.report {
+        let results = Results::load(&folder.join("raw.json"))?;
+        return finish(root, &results, folder);
+    }
+    let profile = if arguments.short { Profile::Short } else { Profile::Full };
+    let one_build = arguments.one_build || arguments.short;
+    let mut contenders: Vec<Contender> = contender::ours(one_build).collect();
+    contenders.extend(contender::others(root)?);
+    let scenarios = profile.scenarios(arguments.rounds, arguments.seconds);
+    if arguments.list {
+        list(&scenarios, &contenders);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (scenarios, contenders) = choose(&arguments.what, scenarios, contenders)?;
+    let folder = output(root, arguments)?;
+    check_machine()?;
+    let tools = prepare::ours(root, &arguments.profile, one_build)?;
+    let mut results = Results {
+        machine: Machine::look(root),
+        command: std::env::args()
+            .skip(1)
+            .filter(|word| word != "--bench")
+            .collect::<Vec<_>>()
+            .join(" "),
+        short: arguments.short,
+        contenders: Vec::new(),
+        missing: BTreeMap::new(),
+        partial: Vec::new(),
+        runs: Vec::new(),
+    };
+    let mut there = Vec::new();
+    for contender in contenders {
+        match prepare::install(root, &contender, arguments.no_install) {
+            Ok(()) => there.push(contender),
+            Err(why) => session::miss(&mut results, &contender.name, &why),
+        }
+    }
+    let mut session = Session::open(root, tools, there, results)?;
+    session.compare_pages();
+    if !arguments.pages {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        session.measure(&scenarios, &folder)?;
+        return finish(root, session.results(), &folder);
+    }
+    let results = session.results();
+    println!(
+        "{} contenders have our pages, {} are missing",
+        results.contenders.len(),
+        results.missing.len()
+    );
+    Ok(if results.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the report and the plots.
+fn finish(root: &Path, results: &Results, folder: &Path) -> Result<ExitCode, String> {
+    report::write(results, folder)?;
+    let script = root.join("bench/plots.py");
+    let python = root.join("target/peers/plots/bin/python");
+    let python = if python.exists() { python } else { PathBuf::from("python3") };
+    let drawn = Command::new(python).arg(script).arg(folder).status();
+    if !drawn.is_ok_and(|status| status.success()) {
+        eprintln!("no plots: `bench/peers/install plots` installs what draws them");
+    }
+    println!("{}", folder.join("README.md").display());
+    for line in &results.partial {
+        eprintln!("partial: {line}");
+    }
+    Ok(if results.partial.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the words of the command line choose.
+fn choose(
+    words: &[String],
+    mut scenarios: Vec<Scenario>,
+    mut contenders: Vec<Contender>,
+) -> Result<(Vec<Scenario>, Vec<Contender>), String> {
+    let is_scenario = |word: &str| {
+        let mut letters = word.chars();
+        letters
+            .next()
+            .filter(|_| letters.next().is_none())
+            .map(|letter| letter.to_ascii_uppercase())
+    };
+    let letters: Vec<char> = words.iter().filter_map(|word| is_scenario(word)).collect();
+    let names: Vec<&String> = words.iter().filter(|word| is_scenario(word).is_none()).collect();
+    for letter in &letters {
+        if !scenarios.iter().any(|scenario| scenario.letter == *letter) {
+            return Err(format!("there is no scenario {letter}: they are A to H (--list)"));
+        }
+    }
+    for name in &names {
+        if !contenders.iter().any(|contender| contender.is_called(name)) {
+            return Err(format!("there is no contender or group `{name}`: --list shows them"));
+        }
+    }
+    scenarios.retain(|scenario| letters.is_empty() || letters.contains(&scenario.letter));
+    contenders.retain(|one| names.is_empty() || names.iter().any(|name| one.is_called(name)));
+    Ok((scenarios, contenders))
+}
+
+/// A folder that does not exist yet: no results are lost.
+fn output(root: &Path, arguments: &Arguments) -> Result<PathBuf, String> {
+    if let Some(folder) = &arguments.output {
+        if folder.join("raw.json").exists() {
+            return Err(format!("{} has results already", folder.display()));
+        }
+        return Ok(folder.clone());
+    }
+    if arguments.short {
+        let folder = root.join("target/matrix/short");
+        // Those of the last short run are of no use to anybody.
+        let _ = std::fs::remove_dir_all(&folder);
+        return Ok(folder);
+    }
+    let date = Machine::look(root).date;
+    let name = |number: u32| match number {
+        1 => date.clone(),
+        _ => format!("{date}-{number}"),
+    };
+    let folders = (1..=99).map(|number| root.join("bench/results").join(name(number)));
+    folders.into_iter().find(|folder| !folder.exists()).ok_or("99 results of one day".to_owned())
+}
+
+/// What the machine must have for any figure.
+fn check_machine() -> Result<(), String> {
+    let cpus = core_affinity::get_core_ids().unwrap_or_default();
+    let has = |id| cpus.iter().any(|cpu| cpu.id == id);
+    if !has(0) || !has(arena::LOAD_CPU) {
+        return Err(format!(
+            "CPUs 0 and {} are needed, one for the server and one for the load: on a single CPU a \
+             figure would be that of the load",
+            arena::LOAD_CPU
+        ));
+    }
+    if !Path::new("/usr/bin/taskset").exists() {
+        return Err("taskset is missing: apt-get install util-linux".to_owned());
+    }
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let files = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, connections fail and are counted.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    Ok(())
+}
+
+fn list(scenarios: &[Scenario], contenders: &[Contender]) {
+    for scenario in scenarios {
+        println!("{}  {}", scenario.letter, scenario.title);
+        for point in &scenario.points {
+            println!("     {}, {} rounds of {:?}", point.name, point.rounds, point.window);
+        }
+    }
+    for contender in contenders {
+        println!("{:18} {}", contender.name, contender.label);
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let secs = text.parse().ok().filter(|secs| (0.1..=60.0).contains(secs));
+    secs.ok_or_else(|| "write seconds, from 0.1 to 60".to_owned())
+}

@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn write(_: &crate::record::Results, _: &std::path::Path) -> Result<(), String> {
+    Ok(())
+}
