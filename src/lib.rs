@@ -11,6 +11,7 @@
 //! | 1 | [`config`] | `site.toml` as written |
 //! | 1 | [`driver`] | how a worker talks to the kernel: io_uring, epoll, simulated |
 //! | 1 | [`metrics`] | counters that one thread writes and any may read |
+//! | 1 | [`capacity`] | how many workers a load needs: a model, all figures |
 //! | 2 | [`press`] | from upstream bytes to HTML: JSON, templates, escaping |
 //! | 2 | [`site`] | a site, compiled and immutable |
 //! | 3 | [`upstream`] | a worker's HTTP client: pool, exchange, retry |
@@ -18,6 +19,7 @@
 //! | 5 | [`worker`] | a pinned thread and all it owns |
 //! | 6 | [`control`], [`cli`] | the thread for what is slow or rare; the commands |
 
+pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod control;

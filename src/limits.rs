@@ -140,6 +140,15 @@ pub const LOG_QUEUE_MAX: usize = 8192;
 /// Threads that serve: more CPUs than this are an error in `workers`.
 pub const WORKERS_MAX: usize = 1024;
 
+/// `ringpress plan`: blocking workers it counts up to.
+pub const PLAN_WORKERS_MAX: u32 = 100_000;
+/// `ringpress plan`: the lowest rate, pages a second; about one in twelve days.
+pub const PLAN_RATE_PER_S_MIN: f64 = 1e-6;
+/// `ringpress plan`: the highest rate, pages a second.
+pub const PLAN_RATE_PER_S_MAX: f64 = 1e9;
+/// `ringpress plan`: the longest time, of an API or of a page's work.
+pub const PLAN_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(DOWNSTREAM_READ_BYTES <= REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(UPSTREAM_READ_BYTES <= RESPONSE_HEAD_BYTES_MAX);

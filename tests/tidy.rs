@@ -37,6 +37,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("config", 1),
     ("driver", 1),
     ("metrics", 1),
+    ("capacity", 1),
     ("tls", 1),
     ("press", 2),
     ("site", 3),

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 mod logging;
 mod options;
+pub mod plan;
 pub mod render;
 pub mod serve;
 
@@ -32,6 +33,8 @@ enum Command {
     Render(render::Arguments),
     /// Serve the demo, a reader of Hacker News, with an API of its own
     Demo(demo::Arguments),
+    /// How many blocking workers a load needs, where they collapse, and what an event loop needs
+    Plan(plan::Arguments),
 }
 
 /// How a command ended, as the process says it.
@@ -69,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
     };
     exit.into()
 }

@@ -59,7 +59,13 @@ pub(super) fn upstream(text: &str) -> Result<(String, String), String> {
 /// A time, as in the site file.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text)
-        .ok_or_else(|| "write a time with its unit, as in 50ms, 2s or 1m".into())
+        .ok_or_else(|| "write a time with its unit, as in 300us, 50ms, 2s or 1m".into())
+}
+
+/// A size in bytes, as in the site file.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    config::parse_size(text)
+        .ok_or_else(|| "write a size with its unit, as in 512KiB or 60MiB".into())
 }
 
 /// The CPU of each worker.

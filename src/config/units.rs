@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-/// A duration such as `300ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer than a
+/// A duration such as `300us`, `2.5ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer than a
 /// day, which no wait of a web server should be.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
+    let unit_ns = match unit {
+        "us" => 1000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
         _ => return None,
     };
-    let ms = scaled(number, unit_ms)?;
-    (ms <= DAY_MS).then(|| Duration::from_millis(ms))
+    let ns = scaled(number, unit_ns)?;
+    (ns <= DAY_NS).then(|| Duration::from_nanos(ns))
 }
 
 /// A size such as `512B`, `64KiB` or `1.5MiB`, in bytes; `None` when it is none.
@@ -53,7 +54,7 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
     whole.checked_mul(unit)?.checked_add(part)
 }
 
-const DAY_MS: u64 = 24 * 3_600_000;
+const DAY_NS: u64 = 24 * 3_600_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +65,10 @@ mod tests {
         assert_eq!(parse_duration("300ms"), Some(Duration::from_millis(300)));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse_duration("2 m"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_duration("24h"), Some(Duration::from_secs(24 * 3600)));
+        assert_eq!(parse_duration("60us"), Some(Duration::from_micros(60)));
+        assert_eq!(parse_duration("2.4ms"), Some(Duration::from_micros(2400)));
+        assert_eq!(parse_duration("0.001us"), Some(Duration::from_nanos(1)));
         for wrong in ["", "5", "s", "-1s", "1.s", "1..5s", "1.2.3s", "25h", "1 day", "1e3s"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }

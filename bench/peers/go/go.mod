@@ -1,0 +1,3 @@
+module ringpress/bench/go
+
+go 1.27
