@@ -20,8 +20,8 @@ end
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format(
-    '\n{"requests":%d,"seconds":%.6f,"mean":%.3f,"p50":%.3f,"p90":%.3f,"p99":%.3f,"p999":%.3f,"max":%.3f,' ..
-    '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}\n',
+    '\n{"requests":%d,"seconds":%.6f,"mean":%.3f,"p50":%.3f,"p90":%.3f,"p99":%.3f,' ..
+    '"p999":%.3f,"max":%.3f,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}\n',
     summary.requests, summary.duration / 1e6, latency.mean / 1e3, latency:percentile(50) / 1e3,
     latency:percentile(90) / 1e3, latency:percentile(99) / 1e3, latency:percentile(99.9) / 1e3,
     latency.max / 1e3, e.connect, e.read, e.write, e.status, e.timeout))

@@ -6,8 +6,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "no worker runs in this program: it may sleep")]
 
+mod aims;
 mod arena;
 mod contender;
+mod forecast;
 mod machine;
 mod measure;
 mod pages;
