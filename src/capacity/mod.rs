@@ -26,7 +26,7 @@
 //! stays on the core that accepted it.
 //!
 //! **What to keep in mind.** Service times count as exponential, in the line for a worker and on
-//! the CPU: with constant ones it would be about half as long (Pollaczek and Khinchine), so both
+//! the CPU: with constant ones it can be half as long (Pollaczek and Khinchine), so both
 //! sides look a little worse than they are, and collapse at the same rate. Visitors who come in
 //! bursts wait longer than the model says, on both sides.
 

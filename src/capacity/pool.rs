@@ -21,6 +21,7 @@ pub struct Blocking {
 
 /// Whether a load can be served at all.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are a dozen of them, and none is kept")]
 pub enum State {
     /// As many pages go as come.
     Stable {

@@ -265,15 +265,16 @@ fn mean_wait_s(load: &Load, workers: u32, cores: u32) -> f64 {
 proptest! {
     #[test]
     fn more_workers_never_wait_longer(load in loads(), workers in 1..200_u32, cores in 1..9_u32) {
-        let (few, more) = (mean_wait_s(&load, workers, cores), mean_wait_s(&load, workers + 1, cores));
+        let few = mean_wait_s(&load, workers, cores);
+        let more = mean_wait_s(&load, workers + 1, cores);
         prop_assert!(more <= few * (1.0 + 1e-6) + 1e-8, "{more} after {few}");
     }
 
     #[test]
     fn more_visitors_never_wait_less(load in loads(), workers in 1..200_u32, cores in 1..9_u32) {
         let rate = Rate::per_second(load.rate.get() * 1.1).unwrap();
-        let (few, more) =
-            (mean_wait_s(&load, workers, cores), mean_wait_s(&Load { rate, ..load }, workers, cores));
+        let few = mean_wait_s(&load, workers, cores);
+        let more = mean_wait_s(&Load { rate, ..load }, workers, cores);
         prop_assert!(more >= few * (1.0 - 1e-6) - 1e-8, "{more} after {few}");
     }
 
