@@ -142,12 +142,15 @@ pub const WORKERS_MAX: usize = 1024;
 
 /// `ringpress plan`: blocking workers it counts up to.
 pub const PLAN_WORKERS_MAX: u32 = 100_000;
-/// `ringpress plan`: the lowest rate, pages a second; about one in twelve days.
-pub const PLAN_RATE_PER_S_MIN: f64 = 1e-6;
+/// `ringpress plan`: cores it counts up to. Its model takes chances down to e^-cores, which a
+/// double holds for seven hundred.
+pub const PLAN_CORES_MAX: u32 = 512;
+/// `ringpress plan`: the lowest rate, pages a second; about four an hour.
+pub const PLAN_RATE_PER_S_MIN: f64 = 0.001;
 /// `ringpress plan`: the highest rate, pages a second.
-pub const PLAN_RATE_PER_S_MAX: f64 = 1e9;
+pub const PLAN_RATE_PER_S_MAX: f64 = 10_000_000.0;
 /// `ringpress plan`: the longest time, of an API or of a page's work.
-pub const PLAN_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const PLAN_TIME_MAX: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(DOWNSTREAM_READ_BYTES <= REQUEST_HEAD_BYTES_MAX);

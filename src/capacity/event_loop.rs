@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::line::{Line, Wait};
 use super::pool::{Needed, Response, TAIL};
-use super::{CORES_MAX, Cores, Load, Work};
-use crate::limits::IN_FLIGHT_MAX;
+use super::{Cores, Load, Work};
+use crate::limits::{IN_FLIGHT_MAX, PLAN_CORES_MAX};
 
 /// What event loops make of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +90,7 @@ pub fn event_loops_needed(load: &Load, wait_max: Duration) -> Needed<Cores> {
         }
         LoopState::Overloaded { .. } => false,
     };
-    (1..=CORES_MAX)
+    (1..=PLAN_CORES_MAX)
         .filter_map(Cores::new)
         .find(|cores| fits(*cores))
         .map_or(Needed::TooMany, Needed::Count)

@@ -103,8 +103,8 @@ impl Lines {
         }
         // The sum is over this only if one of the two is over its half of it.
         let Self(first, second) = self;
-        let high = first.quantile_s(tail / 2.0) + second.quantile_s(tail / 2.0);
-        bisect(0.0, high, |t_s| self.tail(t_s) > tail)
+        let high_s = first.quantile_s(tail / 2.0) + second.quantile_s(tail / 2.0);
+        bisect(0.0, high_s, QUANTILE_STEPS, |t_s| self.tail(t_s) > tail)
     }
 }
 
@@ -114,9 +114,14 @@ pub(super) fn blocked(offered_each: f64, before: f64) -> f64 {
     offered_each * before / (1.0 + offered_each * before)
 }
 
-/// Where `is_below` ends to hold, between `low` and `high`.
-pub(super) fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
-    for _ in 0..BISECTION_STEPS {
+/// Where `is_below` ends to hold, between `low` and `high`, after `steps` halvings.
+pub(super) fn bisect(
+    mut low: f64,
+    mut high: f64,
+    steps: u32,
+    is_below: impl Fn(f64) -> bool,
+) -> f64 {
+    for _ in 0..steps {
         let middle = f64::midpoint(low, high);
         if is_below(middle) {
             low = middle;
@@ -127,5 +132,5 @@ pub(super) fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool
     high
 }
 
-/// Halvings of an interval: it ends a billion times as narrow, where three digits are shown.
-const BISECTION_STEPS: u32 = 30;
+/// Halvings that find a percentile: the interval ends a billion times as narrow.
+const QUANTILE_STEPS: u32 = 30;

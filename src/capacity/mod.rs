@@ -26,7 +26,7 @@
 //! stays on the core that accepted it.
 //!
 //! **What to keep in mind.** Service times count as exponential, in the line for a worker and on
-//! the CPU: with constant ones it would be about half as long (Pollaczek and Khinchine), so both
+//! the CPU: with constant ones it can be half as long (Pollaczek and Khinchine), so both
 //! sides look a little worse than they are, and collapse at the same rate. Visitors who come in
 //! bursts wait longer than the model says, on both sides.
 
@@ -36,7 +36,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::limits::{
-    PLAN_RATE_PER_S_MAX, PLAN_RATE_PER_S_MIN, PLAN_TIME_MAX, PLAN_WORKERS_MAX, WORKERS_MAX,
+    PLAN_CORES_MAX, PLAN_RATE_PER_S_MAX, PLAN_RATE_PER_S_MIN, PLAN_TIME_MAX, PLAN_WORKERS_MAX,
 };
 
 mod event_loop;
@@ -50,6 +50,7 @@ pub use event_loop::{
 pub use line::Wait;
 pub use pool::{
     Blocking, Bottleneck, Needed, Response, State, WORKER_BYTES, blocking, blocking_needed,
+    upstream_max,
 };
 
 /// What comes in, and what each page of it takes.
@@ -137,7 +138,7 @@ impl Work {
 /// Blocking workers: processes or threads that do one page at a time.
 pub type Workers = Count<{ PLAN_WORKERS_MAX }>;
 /// CPU cores.
-pub type Cores = Count<CORES_MAX>;
+pub type Cores = Count<{ PLAN_CORES_MAX }>;
 
 /// How many there are of something, from 1 to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,9 +209,6 @@ impl std::error::Error for OutOfRange {}
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
-
-const CORES_MAX: u32 = WORKERS_MAX as u32;
-const _: () = assert!(CORES_MAX as usize == WORKERS_MAX);
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::line::{Line, Lines, Wait, bisect, blocked};
-use super::{Cores, Delay, Load, Workers, duration};
+use super::{Cores, Load, Workers, duration};
 use crate::limits::PLAN_WORKERS_MAX;
 
 /// What blocking workers make of a load.
@@ -13,8 +13,6 @@ pub struct Blocking {
     pub rate_max_per_s: f64,
     /// What is short there.
     pub bottleneck: Bottleneck,
-    /// The slowest API they could bear at this rate; `None` if they could not with any.
-    pub upstream_max: Option<Duration>,
     /// CPU time that the load asks of the cores, as a part of what they have. May be over 1.
     pub cpu_asked: f64,
     /// How it goes.
@@ -23,6 +21,7 @@ pub struct Blocking {
 
 /// Whether a load can be served at all.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are a dozen of them, and none is kept")]
 pub enum State {
     /// As many pages go as come.
     Stable {
@@ -85,7 +84,7 @@ pub enum Needed<T> {
 
 /// What `workers` on `cores` make of a load.
 pub fn blocking(load: &Load, workers: Workers, cores: Cores) -> Blocking {
-    let pool = Pool::of(load, workers, cores);
+    let pool = Pool::empty(load, cores).with(workers);
     let by_workers = workers.float() / load.page_s();
     let by_cpu = cores.float() / load.work.seconds();
     let state = match pool.lines() {
@@ -104,7 +103,6 @@ pub fn blocking(load: &Load, workers: Workers, cores: Cores) -> Blocking {
     Blocking {
         rate_max_per_s: pool.finished_per_s,
         bottleneck: if by_workers <= by_cpu { Bottleneck::Workers } else { Bottleneck::Cpu },
-        upstream_max: upstream_max(load, workers, cores),
         cpu_asked: load.rate.get() / by_cpu,
         state,
     }
@@ -133,22 +131,22 @@ pub fn blocking_needed(load: &Load, cores: Cores, wait_max: Option<Duration>) ->
     Needed::TooMany
 }
 
-/// Up to which delay of the API the workers keep up. A slower one makes them finish less.
-fn upstream_max(load: &Load, workers: Workers, cores: Cores) -> Option<Duration> {
+/// The slowest API that the workers could bear at the rate of `load`, whatever its API takes;
+/// `None` if they could not with any.
+pub fn upstream_max(load: &Load, workers: Workers, cores: Cores) -> Option<Duration> {
     let keeps_up = |upstream_s: f64| {
-        let Some(upstream) = Delay::new(duration(upstream_s)) else { return false };
-        Pool::of(&Load { upstream, ..*load }, workers, cores).finished_per_s > load.rate.get()
+        let pool = Pool { upstream_s, ..Pool::empty(load, cores) };
+        pool.with(workers).finished_per_s > load.rate.get()
     };
+    if !keeps_up(0.0) {
+        return None;
+    }
     // With a core for each worker this is the very bound; without, it is less.
-    let bound_s = workers.float() / load.rate.get() - load.work.seconds();
-    keeps_up(0.0).then(|| {
-        let bound_s = bound_s.max(0.0);
-        let beyond_the_model = Delay::new(duration(bound_s)).is_none();
-        if workers.get() <= cores.get() || beyond_the_model {
-            return duration(bound_s);
-        }
-        duration(bisect(0.0, bound_s, keeps_up))
-    })
+    let bound_s = (workers.float() / load.rate.get() - load.work.seconds()).max(0.0);
+    if workers.get() <= cores.get() {
+        return Some(duration(bound_s));
+    }
+    Some(duration(bisect(0.0, bound_s, UPSTREAM_STEPS, keeps_up)))
 }
 
 /// Busy workers as a closed network, and the chain of how many are busy, built up worker by
@@ -163,6 +161,8 @@ struct Pool {
     finished_per_s: f64,
     /// The chance that so many of the busy workers are at the CPU, for each number below `cores`.
     at_cpu: Vec<f64>,
+    /// How many of those chances, from the first on, are not taken for nothing.
+    likely: usize,
     /// The chance that `cores` or more are.
     cores_full: f64,
     /// The chance that all workers are busy if pages that find them so go away.
@@ -187,6 +187,7 @@ impl Pool {
             workers: 0.0,
             finished_per_s: 0.0,
             at_cpu,
+            likely: 1,
             cores_full: 0.0,
             blocked: 1.0,
             busy_before: 0.0,
@@ -194,12 +195,11 @@ impl Pool {
         }
     }
 
-    fn of(load: &Load, workers: Workers, cores: Cores) -> Self {
-        let mut pool = Self::empty(load, cores);
+    fn with(mut self, workers: Workers) -> Self {
         for _ in 0..workers.get() {
-            pool.add_worker();
+            self.add_worker();
         }
-        pool
+        self
     }
 
     fn add_worker(&mut self) {
@@ -213,18 +213,30 @@ impl Pool {
     /// Mean value analysis: what a network with one page more does follows from what one without
     /// it did, as a page that arrives sees the network as if it were not in it.
     fn add_to_network(&mut self) {
+        if self.cores_full >= ALWAYS {
+            return;
+        }
         let last = self.at_cpu.last().copied().unwrap_or(0.0);
         let each_core_s = self.work_s / self.cores.float();
         self.cores_full = each_core_s * (self.cores_full + last);
-        for at in (1..self.at_cpu.len()).rev() {
-            self.at_cpu[at] = self.at_cpu[at - 1] * self.work_s / at as f64;
+        self.likely = (self.likely + 1).min(self.at_cpu.len());
+        let at_cpu = &mut self.at_cpu[..self.likely];
+        for at in (1..at_cpu.len()).rev() {
+            at_cpu[at] = at_cpu[at - 1] * self.work_s / at as f64;
         }
-        self.at_cpu[0] *= self.upstream_s / self.workers;
-        let between_s = self.at_cpu.iter().sum::<f64>() + self.cores_full;
+        at_cpu[0] *= self.upstream_s / self.workers;
+        let between_s = at_cpu.iter().sum::<f64>() + self.cores_full;
         self.finished_per_s = 1.0 / between_s;
         self.cores_full /= between_s;
-        for chance in &mut self.at_cpu {
+        for chance in &mut *at_cpu {
             *chance /= between_s;
+        }
+        // Above the mean the chances fall, and with more workers each leads to a smaller one of
+        // its successor: the least likely are left out for good. Those below may still grow.
+        let mean = self.finished_per_s * self.work_s;
+        while self.likely as f64 > mean + 2.0 && self.at_cpu[self.likely - 1] < UNLIKELY {
+            self.likely -= 1;
+            self.at_cpu[self.likely] = 0.0;
         }
     }
 
@@ -254,5 +266,11 @@ impl Pool {
 pub const WORKER_BYTES: u64 = 60 * 1024 * 1024;
 /// The part of pages that may wait longer than a p99.
 pub(super) const TAIL: f64 = 0.01;
+/// A chance that is one but for rounding.
+const ALWAYS: f64 = 1.0 - 1e-15;
+/// A chance that adds nothing to a sum of chances.
+const UNLIKELY: f64 = 1e-40;
+/// Halvings that find the slowest API: the interval ends a million times as narrow.
+const UPSTREAM_STEPS: u32 = 20;
 /// A wait for a core that is less than this part of the time a page holds its worker.
 const NEGLIGIBLE: f64 = 1e-9;

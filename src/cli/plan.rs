@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::capacity::{
     Blocking, Cores, Delay, EventLoop, LOOP_WORK, Load, Needed, Rate, WORKER_BYTES, Work, Workers,
-    blocking, blocking_needed, event_loop, event_loops_needed,
+    blocking, blocking_needed, event_loop, event_loops_needed, upstream_max,
 };
 use crate::config;
 
@@ -63,12 +63,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn delay(text: &str) -> Result<Delay, String> {
     let delay = options::duration(text)?;
-    Delay::new(delay).ok_or_else(|| "write a time of a day at most".into())
+    Delay::new(delay).ok_or_else(|| "write a time of an hour at most".into())
 }
 
 fn work(text: &str) -> Result<Work, String> {
     let work = options::duration(text)?;
-    Work::new(work).ok_or_else(|| "write a time over nothing: every page takes some".into())
+    Work::new(work).ok_or_else(|| "write a time over nothing, of an hour at most".into())
 }
 
 /// What was asked, and all answers.
@@ -79,6 +79,8 @@ struct Plan {
     worker_bytes_assumed: bool,
     loop_work_assumed: bool,
     here: Answers,
+    /// The slowest API that the workers could bear, if there are workers, and any.
+    upstream_max: Option<Duration>,
     /// At the same rate, with the API at multiples of its delay.
     slower: Vec<Answers>,
     /// With the same API, at multiples of the rate.
@@ -122,6 +124,9 @@ impl Plan {
         let more = rates(load.rate).map(|rate| Load { rate, ..load });
         Self {
             here: machine.answers(load),
+            upstream_max: machine
+                .workers
+                .and_then(|workers| upstream_max(&load, workers, machine.cores)),
             slower: slower.map(|load| machine.answers(load)).collect(),
             more: more.map(|load| machine.answers(load)).collect(),
             worker_bytes: arguments.worker_memory.unwrap_or(WORKER_BYTES),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A duration such as `300us`, `2.5ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer than a
-/// day, which no wait of a web server should be.
+/// A duration such as `300us`, `2.5ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer
+/// than a day, which no wait of a web server should be.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let unit_ns = match unit {

@@ -21,6 +21,7 @@ pub(super) fn show(plan: &Plan) -> String {
         "loop_work_ms": ms(machine.loop_work.get()),
         "loop_work_assumed": plan.loop_work_assumed,
         "here": answers(&plan.here),
+        "upstream_max_ms": plan.upstream_max.map(ms),
         "slower": plan.slower.iter().map(answers).collect::<Vec<_>>(),
         "more": plan.more.iter().map(answers).collect::<Vec<_>>(),
     });
@@ -76,7 +77,6 @@ fn blocking(blocking: &Blocking) -> Value {
             Bottleneck::Workers => "workers",
             Bottleneck::Cpu => "cpu",
         },
-        "upstream_max_ms": blocking.upstream_max.map(ms),
         "cpu_asked": blocking.cpu_asked,
         "state": state,
     })

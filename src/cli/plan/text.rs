@@ -6,7 +6,7 @@ use crate::capacity::{
     Blocking, Bottleneck, Cores, LoopBottleneck, LoopState, Needed, State, Workers,
 };
 
-use super::words::{Page, bytes, figure, rate, share, time};
+use super::words::{Page, bytes, figure, share, time};
 use super::{Answers, Plan};
 
 pub(super) fn show(plan: &Plan) -> String {
@@ -18,16 +18,17 @@ pub(super) fn show(plan: &Plan) -> String {
         have(&mut page, plan, blocking);
     }
     loops(&mut page, plan);
-    let rate = rate(plan.here.load.rate.get());
+    let rate = figure(plan.here.load.rate.get());
     page.heading(&format!("When the API slows, at {rate} pages/s"));
     table(&mut page, plan, "API", &plan.slower, |row| time(row.load.upstream.get()));
     let upstream = time(plan.here.load.upstream.get());
     page.heading(&format!("When more visitors come, with the API at {upstream}"));
-    table(&mut page, plan, "pages/s", &plan.more, |row| self::rate(row.load.rate.get()));
+    table(&mut page, plan, "pages/s", &plan.more, |row| figure(row.load.rate.get()));
     page.text.push('\n');
     page.paragraph(
-        "A model (M/M/c, two stations) for visitors who come one by one: crowds wait longer. \
-         Measure --work and --loop-work on your own pages.",
+        "p99 is of the response: API, CPU time and wait. A model (M/M/c with a second station \
+         for the CPU) for visitors who come one by one: crowds wait longer. Measure --work and \
+         --loop-work on your own pages.",
     );
     page.text.truncate(page.text.trim_end().len());
     page.text
@@ -38,7 +39,7 @@ fn answer(plan: &Plan) -> String {
     let here = &plan.here;
     let load = format!(
         "{} pages a second, each with {} of API and {} of CPU time,",
-        rate(here.load.rate.get()),
+        figure(here.load.rate.get()),
         time(here.load.upstream.get()),
         time(here.load.work.get())
     );
@@ -80,7 +81,7 @@ fn answer(plan: &Plan) -> String {
 fn verdict(plan: &Plan, workers: Workers, blocking: &Blocking) -> String {
     match &blocking.state {
         State::Overloaded { .. } => {
-            let most = rate(blocking.rate_max_per_s);
+            let most = figure(blocking.rate_max_per_s);
             format!("With {workers} they collapse: {most} pages a second is all those can do.")
         }
         State::Stable { wait, .. } if wait.p99 <= plan.machine.wait_max => {
@@ -110,27 +111,31 @@ fn needs(page: &mut Page, plan: &Plan) {
             figure(busy)
         ),
     );
-    let assumed = if plan.worker_bytes_assumed { "assumed; " } else { "" };
-    page.item(
-        &format!("to wait below {}", time(machine.wait_max)),
-        &format!(
-            "{} for 99 of 100 visitors, in {} of memory ({assumed}{} each)",
-            needed(here.for_wait),
-            memory_of(plan, here.for_wait),
-            bytes(plan.worker_bytes as f64)
-        ),
-    );
+    page.item(&format!("to wait below {}", time(machine.wait_max)), &for_wait(plan));
     let cpu_asked = here.load.rate.get() * work.as_secs_f64();
     let cores_max = f64::from(machine.cores.get());
     page.item(
         "CPU",
         &format!(
-            "{} of {}, which are full at {} pages/s",
+            "{} of {}; full at {} pages/s",
             share(cpu_asked / cores_max),
             cores(machine.cores),
-            rate(cores_max / work.as_secs_f64())
+            figure(cores_max / work.as_secs_f64())
         ),
     );
+}
+
+fn for_wait(plan: &Plan) -> String {
+    let needed = needed(plan.here.for_wait);
+    if !matches!(plan.here.for_wait, Needed::Count(_)) {
+        return needed;
+    }
+    let assumed = if plan.worker_bytes_assumed { "assumed: " } else { "" };
+    format!(
+        "{needed} for 99 of 100 visitors, in {} of memory ({assumed}{} each)",
+        memory_of(plan, plan.here.for_wait),
+        bytes(plan.worker_bytes as f64)
+    )
 }
 
 fn have(page: &mut Page, plan: &Plan, blocking: &Blocking) {
@@ -144,7 +149,7 @@ fn have(page: &mut Page, plan: &Plan, blocking: &Blocking) {
                 &format!(
                     "overloaded: the line grows by {} pages each second, and after {} s \
                      a page waits {waited}",
-                    rate(*growth_per_s),
+                    figure(*growth_per_s),
                     WHILE_S
                 ),
             );
@@ -166,11 +171,7 @@ fn have(page: &mut Page, plan: &Plan, blocking: &Blocking) {
             }
             page.item(
                 "response",
-                &format!(
-                    "p50 {}, p99 {} (API and CPU time, and the wait)",
-                    time(response.p50),
-                    time(response.p99)
-                ),
+                &format!("p50 {}, p99 {}", time(response.p50), time(response.p99)),
             );
         }
     }
@@ -178,11 +179,11 @@ fn have(page: &mut Page, plan: &Plan, blocking: &Blocking) {
         Bottleneck::Workers => "the workers are short",
         Bottleneck::Cpu => "the CPU is short; more workers will not help",
     };
-    page.item("collapse at", &format!("{} pages/s: {short}", rate(blocking.rate_max_per_s)));
-    let at = rate(load.rate.get());
+    page.item("collapse at", &format!("{} pages/s: {short}", figure(blocking.rate_max_per_s)));
+    let at = figure(load.rate.get());
     page.item(
         "or with an API of",
-        &blocking.upstream_max.map_or_else(
+        &plan.upstream_max.map_or_else(
             || format!("any delay: {at} pages/s is too much even if it answers at once"),
             |upstream| format!("{} at {at} pages/s", time(upstream)),
         ),
@@ -203,9 +204,8 @@ fn loops(page: &mut Page, plan: &Plan) {
         ),
     );
     match &event_loop.state {
-        LoopState::Overloaded { excess_per_s } => {
-            page.item("state", &format!("overloaded: {} pages/s are too many", rate(*excess_per_s)))
-        }
+        LoopState::Overloaded { excess_per_s } => page
+            .item("state", &format!("overloaded: {} pages/s are too many", figure(*excess_per_s))),
         LoopState::Stable { wait, response, in_flight, in_flight_bytes } => {
             page.item(
                 "wait for a core",
@@ -234,7 +234,7 @@ fn loops(page: &mut Page, plan: &Plan) {
         LoopBottleneck::Cpu => "the CPU is busy",
         LoopBottleneck::InFlight => "`in_flight_max` pages wait for the API; more get a 503",
     };
-    page.item("full at", &format!("{} pages/s: {why}", rate(event_loop.rate_max_per_s)));
+    page.item("full at", &format!("{} pages/s: {why}", figure(event_loop.rate_max_per_s)));
     page.item("a slower API", "takes memory for more pages in flight, hardly any CPU time");
 }
 
@@ -248,7 +248,7 @@ fn table(
 ) {
     let workers = plan.machine.workers;
     let have = workers.map_or_else(String::new, |workers| format!("p99 with {workers}"));
-    page.row([head, "workers needed", "memory", &have, "loop's p99", "in flight", "memory"]);
+    page.row([head, "workers", "memory", &have, "ringpress p99", "in flight", "memory"]);
     for row in rows {
         let have =
             row.workers.as_ref().map_or_else(String::new, |blocking| match &blocking.state {

@@ -21,11 +21,6 @@ pub(super) fn figure(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Pages a second.
-pub(super) fn rate(per_s: f64) -> String {
-    if per_s < SMALL { format!("{per_s:.1e}") } else { figure(per_s) }
-}
-
 /// A part of something.
 pub(super) fn share(part: f64) -> String {
     let percent = part * 100.0;
@@ -41,12 +36,13 @@ pub(super) fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (unit_s, unit) = match seconds {
         _ if seconds >= YEAR_S => return "over a year".to_owned(),
-        _ if seconds >= DAY_S => (DAY_S, "days"),
+        _ if seconds >= DAY_S => (DAY_S, "d"),
         _ if seconds >= HOUR_S => (HOUR_S, "h"),
         _ if seconds >= MINUTE_S => (MINUTE_S, "min"),
         _ if seconds >= 0.9995 => (1.0, "s"),
         _ if seconds >= 0.9995e-3 => (1e-3, "ms"),
-        _ if seconds > 0.0 => (1e-6, "µs"),
+        _ if seconds >= 1e-6 => (1e-6, "µs"),
+        _ if seconds > 0.0 => return "under 1 µs".to_owned(),
         _ => return "0 ms".to_owned(),
     };
     format!("{} {unit}", figure(seconds / unit_s))
@@ -124,7 +120,7 @@ impl Page {
 const COLUMNS: usize = 80;
 const LABEL: usize = 22;
 /// Widths of a table's cells, which begin with their distance.
-const CELLS: [usize; 7] = [9, 16, 11, 13, 12, 10, 9];
+const CELLS: [usize; 7] = [9, 12, 10, 16, 14, 10, 9];
 const _: () = assert!(total(CELLS) <= COLUMNS);
 
 const fn total(cells: [usize; 7]) -> usize {
@@ -137,5 +133,3 @@ const DAY_S: f64 = 24.0 * HOUR_S;
 const YEAR_S: f64 = 365.0 * DAY_S;
 /// From here on figures are powers of ten.
 const HUGE: f64 = 1e9;
-/// Below this a rate is.
-const SMALL: f64 = 1e-3;
