@@ -27,9 +27,10 @@ const compile = (name) => eta.compile(eta.readFile(eta.resolvePath(name)))
 const userTemplate = compile('user')
 const listTemplate = compile('list')
 
-// As many connections as there are fetches under way, each carrying one at a time.
+// Enough for all that one process can do at an API of a second. Without a limit the pool opens more
+// connections than there are fetches when it is overloaded, and a page costs half as much again.
 const api = new Pool(values.api, {
-  connections: null,
+  connections: 4096,
   pipelining: 1,
   keepAliveTimeout: 75_000,
   headersTimeout: 10_000,

@@ -52,7 +52,7 @@ async def list_page(request):
 async def api_failed(request, handler):
     try:
         return await handler(request)
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         raise web.HTTPBadGateway from error
 
 

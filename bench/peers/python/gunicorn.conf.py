@@ -14,3 +14,5 @@ worker_tmp_dir = "/dev/shm"
 # For people at a console. Several servers of one user would share its path.
 control_socket_disable = True
 loglevel = "warning"
+# After a run nobody waits for what is still queued.
+graceful_timeout = 3
