@@ -202,7 +202,7 @@ def arrivals(results):
         lost = [(run["rate"], run["latency_ms"]["p99"]) for run in good if served(run) < 0.995]
         if lost:
             axes.plot(*zip(*lost), "x", color="#b91c1c", ms=6, mew=1.8)
-        axes.set_title(results.label(name), size=8.5, loc="left", color=colour, weight="bold")
+        axes.set_title(results.label(name), size=8, loc="left", color=colour, weight="bold")
         last = knee(runs)
         text = f"keeps up to {short(last)}/s" if last else "does not keep up"
         axes.text(0.04, 0.88, text, transform=axes.transAxes, size=8, color=INK)

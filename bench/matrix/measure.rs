@@ -56,7 +56,7 @@ pub(crate) fn run(
         window_secs: secs,
         pages,
         pages_per_s: pages as f64 / secs,
-        cpu_us: (pages >= PAGES_MIN).then_some(cpu_us),
+        cpu_us: (pages >= PAGES_MIN && edges.cpu >= CPU_MIN).then_some(cpu_us),
         latency_ms: outcome.latency_ms,
         memory_bytes: edges.memory_bytes,
         memory_start_bytes: server.start_bytes,
@@ -202,5 +202,7 @@ struct Pace {
 
 /// Fewer are no base for a figure.
 const PAGES_MIN: u64 = 20;
+/// The kernel counts in steps of 10 ms.
+const CPU_MIN: Duration = Duration::from_millis(50);
 /// A server is itself again when pages come within this, over the API's own time.
 const RECOVERED_MS: u64 = 50;
