@@ -104,11 +104,11 @@ pub(crate) fn ours(one_build: bool) -> impl Iterator<Item = Contender> {
     })
 }
 
-/// The floor and all peers, from their files.
+/// The floor and all peers, from their files; those in Rust in a profile of cargo's.
 ///
 /// # Errors
 /// When a file cannot be read or is not as it should be: its path, the line and what is wrong.
-pub(crate) fn others(root: &Path) -> Result<Vec<Contender>, String> {
+pub(crate) fn others(root: &Path, profile: &str) -> Result<Vec<Contender>, String> {
     let mut files = vec![root.join("bench/floor/contenders.toml")];
     let peers = root.join("bench/peers");
     let folders = fs::read_dir(&peers).map_err(|error| format!("{}: {error}", peers.display()))?;
@@ -118,11 +118,17 @@ pub(crate) fn others(root: &Path) -> Result<Vec<Contender>, String> {
     for file in files.into_iter().filter(|file| file.exists()) {
         let said = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
         let text = fs::read_to_string(&file).map_err(|error| said(&error))?;
+        let text = text.replace("{profile}", profile).replace("{built}", built_in(profile));
         let listed: File = toml::from_str(&text).map_err(|error| said(&error))?;
         contenders.extend(listed.contender);
     }
     contenders.sort_by_key(|one| one.group);
     Ok(contenders)
+}
+
+/// The folder that cargo builds a profile in.
+pub(crate) fn built_in(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }
 
 #[derive(Deserialize)]

@@ -51,7 +51,7 @@ struct Arguments {
     /// Compare everyone's pages with ours, and measure nothing
     #[arg(long)]
     pages: bool,
-    /// The cargo profile of our own programs
+    /// The cargo profile of ours and of the other programs in Rust
     #[arg(long, default_value = "release")]
     profile: String,
     /// One build with all drivers, instead of one for each
@@ -93,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let profile = if arguments.short { Profile::Short } else { Profile::Full };
     let one_build = arguments.one_build || arguments.short;
     let mut contenders: Vec<Contender> = contender::ours(one_build).collect();
-    contenders.extend(contender::others(root)?);
+    contenders.extend(contender::others(root, &arguments.profile)?);
     let scenarios = profile.scenarios(arguments.rounds, arguments.seconds);
     if arguments.list {
         list(&scenarios, &contenders);
@@ -132,12 +132,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         return finish(root, session.results(), &folder);
     }
     let results = session.results();
-    println!(
-        "{} contenders have our pages, {} are missing",
-        results.contenders.len(),
-        results.missing.len()
-    );
-    Ok(if results.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (same, missing) = (results.contenders.len(), results.missing.len());
+    println!("{same} contenders have our pages, {missing} are missing");
+    Ok(code(results))
 }
 
 /// Writes the report and the plots.
@@ -151,10 +148,23 @@ fn finish(root: &Path, results: &Results, folder: &Path) -> Result<ExitCode, Str
         eprintln!("no plots: `bench/peers/install plots` installs what draws them");
     }
     println!("{}", folder.join("README.md").display());
-    for line in &results.partial {
-        eprintln!("partial: {line}");
+    Ok(code(results))
+}
+
+/// 0 when all went well, 3 when some could not take part and nothing else is wrong, otherwise 1.
+/// What is wrong is repeated, as it was said long ago.
+fn code(results: &Results) -> ExitCode {
+    for (name, why) in &results.missing {
+        eprintln!("missing: {name}: {why}");
     }
-    Ok(if results.partial.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for what in &results.partial {
+        eprintln!("partial: {what}");
+    }
+    match (results.missing.is_empty(), results.partial.is_empty()) {
+        (_, false) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(3),
+        (true, true) => ExitCode::SUCCESS,
+    }
 }
 
 /// What the words of the command line choose.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::contender::{Contender, DRIVERS, Group};
+use crate::contender::{Contender, DRIVERS, Group, built_in};
 
 /// Builds the tools and our own contenders: a build of its own for each driver, or one for all.
 ///
@@ -13,7 +13,7 @@ use crate::contender::{Contender, DRIVERS, Group};
 pub(crate) fn ours(root: &Path, profile: &str, one_build: bool) -> Result<Tools, String> {
     let folder = root.join("target/matrix");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let built = target(root).join(if profile == "dev" { "debug" } else { profile });
+    let built = target(root).join(built_in(profile));
     let build = |what: &str, arguments: &[&str]| {
         println!("building {what}");
         let mut cargo = Command::new(env!("CARGO"));

@@ -14,12 +14,54 @@ use crate::{aims, forecast};
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<(), String> {
-    let path = folder.join("README.md");
-    let failed = |error: io::Error| format!("{}: {error}", path.display());
-    fs::write(&path, text(results)).map_err(failed)
+    for (name, text) in [("README.md", text(results)), ("summary.md", summary(results))] {
+        let path = folder.join(name);
+        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        fs::write(&path, text).map_err(failed)?;
+    }
+    Ok(())
 }
 
-fn text(results: &Results) -> String {
+/// The table of the project's README.
+pub(crate) fn summary(results: &Results) -> String {
+    let mut out = String::new();
+    let machine = &results.machine;
+    line(
+        &mut out,
+        "| contender | CPU µs a page, API at once | API at 50 ms, 1000 connections | keeps up to \
+         | memory at 4000 waiting pages |",
+    );
+    line(&mut out, "|---|---:|---:|---:|---:|");
+    let cpu = |letter, point, name: &str| results.middle(letter, point, name, |run| run.cpu_us);
+    let mut rows: Vec<&Measured> = results.contenders.iter().collect();
+    rows.sort_by(|a, b| {
+        let of = |one: &Measured| cpu('A', FEW, &one.name).map_or(f64::INFINITY, |cpu| cpu.median);
+        of(a).total_cmp(&of(b))
+    });
+    for one in rows {
+        let memory = |run: &Run| Some(run.memory_bytes as f64 / (1 << 20) as f64);
+        let memory = results.middle('C', "4000 connections", &one.name, memory);
+        let cells = [
+            name(one),
+            cpu('A', FEW, &one.name).map_or("-".to_owned(), with_spread),
+            cpu('B', "1000 connections", &one.name).map_or("-".to_owned(), with_spread),
+            knee(results, &one.name)
+                .map_or("less than 20/s".to_owned(), |rate| format!("{rate}/s")),
+            memory.map_or("-".to_owned(), |memory| format!("{:.0} MiB", memory.median)),
+        ];
+        line(&mut out, &format!("| {} |", cells.join(" | ")));
+    }
+    line(
+        &mut out,
+        &format!(
+            "\n{}; {}, {}, commit {}. Medians of five rounds, taking turns (lowest to highest).",
+            machine.date, machine.cpu, machine.kernel, machine.commit
+        ),
+    );
+    out
+}
+
+pub(crate) fn text(results: &Results) -> String {
     let mut out = String::new();
     head(results, &mut out);
     for (letter, title) in TITLES {
@@ -69,6 +111,9 @@ fn head(results: &Results, out: &mut String) {
             results.command,
         ),
     );
+    for (name, why) in &results.missing {
+        line(out, &format!("Missing: `{name}`: {why}\n"));
+    }
     if !results.partial.is_empty() {
         line(out, "**Partial.** What went wrong:\n");
         results.partial.iter().for_each(|said| line(out, &format!("- {said}")));
@@ -289,5 +334,7 @@ const PLOTS: [(&str, &str); 4] = [
     ("memory", "Memory against pages in flight"),
     ("drivers", "The drivers side by side"),
 ];
+/// The point of scenario A.
+const FEW: &str = "64 connections";
 /// A p99 above the API's time by more than this is a queue.
 const QUEUE_MS_MAX: f64 = 100.0;

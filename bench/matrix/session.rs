@@ -79,7 +79,10 @@ impl Session {
                     self.results.contenders.push(measured);
                     self.contenders.push(contender);
                 }
-                Err(why) => miss(&mut self.results, &contender.name, &why),
+                Err(why) => {
+                    let message = format!("{} has other pages than ours: {why}", contender.name);
+                    complain(&mut self.results, &message);
+                }
             }
         }
     }
@@ -204,7 +207,7 @@ impl Servers {
 
 /// Notes who cannot take part, and says so.
 pub(crate) fn miss(results: &mut Results, name: &str, why: &str) {
-    complain(results, &format!("{name} is missing: {why}"));
+    eprintln!("! {name} is missing: {why}");
     results.missing.insert(name.to_owned(), why.to_owned());
 }
 
