@@ -18,9 +18,13 @@ test *word:
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# Measure this machine (see bench/)
+# Measure this machine (see bench/README.md): scenarios, contenders, or all for an hour
 bench *arguments:
-    python3 bench/drivers.py {{arguments}}
+    cargo bench --bench matrix -- {{arguments}}
+
+# What the parts of a page cost by themselves
+micro *arguments:
+    cargo bench --bench micro -- {{arguments}}
 
 # A news site against an API of its own
 demo *arguments:
