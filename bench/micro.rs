@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use ringpress::http::{
-    self, BodyReader, ChunkedDecoder, Connection, Framing, Head, Limits, Method, RequestLine,
-    request, response,
+    self, ChunkedDecoder, Connection, Framing, Head, Limits, Method, RequestLine, request, response,
 };
 use ringpress::press::{self, Value};
 use ringpress::site::{Inputs, Page, Site, Source};
@@ -113,14 +112,6 @@ fn bodies(group: &mut Group<'_>) {
             );
         });
     }
-    let mut buffer = USER.to_vec();
-    let length = Framing::Length(USER.len() as u64);
-    let progress = BodyReader::new(length, max).advance(&mut buffer, 0).expect("a body");
-    assert!(progress.done && progress.end == USER.len());
-    group.throughput(bytes(USER.len()));
-    group.bench_function("length", |bencher| {
-        bencher.iter(|| BodyReader::new(black_box(length), max).advance(&mut buffer, 0));
-    });
 }
 
 fn json(group: &mut Group<'_>) {

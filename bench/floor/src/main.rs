@@ -41,7 +41,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         println!("{}", version());
         return Ok(());
     };
-    raise_open_files();
+    let open_files_max = raise_open_files();
     let ring = Ring::new()?;
     let page = match &arguments.page {
         Some(file) => {
@@ -54,7 +54,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
     println!("listening on http://{}", listener.local_addr()?);
     let api = Box::leak(Box::new(SockAddr::from(arguments.api)));
-    Relay::new(ring, listener, api, messages).run()?;
+    Relay::new(ring, listener, api, messages, open_files_max).run()?;
     Ok(())
 }
 
@@ -102,11 +102,14 @@ fn version() -> String {
     )
 }
 
-/// As many open files as we may have: each page in flight takes two.
-fn raise_open_files() {
+/// Allows as many open files as we may have, since each page in flight takes two, and says how
+/// many those are; `None` if there is no limit.
+fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // Without it there is room for fewer connections; those over it wait.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

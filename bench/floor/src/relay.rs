@@ -16,6 +16,10 @@ use crate::upstream::Upstream;
 
 /// Visitors' connections at once; further ones are closed.
 const CONNECTIONS_MAX: usize = 65_536;
+/// One descriptor in so many is for connections to the API, at least.
+const UPSTREAM_SHARE: usize = 32;
+/// Descriptors of the program itself: the ring, the listener, standard output and so on.
+const OWN_FILES: usize = 16;
 /// Connections to the API at once; requests over it wait, first come, first served.
 pub(crate) const UPSTREAM_CONNECTIONS_MAX: usize = 16_384;
 /// Requests of one connection that came before the answer to the one before; a visitor who sends
@@ -63,6 +67,14 @@ struct Visitor {
     page: Page,
 }
 
+/// How many visitors there may be, so that they leave descriptors for connections to the API.
+fn visitors_max(open_files_max: Option<u64>) -> usize {
+    let Some(files) = open_files_max.and_then(|files| usize::try_from(files).ok()) else {
+        return CONNECTIONS_MAX;
+    };
+    CONNECTIONS_MAX.min(files.saturating_sub(files / UPSTREAM_SHARE + OWN_FILES))
+}
+
 /// What becomes of a visitor's request.
 #[derive(Clone, Copy)]
 enum Page {
@@ -80,6 +92,7 @@ impl Relay {
         listener: TcpListener,
         api: &'static SockAddr,
         messages: Messages,
+        open_files_max: Option<u64>,
     ) -> Self {
         Self {
             ring,
@@ -93,7 +106,7 @@ impl Relay {
             waiters: VecDeque::new(),
             listener,
             accepting: true,
-            visitors: Slab::new(CONNECTIONS_MAX),
+            visitors: Slab::new(visitors_max(open_files_max)),
         }
     }
 
@@ -328,5 +341,19 @@ impl Relay {
             Some(Page::Waiting { since }) => self.ticks.wrapping_sub(since) > API_TIMEOUT_TICKS,
             _ => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visitors_leave_descriptors_for_the_api() {
+        assert_eq!(visitors_max(None), CONNECTIONS_MAX);
+        assert_eq!(visitors_max(Some(1 << 20)), CONNECTIONS_MAX);
+        assert_eq!(visitors_max(Some(20_000)), 19_359);
+        assert_eq!(visitors_max(Some(64)), 46);
+        assert_eq!(visitors_max(Some(10)), 0);
     }
 }

@@ -14,8 +14,9 @@ pub(crate) struct Upstream {
     state: State,
     /// Operations that the kernel has not completed: while there are any the slot is not free.
     pending: u8,
-    /// Whether it has answered before. One that has not is not known to work at all.
-    reused: bool,
+    /// Whether it has been idle or has answered: the API may have closed it since, and a request
+    /// that it does not answer is worth another connection.
+    pooled: bool,
     /// The tick at which its state began.
     since: u32,
 }
@@ -62,7 +63,7 @@ impl Relay {
             socket: socket.into(),
             state: State::Connecting { reserved },
             pending: 1,
-            reused: false,
+            pooled: false,
             since: self.ticks,
         };
         let Ok(key) = self.upstreams.insert(upstream) else { return false };
@@ -115,6 +116,7 @@ impl Relay {
         }
         if let Some(upstream) = self.upstreams.get_mut(key) {
             upstream.state = State::Idle;
+            upstream.pooled = true;
             self.idle.push(key);
         }
     }
@@ -175,7 +177,7 @@ impl Relay {
     fn finish(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         if let State::Busy { visitor, request: [], missing: 0 } = upstream.state {
-            upstream.reused = true;
+            upstream.pooled = true;
             self.answer(visitor);
             self.give(key);
         }
@@ -184,12 +186,12 @@ impl Relay {
     /// Closes a connection that has failed, and looks after the visitor it was for.
     fn fail_upstream(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get(key) else { return };
-        let (state, reused) = (upstream.state, upstream.reused);
+        let (state, pooled) = (upstream.state, upstream.pooled);
         self.close_upstream(key);
         if let State::Busy { visitor, missing, .. } = state {
             // A pooled connection may close while a request is on its way to it. The request is
             // then made on a new one: another of the pool might be about to do the same.
-            if !reused || missing < self.messages.answer_bytes {
+            if !pooled || missing < self.messages.answer_bytes {
                 self.refuse(visitor);
             } else if self.is_waiting(visitor) && !self.connect(Some(visitor)) {
                 self.waiters.push_front(visitor);

@@ -19,8 +19,17 @@ pub struct Manners {
     pub delay_ms: AtomicUsize,
     /// Requests that were answered.
     pub answered: AtomicUsize,
-    /// Connections that were made.
+    /// Connections that were made, and those of them that have been closed.
     pub connections: AtomicUsize,
+    pub closed: AtomicUsize,
+}
+
+impl Manners {
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        let closed = self.closed.load(Ordering::Relaxed);
+        self.connections.load(Ordering::Relaxed) - closed
+    }
 }
 
 /// A thread that accepts, and one for each connection: slow, but simple enough to be right.
@@ -34,7 +43,10 @@ pub fn start_api() -> (SocketAddr, Arc<Manners>) {
             let (stream, manners) = (stream.unwrap(), known.clone());
             stream.set_nodelay(true).unwrap();
             manners.connections.fetch_add(1, Ordering::Relaxed);
-            thread::spawn(move || converse(stream, &manners));
+            thread::spawn(move || {
+                converse(stream, &manners);
+                manners.closed.fetch_add(1, Ordering::Relaxed);
+            });
         }
     });
     (address, manners)
@@ -78,11 +90,26 @@ pub struct Floor {
 
 impl Floor {
     pub fn start(api: SocketAddr) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_floor"))
-            .args(["--listen", "127.0.0.1:0", "--api", &api.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::run(Command::new(env!("CARGO_BIN_EXE_floor")), api)
+    }
+
+    pub fn with_page(api: SocketAddr, file: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floor"));
+        command.args(["--page", file]);
+        Self::run(command, api)
+    }
+
+    /// One that may have so few open files.
+    pub fn with_open_files(api: SocketAddr, open_files_max: usize) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {open_files_max}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_floor")]);
+        Self::run(command, api)
+    }
+
+    fn run(mut command: Command, api: SocketAddr) -> Self {
+        command.args(["--listen", "127.0.0.1:0", "--api", &api.to_string()]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();

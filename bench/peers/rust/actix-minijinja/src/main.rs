@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use actix_service::ServiceExt;
+use actix_tls::connect::{Connection as TcpConnection, Connector as TcpConnector};
+use actix_web::body;
 use actix_web::error::ErrorBadGateway;
 use actix_web::http::StatusCode;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, Html, Path};
 use actix_web::{App, Error, HttpServer, get};
 use awc::{Client, Connector};
@@ -51,7 +55,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// A client for each worker, as awc's documentation has it: its pool is not shared.
 fn client() -> Client {
+    // awc leaves TCP_NODELAY off.
+    let tcp = TcpConnector::default().service().map(|connection: TcpConnection<_, TcpStream>| {
+        if let Err(error) = connection.io_ref().set_nodelay(true) {
+            eprintln!("TCP_NODELAY: {error}");
+        }
+        connection
+    });
     let connector = Connector::new()
+        .connector(tcp)
         // The default is 100 connections, and closing each after 75 s.
         .limit(0)
         .conn_lifetime(Duration::MAX)
@@ -78,8 +90,10 @@ impl Site {
     /// JSON of the API, read straight into the values that the templates take.
     async fn fetch(&self, path: String) -> Result<Value, Error> {
         let request = self.client.get(format!("{}{path}", self.api));
-        let mut response =
-            request.send().await.map_err(|error| ErrorBadGateway(error.to_string()))?;
+        // `send` adds `content-length: 0`, and there are servers that close after it: our mock API
+        // did when this was written, which made a connection for each request.
+        let sent = request.send_body(body::None::new()).await;
+        let mut response = sent.map_err(|error| ErrorBadGateway(error.to_string()))?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(ErrorBadGateway(format!("the API answered {status}")));
