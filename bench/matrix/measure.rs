@@ -161,7 +161,7 @@ fn open(
     rate: f64,
     hold: usize,
 ) -> Result<(Edges, Outcome), String> {
-    let secs = point.window.as_secs_f64();
+    let secs = (point.warm + point.window).as_secs_f64();
     let mut arguments = vec![
         format!("--target=127.0.0.1:{}", server.port),
         format!("--path={}", point.page.path()),
@@ -178,6 +178,7 @@ fn open(
     }
     let mut pace = Generator::start(&arena.tools.pace, &arguments)?;
     while !pace.line()?.contains("started") {}
+    thread::sleep(point.warm);
     let start = Edge::start(arena, server)?;
     while !pace.line()?.contains("ended") {}
     let edges = start.end(arena, server)?;
