@@ -108,6 +108,7 @@ fn wrong_usage_ends_with_2() {
         (["--workers", "-1"], "workers"),
         (["--workers", "many"], "`all`"),
         (["--listen", "8080"], "127.0.0.1:8080"),
+        (["--upstream", "api"], "NAME=URL"),
         (["--no-such", "x"], "--no-such"),
     ] {
         let ended = ringpress(&["serve", path(&folder), &wrong.join("=")]);
@@ -144,6 +145,27 @@ fn serve_says_where_it_listens_and_drains_on_a_signal() {
         assert_eq!(server.exit_code(PATIENCE), Some(0), "{}", server.log());
         assert!(visitor.at_end());
         assert!(Visitor::try_to(server.address()).is_err());
+    }
+}
+
+#[test]
+fn an_upstream_can_have_another_url_than_in_the_file() {
+    let (written, given) = (Upstream::json(r#"{"name": "A"}"#), Upstream::json(r#"{"name": "B"}"#));
+    let folder = fetching_site(&written);
+    let serve = |url: &str| {
+        let other = format!("--upstream=api={url}");
+        Running::start(RINGPRESS, &["serve", path(&folder), "--listen", ANY, &other], &[])
+    };
+    let server = serve(&format!("http://{}", given.address()));
+    assert_eq!(Visitor::to(server.address()).get("/users/1").page(), "<p>B</p>");
+    assert!(written.calls().is_empty());
+    for (wrong, part) in [
+        ("apo=http://127.0.0.1:9", "there is no upstream `apo`"),
+        ("api=ftp://127.0.0.1:9", "the URL `ftp://127.0.0.1:9` for upstream `api`"),
+    ] {
+        let ended = ringpress(&["serve", path(&folder), "--upstream", wrong]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }
 }
 

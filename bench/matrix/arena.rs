@@ -84,7 +84,7 @@ impl Arena {
 pub(crate) struct Api {
     pub(crate) port: u16,
     agent: ureq::Agent,
-    _program: Program,
+    program: Program,
 }
 
 impl Api {
@@ -101,12 +101,18 @@ impl Api {
             }
             thread::sleep(POLL);
         }
-        Ok(Self { port, agent, _program: program })
+        Ok(Self { port, agent, program })
     }
 
     /// How long its answers take from now on.
     pub(crate) fn delay(&self, ms: u64) -> Result<(), String> {
         pages::get(&self.agent, self.port, &format!("/delay/{ms}")).map(drop)
+    }
+
+    /// Whether it has hardly a descriptor left: what is then measured is its own limit.
+    pub(crate) fn is_full(&self) -> bool {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.is_some_and(|limit| self.program.descriptors() as u64 * 100 >= limit * 95)
     }
 
     /// How many answers it has given.

@@ -36,7 +36,8 @@ use session::Session;
 #[derive(Parser)]
 #[command(name = "cargo bench --bench matrix --", bin_name = "cargo bench --bench matrix --")]
 struct Arguments {
-    /// Scenarios (A to H), contenders or groups of them; all of what is not named
+    /// Scenarios (A to H, or B2 for the second point of B), contenders or groups of them; all of
+    /// what is not named
     #[arg(value_name = "SCENARIO|CONTENDER")]
     what: Vec<String>,
     /// Everything once, for a moment: shape, not speed
@@ -63,6 +64,9 @@ struct Arguments {
     /// Where the results go
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
+    /// Measure into results that are there: the points chosen anew, the others as they are
+    #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
+    into: Option<PathBuf>,
     /// Write the report of results that are there again
     #[arg(long, value_name = "FOLDER", exclusive = true)]
     report: Option<PathBuf>,
@@ -100,7 +104,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let (scenarios, contenders) = choose(&arguments.what, scenarios, contenders)?;
-    let folder = output(root, arguments)?;
+    let folder = match &arguments.into {
+        Some(folder) => folder.clone(),
+        None => output(root, arguments)?,
+    };
     check_machine()?;
     let tools = prepare::ours(root, &arguments.profile, one_build)?;
     let mut results = Results {
@@ -122,6 +129,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             Ok(()) => there.push(contender),
             Err(why) => session::miss(&mut results, &contender.name, &why),
         }
+    }
+    if let Some(folder) = &arguments.into {
+        results.take_over(Results::load(&folder.join("raw.json"))?, &scenarios);
     }
     let mut session = Session::open(root, tools, there, results)?;
     session.compare_pages();
@@ -173,18 +183,14 @@ fn choose(
     mut scenarios: Vec<Scenario>,
     mut contenders: Vec<Contender>,
 ) -> Result<(Vec<Scenario>, Vec<Contender>), String> {
-    let is_scenario = |word: &str| {
-        let mut letters = word.chars();
-        letters
-            .next()
-            .filter(|_| letters.next().is_none())
-            .map(|letter| letter.to_ascii_uppercase())
-    };
-    let letters: Vec<char> = words.iter().filter_map(|word| is_scenario(word)).collect();
-    let names: Vec<&String> = words.iter().filter(|word| is_scenario(word).is_none()).collect();
-    for letter in &letters {
-        if !scenarios.iter().any(|scenario| scenario.letter == *letter) {
-            return Err(format!("there is no scenario {letter}: they are A to H (--list)"));
+    let letters: Vec<Chosen<'_>> = words.iter().filter_map(|word| Chosen::parse(word)).collect();
+    let names: Vec<&String> = words.iter().filter(|word| Chosen::parse(word).is_none()).collect();
+    for chosen in &letters {
+        let scenario = scenarios.iter().find(|scenario| scenario.letter == chosen.letter);
+        let points = scenario.map_or(0, |scenario| scenario.points.len());
+        if points == 0 || chosen.point.is_some_and(|point| point == 0 || point > points) {
+            let word = chosen.word;
+            return Err(format!("there is no scenario {word}: they are A to H (--list)"));
         }
     }
     for name in &names {
@@ -192,9 +198,38 @@ fn choose(
             return Err(format!("there is no contender or group `{name}`: --list shows them"));
         }
     }
-    scenarios.retain(|scenario| letters.is_empty() || letters.contains(&scenario.letter));
+    for scenario in &mut scenarios {
+        let mut number = 0;
+        scenario.points.retain(|_| {
+            number += 1;
+            let is_meant = |chosen: &Chosen<'_>| {
+                chosen.letter == scenario.letter && chosen.point.is_none_or(|at| at == number)
+            };
+            letters.is_empty() || letters.iter().any(is_meant)
+        });
+    }
+    scenarios.retain(|scenario| !scenario.points.is_empty());
     contenders.retain(|one| names.is_empty() || names.iter().any(|name| one.is_called(name)));
     Ok((scenarios, contenders))
+}
+
+/// A scenario, or one of its points, as named on the command line.
+struct Chosen<'w> {
+    word: &'w str,
+    letter: char,
+    point: Option<usize>,
+}
+
+impl<'w> Chosen<'w> {
+    /// A letter, and perhaps a number; anything else is the name of a contender.
+    fn parse(word: &'w str) -> Option<Self> {
+        let letter = word.chars().next().filter(char::is_ascii_alphabetic)?;
+        let point = match &word[1..] {
+            "" => None,
+            number => Some(number.parse().ok()?),
+        };
+        Some(Self { word, letter: letter.to_ascii_uppercase(), point })
+    }
 }
 
 /// A folder that does not exist yet: no results are lost.

@@ -64,6 +64,12 @@ impl Program {
         usage
     }
 
+    /// Descriptors that its first process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
     /// CPU time only; quick, for the edges of a window.
     pub(crate) fn cpu(&self) -> Duration {
         group(self.group).map(|stat| stat.cpu).sum()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::Group;
 use crate::machine::Machine;
 use crate::pages::Seen;
+use crate::scenario::Scenario;
 
 /// All of one session of measuring.
 #[derive(Debug, Deserialize, Serialize)]
@@ -119,6 +120,19 @@ impl Results {
         serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
+    /// Takes over what was measured before, but for the points that are measured again.
+    pub(crate) fn take_over(&mut self, before: Self, again: &[Scenario]) {
+        self.command = format!("{}; {}", before.command, self.command);
+        self.partial = before.partial;
+        self.partial.retain(|said| !said.starts_with(INTERRUPTED));
+        self.contenders = before.contenders;
+        let is_again = |run: &Run| {
+            let mut points = again.iter().filter(|one| one.letter == run.scenario);
+            points.any(|one| one.points.iter().any(|point| point.name == run.point))
+        };
+        self.runs = before.runs.into_iter().filter(|run| !is_again(run)).collect();
+    }
+
     fn head(&self) -> Self {
         Self {
             machine: self.machine.clone(),
@@ -192,3 +206,6 @@ impl Spread {
         self.low <= other.high && other.low <= self.high
     }
 }
+
+/// How the note begins that a session ended early.
+pub(crate) const INTERRUPTED: &str = "interrupted";

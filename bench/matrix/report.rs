@@ -54,7 +54,7 @@ pub(crate) fn summary(results: &Results) -> String {
     line(
         &mut out,
         &format!(
-            "\n{}; {}, {}, commit {}. Medians of five rounds, taking turns (lowest to highest).",
+            "\n{}; {}, {}, commit {}. Medians of the rounds, taking turns (lowest to highest).",
             machine.date, machine.cpu, machine.kernel, machine.commit
         ),
     );

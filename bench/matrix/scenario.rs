@@ -199,6 +199,15 @@ impl Point {
         }
     }
 
+    /// Whether servers may end up with so many connections to the API that it has no descriptors
+    /// for the next one's: then each starts anew, and ends after its run.
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self.load {
+            Load::Closed { connections } => connections > 1000,
+            Load::Open { rate, hold } => hold == 0 && rate >= 2000.0,
+        }
+    }
+
     pub(crate) fn has(&self, contender: &Contender) -> bool {
         self.field.has(contender) && contender.pages.contains(&self.page)
     }

@@ -10,7 +10,7 @@ use crate::contender::Contender;
 use crate::machine::first_line;
 use crate::pages::Reference;
 use crate::prepare::Tools;
-use crate::record::{Measured, Results, Run};
+use crate::record::{INTERRUPTED, Measured, Results, Run};
 use crate::scenario::{Load, Point, Scenario};
 use crate::{arena, measure};
 
@@ -76,6 +76,7 @@ impl Session {
                     println!("{:18} {pages} pages as ours; {version}", contender.name);
                     let (name, label) = (contender.name.clone(), contender.label.clone());
                     let measured = Measured { name, label, group: contender.group, version };
+                    self.results.contenders.retain(|one| one.name != measured.name);
                     self.results.contenders.push(measured);
                     self.contenders.push(contender);
                 }
@@ -106,7 +107,7 @@ impl Session {
                 self.results.save(folder)?;
                 if self.stopped() {
                     let at = (scenario.letter, &point.name);
-                    let message = format!("interrupted in scenario {} at {}", at.0, at.1);
+                    let message = format!("{INTERRUPTED} in scenario {} at {}", at.0, at.1);
                     complain(&mut self.results, &message);
                     return self.results.save(folder);
                 }
@@ -150,12 +151,17 @@ impl Session {
                     }
                     let unwell =
                         run.open.as_ref().is_some_and(|open| open.recovered == Some(false));
-                    if unwell || run.crashed.is_some() {
+                    if unwell || run.crashed.is_some() || point.is_crowded() {
                         servers.end(&contender.name);
                     }
                     // Past its knee by far: higher rates would show the same, and take a minute.
                     if run.rate.is_some_and(|rate| run.connections == 0 && is_lost(&run, rate)) {
                         collapsed.insert(contender.name.clone());
+                    }
+                    if self.arena.api.is_full() {
+                        let message =
+                            format!("{at}, round {round}: the API had no descriptors left");
+                        complain(&mut self.results, &message);
                     }
                     self.results.runs.push(run);
                 }
