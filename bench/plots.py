@@ -70,6 +70,12 @@ class Results:
         values = [r["cpu_us"] for r in self.of(scenario, point, contender) if r["cpu_us"] is not None]
         return (statistics.median(values), min(values), max(values)) if values else None
 
+    def ratio(self, scenario, point, over, under):
+        """The median of the ratios of each round."""
+        base = {run["round"]: run["cpu_us"] for run in self.of(scenario, point, under)}
+        pairs = [(run["cpu_us"], base.get(run["round"])) for run in self.of(scenario, point, over)]
+        return statistics.median(a / b for a, b in pairs if a and b)
+
     def colour(self, contender):
         return COLOURS[self.contenders[contender]["group"]]
 
@@ -297,20 +303,20 @@ def drivers(results):
         for point in results.points(scenario):
             values = {name: results.cpu(scenario, point, name) for name in DRIVERS}
             if all(values.values()):
-                rows.append((f"{scenario}  {point}", values))
+                rows.append((f"{scenario}  {point}", values, (scenario, point)))
     if not rows:
         return None
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.32 * len(rows)))
     axes.set_xscale("log")
-    for y, (_, values) in enumerate(reversed(rows)):
+    for y, (_, values, where) in enumerate(reversed(rows)):
         for shift, (name, colour) in zip((0.18, 0, -0.18), DRIVERS.items()):
             median, low, high = values[name]
             axes.plot([low, high], [y + shift] * 2, color=colour, lw=3, alpha=0.3, solid_capstyle="round")
             axes.plot(median, y + shift, "o", color=colour, ms=5)
-        ratio = values["epoll"][0] / values["monoio"][0]
+        ratio = results.ratio(*where, "epoll", "monoio")
         top = max(value[2] for value in values.values())
         axes.annotate(f"epoll × {ratio:.2f}", (top, y), (8, 0), textcoords="offset points", va="center", size=8, color=PALE)
-    axes.set_yticks(range(len(rows)), [text for text, _ in reversed(rows)])
+    axes.set_yticks(range(len(rows)), [text for text, *_ in reversed(rows)])
     axes.tick_params(axis="y", colors=INK)
     plain(axes.xaxis)
     axes.set_xlim(right=axes.get_xlim()[1] * 1.35)

@@ -81,8 +81,9 @@ fn a_short_run_has_every_scenario_and_everyone() {
 fn spreads_say_when_there_is_no_difference() {
     let spread = |values: &[f64]| Spread::of(values.iter().copied()).unwrap();
     assert_eq!(spread(&[3.0, 1.0, 2.0, 100.0]).median, 2.5);
-    assert!(spread(&[10.0, 12.0]).overlaps(spread(&[11.0, 20.0])));
-    assert!(!spread(&[10.0, 12.0]).overlaps(spread(&[12.5, 20.0])));
+    assert!(spread(&[0.9, 1.1, 1.2]).is_undecided());
+    assert!(!spread(&[1.01, 1.3]).is_undecided());
+    assert!(!spread(&[0.7, 0.99]).is_undecided());
     assert_eq!(Spread::of(std::iter::empty()), None);
 }
 

@@ -105,7 +105,7 @@ impl Figures<'_> {
     }
 
     fn ratio(&self, scenario: char, point: &str, over: &str, under: &str) -> Option<f64> {
-        Some(self.cpu(scenario, point, over)? / self.cpu(scenario, point, under)?)
+        Some(self.results.ratio(scenario, point, over, under)?.median)
     }
 
     fn arrivals(&self) -> impl Iterator<Item = &Run> + Clone {

@@ -120,6 +120,22 @@ impl Results {
         serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
+    /// How many times the CPU time of another a contender takes: compared round by round, as two
+    /// runs of one round met the same machine and those of different rounds may not have.
+    pub(crate) fn ratio(
+        &self,
+        scenario: char,
+        point: &str,
+        over: &str,
+        under: &str,
+    ) -> Option<Spread> {
+        let ratios = self.of(scenario, point, over).filter_map(|run| {
+            let same = self.of(scenario, point, under).find(|other| other.round == run.round)?;
+            Some(run.cpu_us? / same.cpu_us?)
+        });
+        Spread::of(ratios)
+    }
+
     /// Takes over what was measured before, but for the points that are measured again.
     pub(crate) fn take_over(&mut self, before: Self, again: &[Scenario]) {
         self.command = format!("{}; {}", before.command, self.command);
@@ -201,9 +217,9 @@ impl Spread {
         Some(Self { median, low, high })
     }
 
-    /// Whether nothing can be said about which of two is larger.
-    pub(crate) fn overlaps(self, other: Self) -> bool {
-        self.low <= other.high && other.low <= self.high
+    /// Whether a ratio says nothing about which of the two is larger.
+    pub(crate) fn is_undecided(self) -> bool {
+        self.low <= 1.0 && 1.0 <= self.high
     }
 }
 

@@ -122,8 +122,8 @@ fn head(results: &Results, out: &mut String) {
     line(
         out,
         "CPU time is user and system time of all threads of the server a page, in µs: the median \
-         of the rounds (lowest to highest). Contenders took turns, round by round. Figures of \
-         different days do not compare.\n",
+         of the rounds (lowest to highest). Contenders took turns, round by round; ratios are \
+         medians of the ratios of each round. Figures of different days do not compare.\n",
     );
     for (plot, what) in PLOTS {
         line(out, &format!("![{what}]({plot}.svg)\n"));
@@ -142,7 +142,6 @@ fn closed(results: &Results, letter: char, point: &str, out: &mut String) {
         let of = |one: &Measured| cpu(&one.name).map_or(f64::INFINITY, |cpu| cpu.median);
         of(a).total_cmp(&of(b))
     });
-    let (floor, ours) = (cpu("floor"), cpu("monoio"));
     line(out, &format!("\n**{point}**\n"));
     line(
         out,
@@ -154,14 +153,13 @@ fn closed(results: &Results, letter: char, point: &str, out: &mut String) {
         let of = |figure: fn(&Run) -> Option<f64>| {
             results.middle(letter, point, &one.name, figure).map(|spread| spread.median)
         };
-        let ratio = |base: Option<Spread>| {
-            base.zip(cpu(&one.name)).map(|(base, cpu)| cpu.median / base.median)
-        };
+        let ratio =
+            |base: &str| results.ratio(letter, point, &one.name, base).map(|ratio| ratio.median);
         let cells = [
             name(one),
             cpu(&one.name).map_or("-".to_owned(), with_spread),
-            number(ratio(floor), 2),
-            number(ratio(ours), 2),
+            number(ratio("floor"), 2),
+            number(ratio("monoio"), 2),
             number(of(|run| Some(run.pages_per_s)), 0),
             number(of(|run| run.latency_ms.map(|ms| ms.p50)), 1),
             number(of(|run| run.latency_ms.map(|ms| ms.p99)), 1),
@@ -267,8 +265,9 @@ fn drivers(results: &Results, out: &mut String) {
     line(out, "\n## The drivers side by side\n");
     line(
         out,
-        "The same server code, a build of its own for each driver. CPU µs a page, and how much \
-         more epoll takes than monoio on io_uring.\n",
+        "The same server code, a build of its own for each driver. CPU µs a page, and how \
+         many times that of monoio on io_uring epoll takes: compared round by round, median (lowest \
+         to highest).\n",
     );
     let names = DRIVERS.map(|(name, _)| name);
     line(out, &format!("| scenario | {} | epoll ÷ monoio |", names.join(" | ")));
@@ -277,15 +276,16 @@ fn drivers(results: &Results, out: &mut String) {
         for point in results.points(letter) {
             let cpu = |name| results.middle(letter, point, name, |run: &Run| run.cpu_us);
             let cells = names.map(|name| cpu(name).map_or("-".to_owned(), with_spread));
-            let verdict = match (cpu("monoio"), cpu("epoll")) {
-                (Some(ring), Some(epoll)) if letter == 'D' => {
-                    format!("{:.2} (one round)", epoll.median / ring.median)
+            let verdict = match results.ratio(letter, point, "epoll", "monoio") {
+                None => "-".to_owned(),
+                Some(ratio) if ratio.low == ratio.high => {
+                    format!("{:.2} (one round)", ratio.median)
                 }
-                (Some(ring), Some(epoll)) if ring.overlaps(epoll) => {
-                    format!("{:.2}: no difference shown", epoll.median / ring.median)
+                Some(ratio) => {
+                    let Spread { median, low, high } = ratio;
+                    let said = if ratio.is_undecided() { ": no difference shown" } else { "" };
+                    format!("{median:.2} ({low:.2}-{high:.2}){said}")
                 }
-                (Some(ring), Some(epoll)) => format!("{:.2}", epoll.median / ring.median),
-                _ => "-".to_owned(),
             };
             line(out, &format!("| {letter}, {point} | {} | {verdict} |", cells.join(" | ")));
         }
