@@ -173,7 +173,8 @@ fn open(
     if server.contender.fixed {
         arguments.push("--fixed=42".to_owned());
     }
-    if hold == 0 {
+    // How soon it is itself again is the question of overload.
+    if hold == 0 && point.delay_ms <= RECOVERED_MS {
         arguments.push(format!("--recovered-ms={}", point.delay_ms + RECOVERED_MS));
     }
     let mut pace = Generator::start(&arena.tools.pace, &arguments)?;

@@ -142,7 +142,9 @@ fn closed(results: &Results, letter: char, point: &str, out: &mut String) {
         let of = |one: &Measured| cpu(&one.name).map_or(f64::INFINITY, |cpu| cpu.median);
         of(a).total_cmp(&of(b))
     });
-    line(out, &format!("\n**{point}**\n"));
+    let rounds = results.runs.iter().filter(|run| run.scenario == letter && run.point == point);
+    let rounds = rounds.map(|run| run.round).max().unwrap_or(0);
+    line(out, &format!("\n**{point}**, rounds: {rounds}\n"));
     line(
         out,
         "| contender | CPU µs a page | ÷ floor | ÷ ours | pages/s | p50 ms | p99 ms | memory MiB \

@@ -120,7 +120,10 @@ impl Load {
                 self.turn(Some(start + after), tally)?;
             }
             let due = self.now();
-            let Some(took) = self.probe(due, tally)? else {
+            if due - start > PROBING_TIME_MAX {
+                break;
+            }
+            let Some(took) = self.probe(due, quick * 2, tally)? else {
                 good = 0;
                 continue;
             };
@@ -140,15 +143,20 @@ impl Load {
     }
 
     /// How long a page takes on a connection of its own, or `None` if it does not come. The
-    /// requests of the load wait meanwhile, no longer than a probe may take.
-    fn probe(&mut self, due: Duration, tally: &mut Tally) -> io::Result<Option<Duration>> {
+    /// requests of the load are looked after meanwhile.
+    fn probe(
+        &mut self,
+        due: Duration,
+        patience: Duration,
+        tally: &mut Tally,
+    ) -> io::Result<Option<Duration>> {
         let Ok(mut connection) = Connection::open(self.target) else { return Ok(None) };
         let mut step = connection.begin(self.exchange(due));
         loop {
             match step {
                 Step::Ended(_, Outcome::Page, _) => return Ok(Some(self.now() - due)),
                 Step::Ended(..) | Step::Broken(..) => return Ok(None),
-                Step::Waiting if self.now() - due > PROBE_TIME_MAX => return Ok(None),
+                Step::Waiting if self.now() - due > patience => return Ok(None),
                 Step::Waiting => {}
             }
             // Reads what comes for others too, so that the server can go on.
@@ -344,7 +352,6 @@ const OPENING_AT_ONCE: usize = 64;
 const OPENING_TIME_MAX: Duration = Duration::from_secs(60);
 const PROBES_A_SECOND: f64 = 20.0;
 const PROBES_GOOD: u32 = 5;
-const PROBE_TIME_MAX: Duration = Duration::from_millis(500);
 const PROBING_TIME_MAX: Duration = Duration::from_secs(10);
 /// So many different pages are asked for.
 const NUMBERS: u64 = 100_000;
