@@ -68,7 +68,7 @@ struct Arguments {
     #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
     into: Option<PathBuf>,
     /// Write the report of results that are there again
-    #[arg(long, value_name = "FOLDER", exclusive = true)]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["what", "into", "output"])]
     report: Option<PathBuf>,
     /// Who and what there is
     #[arg(long)]

@@ -203,7 +203,7 @@ impl Point {
     /// for the next one's: then each starts anew, and ends after its run.
     pub(crate) fn is_crowded(&self) -> bool {
         match self.load {
-            Load::Closed { connections } => connections > 1000,
+            Load::Closed { connections } => connections as u64 * self.page.fetches() > 1000,
             Load::Open { rate, hold } => hold == 0 && rate >= 2000.0,
         }
     }
