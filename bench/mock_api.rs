@@ -120,7 +120,12 @@ fn user(id: u64, out: &mut Vec<u8>) {
     // Writing into a Vec does not fail.
     let _ = write!(
         out,
-        r#"{{"title":"Letters & numbers of user {id}","user":{{"id":{id},"name":"Ann <{id}> O\"Neil","city":"Malm\u00f6","bio":"Collects \"ampersands\" & other marks; writes <b>too</b> much."}},"items":["#
+        concat!(
+            r#"{{"title":"Letters & numbers of user {id}","user":{{"id":{id},"#,
+            r#""name":"Ann <{id}> O\"Neil","city":"Malm\u00f6","#,
+            r#""bio":"Collects \"ampersands\" & other marks; writes <b>too</b> much."}},"items":["#
+        ),
+        id = id
     );
     for n in 0..10 {
         if n > 0 {
@@ -145,6 +150,13 @@ fn item(id: u64, out: &mut Vec<u8>) {
     let (score, starred) = (id % 997, id.is_multiple_of(3));
     let _ = write!(
         out,
-        r#"{{"id":{id},"title":"Item {id}: tea & <i>cake</i>","note":"A \"note\" that says 1 < 2 & 3 > 2, twice.","score":{score},"starred":{starred}}}"#
+        concat!(
+            r#"{{"id":{id},"title":"Item {id}: tea & <i>cake</i>","#,
+            r#""note":"A \"note\" that says 1 < 2 & 3 > 2, twice.","#,
+            r#""score":{score},"starred":{starred}}}"#
+        ),
+        id = id,
+        score = score,
+        starred = starred
     );
 }

@@ -288,8 +288,8 @@ fn drivers(results: &Results, out: &mut String) {
     line(
         out,
         "The same server code, a build of its own for each driver. CPU µs a page, and how \
-         many times that of monoio on io_uring epoll takes: compared round by round, median (lowest \
-         to highest).\n",
+         many times that of monoio on io_uring epoll takes: compared round by round, median \
+         (lowest to highest).\n",
     );
     let names = DRIVERS.map(|(name, _)| name);
     line(out, &format!("| scenario | {} | epoll ÷ monoio |", names.join(" | ")));

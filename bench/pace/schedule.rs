@@ -62,7 +62,7 @@ mod tests {
         assert!(times.is_sorted());
         let gaps = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1000.0);
         let (mut below, mut above) = (0, 0);
-        gaps.for_each(|gap| if gap < 0.6931 { below += 1 } else { above += 1 });
+        gaps.for_each(|gap| if gap < std::f64::consts::LN_2 { below += 1 } else { above += 1 });
         // Half of the gaps are below ln 2 of the mean; evenly spaced ones would all be above.
         let share = f64::from(below) / f64::from(below + above);
         assert!((0.48..0.52).contains(&share), "{share}");

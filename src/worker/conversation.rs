@@ -180,7 +180,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// Reads the body, if there is one and it is wanted, and says where it ends; none when it was
     /// left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        // Some clients say `Content-Length: 0` with every request: nothing to read, or to pass over.
+        // Some clients say `Content-Length: 0` with every request: there is nothing to read.
         if matches!(head.body, Framing::None | Framing::Length(0)) {
             return Ok(Some(head.length));
         }

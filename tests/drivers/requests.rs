@@ -144,7 +144,7 @@ fn wrong_method(kind: Kind) {
     }
     // No body at all, said in so many words: nothing that would have to be closed for.
     let empty = "POST /users/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n";
-    let reply = visitor.ask(empty.to_owned());
+    let reply = visitor.ask(empty);
     reply.is_error(405);
     assert_eq!(reply.field("Connection"), None);
     // A body nobody reads: its end is not looked for, so nothing after it is a request.
