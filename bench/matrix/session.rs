@@ -64,11 +64,14 @@ impl Session {
             if self.stopped() {
                 return;
             }
-            let checked = self
-                .arena
-                .start(&contender, "0,")
-                .and_then(|server| self.reference.check(&contender, server.port));
-            match checked {
+            let server = match self.arena.start(&contender, "0,") {
+                Ok(server) => server,
+                Err(why) => {
+                    miss(&mut self.results, &contender.name, &why);
+                    continue;
+                }
+            };
+            match self.reference.check(&contender, server.port) {
                 Ok(pages) => {
                     let version: Vec<&str> = contender.version.iter().map(String::as_str).collect();
                     let directory = self.arena.root.join(&contender.directory);
