@@ -92,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if let Some(folder) = &arguments.report {
         let results = Results::load(&folder.join("raw.json"))?;
-        return finish(root, &results, folder);
+        return finish(root, &results, folder, arguments.no_install);
     }
     let profile = if arguments.short { Profile::Short } else { Profile::Full };
     let one_build = arguments.one_build || arguments.short;
@@ -139,7 +139,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         std::fs::create_dir_all(&folder)
             .map_err(|error| format!("{}: {error}", folder.display()))?;
         session.measure(&scenarios, &folder)?;
-        return finish(root, session.results(), &folder);
+        return finish(root, session.results(), &folder, arguments.no_install);
     }
     let results = session.results();
     let (same, missing) = (results.contenders.len(), results.missing.len());
@@ -148,17 +148,24 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 /// Writes the report and the plots.
-fn finish(root: &Path, results: &Results, folder: &Path) -> Result<ExitCode, String> {
+fn finish(
+    root: &Path,
+    results: &Results,
+    folder: &Path,
+    no_install: bool,
+) -> Result<ExitCode, String> {
     report::write(results, folder)?;
-    let script = root.join("bench/plots.py");
-    let python = root.join("target/peers/plots/bin/python");
-    let python = if python.exists() { python } else { PathBuf::from("python3") };
-    let drawn = Command::new(python).arg(script).arg(folder).status();
-    if !drawn.is_ok_and(|status| status.success()) {
-        eprintln!("no plots: `bench/peers/install plots` installs what draws them");
+    let python = prepare::plots(root, no_install);
+    let drawn = python.and_then(|python| {
+        let drawn = Command::new(python).arg(root.join("bench/plots.py")).arg(folder).status();
+        let drawn = drawn.map_err(|error| error.to_string())?;
+        if drawn.success() { Ok(()) } else { Err(format!("bench/plots.py ended with {drawn}")) }
+    });
+    if let Err(why) = &drawn {
+        eprintln!("no plots: {why}");
     }
     println!("{}", folder.join("README.md").display());
-    Ok(code(results))
+    Ok(if drawn.is_ok() { code(results) } else { ExitCode::FAILURE })
 }
 
 /// 0 when all went well, 3 when some could not take part and nothing else is wrong, otherwise 1.

@@ -67,28 +67,51 @@ pub(crate) fn install(root: &Path, contender: &Contender, only_look: bool) -> Re
             None => Ok(()),
         };
     }
-    if let Some((program, arguments)) = contender.install.split_first() {
-        println!("installing {}", contender.name);
-        let place = |text: &String| text.replace("{root}", &root.to_string_lossy());
-        let output = Command::new(place(program))
-            .args(arguments.iter().map(place))
-            .current_dir(&directory)
-            .env_remove("CARGO_TARGET_DIR")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("{program}: {error}"))?;
-        if !output.status.success() {
-            let text = [output.stdout, output.stderr].concat();
-            let text = String::from_utf8_lossy(&text);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let said = lines[lines.len().saturating_sub(3)..].join(" | ");
-            return Err(format!("cannot be installed: {said}"));
-        }
-    }
+    let place = |text: &String| text.replace("{root}", &root.to_string_lossy());
+    let command: Vec<String> = contender.install.iter().map(place).collect();
+    run(&contender.name, &command, &directory)?;
     match absent() {
         Some(file) => Err(format!("{} is missing", contender.directory.join(file).display())),
         None => Ok(()),
     }
+}
+
+/// Installs what draws the plots if it is missing, and gives the Python that has it.
+///
+/// # Errors
+/// Why there can be no plots.
+pub(crate) fn plots(root: &Path, only_look: bool) -> Result<PathBuf, String> {
+    let python = root.join("target/peers/plots/bin/python");
+    if python.exists() {
+        return Ok(python);
+    }
+    if only_look {
+        return Err("not installed, and --no-install was given".to_owned());
+    }
+    let install = root.join("bench/peers/install").to_string_lossy().into_owned();
+    run("plots", &[install, "plots".to_owned()], root)?;
+    Ok(python)
+}
+
+/// Runs a command that installs, and tells the end of what it said when it fails.
+fn run(name: &str, command: &[String], directory: &Path) -> Result<(), String> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    println!("installing {name}");
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("CARGO_TARGET_DIR")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let said = lines[lines.len().saturating_sub(3)..].join(" | ");
+    Err(format!("cannot be installed: {said}"))
 }
 
 /// Where cargo builds.
