@@ -2,7 +2,7 @@
 
 use super::error::PressError;
 use super::names::{self, Reference, Use};
-use super::program::{ExpressionId, Origin, Press};
+use super::compiled::{ExpressionId, Origin, Press};
 use super::{environment, scan};
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;

@@ -1,7 +1,7 @@
 //! Errors of templates and expressions: minijinja's, told with the file, the line and an excerpt
 //! as people need them, one level of the chain each.
 
-use super::program::Origin;
+use super::compiled::Origin;
 use crate::error::{PageError, PageErrorKind};
 use std::fmt;
 use std::ops::Range;

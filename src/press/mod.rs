@@ -5,6 +5,7 @@
 //! site's and the page's concern.
 
 mod builder;
+mod compiled;
 mod context;
 mod environment;
 mod error;
@@ -26,6 +27,6 @@ pub use error::PressError;
 pub use json::{JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
-pub use program::{ExpressionId, Press, TemplateId};
+pub use compiled::{ExpressionId, Press, TemplateId};
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::{REQUEST_NAMES, kind_name};

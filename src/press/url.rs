@@ -5,7 +5,7 @@
 
 use super::builder::{Builder, ExpressionFacts, Place};
 use super::escape::{is_dot_segment, plain_text, push_component, push_segments};
-use super::program::{ExpressionId, Press};
+use super::compiled::{ExpressionId, Press};
 use super::scan;
 use crate::config::{At, Problem, header_value_trouble};
 use crate::error::{PageError, PageErrorKind};
