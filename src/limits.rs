@@ -93,6 +93,18 @@ pub const FETCH_TARGET_BYTES_MAX: usize = 8 * 1024;
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// minijinja instructions of one render, expression or URL. Over it: 500.
 pub const RENDER_FUEL: u64 = 10_000_000;
+/// Digests of pages that a worker remembers; a page is kept when its digest comes again.
+pub const MEMO_SEEN: usize = 8192;
+/// Finished pages that a worker keeps, bytes, unless the site says otherwise.
+pub const MEMO_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A render that takes longer is counted and logged: nothing else runs on its worker meanwhile.
+pub const RENDER_SLOW: Duration = Duration::from_millis(10);
+/// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
+pub const PROGRAM_STEPS_MAX: usize = 20_000;
+/// Templates, blocks and macros within each other, as they are written. Over it: the same.
+pub const PROGRAM_DEPTH_MAX: usize = 24;
+/// Macros within each other, when they run. Over it: minijinja makes the page.
+pub const PROGRAM_CALLS_MAX: usize = 24;
 /// Depth of nested JSON (the same as serde_json's).
 pub const JSON_DEPTH_MAX: usize = 128;
 /// A site file or a template, bytes.

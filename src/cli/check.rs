@@ -22,6 +22,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             let (pages, upstreams) = (site.pages().len(), site.upstreams().len());
             let name = site.name();
             say(format_args!("{name}: fine (pages: {pages}, upstreams: {upstreams})"));
+            for page in site.pages() {
+                if let Some(uncovered) = page.uncovered() {
+                    let pattern = page.pattern();
+                    say(format_args!("page `{pattern}` is slower than it could be: {uncovered}"));
+                }
+            }
             Exit::Fine
         }
         Err(report) => {

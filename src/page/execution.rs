@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::press::Value;
+use crate::press::Data;
 use crate::site::{Context, FetchFailure, Node, NodeKind, Page, Site};
 use crate::upstream::Client;
 
@@ -86,7 +86,7 @@ impl<'a, D: Driver> Execution<'a, D> {
     }
 
     /// Puts the outcome of a fetch into the context.
-    fn settle(&self, number: usize, outcome: Result<Value, PageError>) -> Result<(), PageError> {
+    fn settle(&self, number: usize, outcome: Result<Data, PageError>) -> Result<(), PageError> {
         let optional = self.page.nodes().get(number).and_then(Node::fetch);
         match outcome {
             Ok(value) => self.context.set(number, value),

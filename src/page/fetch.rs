@@ -5,7 +5,7 @@ use futures_util::stream::{self, StreamExt};
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::Method;
-use crate::press::{self, Value};
+use crate::press::{self, Data, Value};
 use crate::site::{Fetch, Node};
 use crate::upstream::{self, FetchError, Response};
 
@@ -15,7 +15,7 @@ use super::trace::Step;
 
 impl<D: Driver> Execution<'_, D> {
     /// The value of a fetch: what its JSON says, or the list of what each item's says.
-    pub(super) async fn fetch(&self, number: usize) -> Result<Value, PageError> {
+    pub(super) async fn fetch(&self, number: usize) -> Result<Data, PageError> {
         let node = self.page.nodes().get(number);
         let Some((node, fetch)) = node.and_then(|node| Some((node, node.fetch()?))) else {
             return Err(PageError::new(PageErrorKind::Internal, "no such fetch"));
@@ -32,12 +32,12 @@ impl<D: Driver> Execution<'_, D> {
             match outcome {
                 Ok(value) => values.push(value),
                 Err(error) if fetch.optional && error.kind() != PageErrorKind::BadRequest => {
-                    values.push(Value::from(()));
+                    values.push(Data::Value(Value::from(())));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Value::from(values))
+        Ok(Data::List(values))
     }
 
     async fn call(
@@ -45,7 +45,7 @@ impl<D: Driver> Execution<'_, D> {
         node: &Node,
         fetch: &Fetch,
         item: Option<(&Value, usize)>,
-    ) -> Result<Value, PageError> {
+    ) -> Result<Data, PageError> {
         let plan = self.site.upstreams().get(fetch.upstream);
         let mut target = Vec::new();
         let mut headers = Vec::new();
@@ -102,9 +102,9 @@ fn name(node: &Node, item: Option<(&Value, usize)>) -> String {
 }
 
 /// The value of a response.
-fn understand(response: &Response) -> Result<Value, PageError> {
+fn understand(response: &Response) -> Result<Data, PageError> {
     match response.head.status {
-        204 => Ok(Value::from(())),
+        204 => Ok(Data::Value(Value::from(()))),
         200..=299 => press::parse(response.body()).map_err(|error| {
             PageError::new(PageErrorKind::BadGateway, "the response is not JSON").because(error)
         }),

@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, Method};
+use crate::limits::RENDER_SLOW;
 use crate::site::{Context, ErrorFacts, Inputs, Page, Site};
 use crate::upstream::Client;
 
@@ -118,11 +119,18 @@ impl<D: Driver> Pages<D> {
         };
         let start = D::now();
         let before = out.len();
-        if let Err(error) = page.render(&context, out) {
+        let rendered = page.render(&context, out);
+        let took = since::<D>(start);
+        if took >= RENDER_SLOW {
+            self.client.metrics().renders_slow.add(1);
+            let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
+            tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
+        }
+        if let Err(error) = rendered {
             return self.fail(request, &error, out);
         }
         if let Some(trace) = trace {
-            trace.borrow_mut().rendered(out.len() - before, since::<D>(start));
+            trace.borrow_mut().rendered(out.len() - before, took);
         }
         Answer { status: 200, content_type: page.content_type(), allow: false, retry: false }
     }

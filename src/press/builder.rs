@@ -155,7 +155,7 @@ impl Builder {
     /// # Errors
     /// When it does not compile together.
     pub fn finish(self) -> Result<Press, Problem> {
-        Press::compile(self.templates, self.origins).map_err(|error| {
+        Press::compile(self.templates, self.origins, &self.functions).map_err(|error| {
             let name = error.name().unwrap_or_default().to_owned();
             Problem::of_file(name, PressError::of(&error, None).to_string())
         })

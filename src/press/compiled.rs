@@ -3,18 +3,41 @@
 //! Templates borrow their texts. minijinja keeps templates that own theirs behind a mutex, which
 //! every include of every worker would take.
 
-use super::environment;
+use super::context::{Context, Names, is_reserved};
 use super::error::PressError;
+use super::program::{
+    self, Escape, Foreign, ForeignId, ForeignTexts, Found, GaveUp, Host, Library, NameId, Outcome,
+    Program, Uncovered,
+};
+use super::environment;
 use crate::config::SourceFile;
 use crate::error::PageError;
 use crate::limits::PAGE_BYTES_MAX;
+use minijinja::machinery::Instructions;
 use minijinja::{Environment, Expression, Template, Value};
+use std::collections::BTreeMap;
 use std::io;
 
 /// All programs of a site.
 pub struct Press {
-    programs: ProgramCell,
+    cell: Cell,
     origins: Vec<Origin>,
+    /// Of each template, or why it has none.
+    programs: Vec<Result<Program, Uncovered>>,
+    /// What is not there, and silent: it cannot be made, but comes out of an `if` without an else.
+    silent: Value,
+}
+
+/// Where the names of a template's program are on one page.
+#[derive(Debug)]
+pub struct Binding(Vec<Place>);
+
+#[derive(Debug)]
+enum Place {
+    /// A node.
+    Node(usize),
+    /// Something of the request, by this name.
+    Request(Box<str>),
 }
 
 /// One template of a [`Press`].
@@ -37,11 +60,15 @@ pub(super) struct Origin {
 struct Texts {
     templates: Vec<SourceFile>,
     expressions: Vec<String>,
+    foreign: Vec<String>,
 }
 
-struct Programs<'a> {
+struct Compiled<'a> {
     templates: Vec<Template<'a, 'a>>,
     expressions: Vec<Expression<'a, 'a>>,
+    foreign: Vec<Foreign<'a>>,
+    /// No blocks, which operations have none of.
+    blocks: BTreeMap<&'a str, Instructions<'a>>,
 }
 
 self_cell::self_cell!(
@@ -53,10 +80,10 @@ self_cell::self_cell!(
 );
 
 self_cell::self_cell!(
-    struct ProgramCell {
+    struct Cell {
         owner: EnvironmentCell,
         #[covariant]
-        dependent: Programs,
+        dependent: Compiled,
     }
 );
 
@@ -66,9 +93,13 @@ impl Press {
     pub(super) fn compile(
         templates: Vec<SourceFile>,
         origins: Vec<Origin>,
+        functions: &[String],
     ) -> Result<Self, minijinja::Error> {
         let expressions = origins.iter().map(|origin| origin.text.clone()).collect();
-        let texts = Texts { templates, expressions };
+        let mut foreign = ForeignTexts::default();
+        let silent = foreign.add(SILENT.to_owned());
+        let programs = programs(&templates, functions, &mut foreign)?;
+        let texts = Texts { templates, expressions, foreign: foreign.into_texts() };
         let environment = EnvironmentCell::try_new(texts, |texts| {
             let mut environment = environment::new();
             for file in &texts.templates {
@@ -76,25 +107,37 @@ impl Press {
             }
             Ok::<_, minijinja::Error>(environment)
         })?;
-        let programs = ProgramCell::try_new(environment, |cell| {
+        let cell = Cell::try_new(environment, |cell| {
             let environment = cell.borrow_dependent();
             let texts = cell.borrow_owner();
             let templates = texts.templates.iter();
             let templates = templates.map(|file| environment.get_template(&file.name));
             let expressions = texts.expressions.iter();
             let expressions = expressions.map(|text| environment.compile_expression(text));
-            Ok::<_, minijinja::Error>(Programs {
+            let foreign = texts.foreign.iter().map(|text| Foreign::new(text));
+            Ok::<_, minijinja::Error>(Compiled {
                 templates: templates.collect::<Result<_, _>>()?,
                 expressions: expressions.collect::<Result<_, _>>()?,
+                foreign: foreign.collect::<Result<_, _>>()?,
+                blocks: BTreeMap::new(),
             })
         })?;
-        Ok(Self { programs, origins })
+        let mut press = Self { cell, origins, programs, silent: Value::UNDEFINED };
+        let inputs = vec![Value::from(1), Value::from(false)];
+        press.silent = press.foreign(silent, inputs, &Value::UNDEFINED, Escape::None)?.value;
+        Ok(press)
     }
 
     /// The template of this file name.
     pub fn template(&self, name: &str) -> Option<TemplateId> {
-        let texts = self.programs.borrow_owner().borrow_owner();
+        let texts = self.cell.borrow_owner().borrow_owner();
         texts.templates.iter().position(|file| file.name == name).map(TemplateId)
+    }
+
+    /// The file name of a template.
+    pub fn name(&self, id: TemplateId) -> &str {
+        let texts = self.cell.borrow_owner().borrow_owner();
+        texts.templates.get(id.0).map_or("", |file| &file.name)
     }
 
     /// The value of an expression.
@@ -103,7 +146,7 @@ impl Press {
     /// When it fails; the cause names its place in the site file.
     pub fn evaluate(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
         let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such expression");
-        let expression = self.programs.borrow_dependent().expressions.get(id.0).ok_or_else(fail)?;
+        let expression = self.cell.borrow_dependent().expressions.get(id.0).ok_or_else(fail)?;
         expression.eval(root.clone()).map_err(|error| {
             let what = format!("expression `{}` failed", self.text(id));
             PressError::of(&error, self.origins.get(id.0)).fails(what)
@@ -121,14 +164,106 @@ impl Press {
         place.unwrap_or_default()
     }
 
-    /// Appends what a template makes of `root`. On an error nothing is appended.
+    /// Where the names of a template's program are on a page with these nodes.
+    pub fn bind(&self, id: TemplateId, names: &Names) -> Binding {
+        let Some(Ok(program)) = self.programs.get(id.0) else { return Binding(Vec::new()) };
+        let places = program.names.iter().map(|name| match names.slot(name) {
+            Some(node) if !is_reserved(name) => Place::Node(node),
+            _ => Place::Request(name.clone()),
+        });
+        Binding(places.collect())
+    }
+
+    /// Why pages of a template are made by minijinja itself, if they are.
+    pub fn uncovered(&self, id: TemplateId) -> Option<&Uncovered> {
+        self.programs.get(id.0)?.as_ref().err()
+    }
+
+    /// Appends the page that a template makes. On an error nothing is appended.
+    ///
+    /// # Errors
+    /// As those of [`Press::by_minijinja`].
+    pub fn page(
+        &self,
+        id: TemplateId,
+        binding: &Binding,
+        context: &Context,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PageError> {
+        match self.by_program(id, binding, context, out) {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                tracing::trace!(why, "minijinja makes this page itself");
+                self.by_minijinja(id, context, out)
+            }
+        }
+    }
+
+    /// Appends the page that a template's program makes, which is what minijinja makes of it. On
+    /// an error nothing is appended.
+    ///
+    /// # Errors
+    /// Why there is no program, or why it gave up: something fails, or is minijinja's to do.
+    pub fn by_program(
+        &self,
+        id: TemplateId,
+        binding: &Binding,
+        context: &Context,
+        out: &mut Vec<u8>,
+    ) -> Result<(), &'static str> {
+        let Some(Ok(program)) = self.programs.get(id.0) else { return Err("it is no program") };
+        let start = out.len();
+        let host = PageHost { press: self, binding, context };
+        program::run(program, &host, out).map_err(|GaveUp(why)| {
+            out.truncate(start);
+            why
+        })
+    }
+
+    /// Appends the page that minijinja makes of a template. On an error nothing is appended.
+    ///
+    /// # Errors
+    /// When the template fails, runs out of [`RENDER_FUEL`](crate::limits::RENDER_FUEL), or makes
+    /// more than [`PAGE_BYTES_MAX`] bytes.
+    pub fn by_minijinja(
+        &self,
+        id: TemplateId,
+        context: &Context,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PageError> {
+        self.render(id, &context.root(), out)
+    }
+
+    fn foreign(
+        &self,
+        id: ForeignId,
+        inputs: Vec<Value>,
+        root: &Value,
+        escape: Escape,
+    ) -> Result<Outcome, minijinja::Error> {
+        self.cell.with_dependent(|owner, compiled| {
+            let environment = owner.borrow_dependent();
+            let foreign = compiled.foreign.get(id as usize).ok_or_else(no_operation)?;
+            foreign.run(environment, &compiled.blocks, inputs, root, escape)
+        })
+    }
+
+    fn format(&self, value: Value, escape: Escape) -> Result<String, minijinja::Error> {
+        self.cell.with_dependent(|owner, compiled| {
+            let environment = owner.borrow_dependent();
+            let foreign = compiled.foreign.first().ok_or_else(no_operation)?;
+            foreign.format(environment, &compiled.blocks, value, escape)
+        })
+    }
+
+    /// Appends what minijinja makes of `root` by a template. On an error nothing is appended.
     ///
     /// # Errors
     /// When the template fails, runs out of [`RENDER_FUEL`](crate::limits::RENDER_FUEL), or makes
     /// more than [`PAGE_BYTES_MAX`] bytes.
     pub fn render(&self, id: TemplateId, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
         let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such template");
-        let template = self.programs.borrow_dependent().templates.get(id.0).ok_or_else(fail)?;
+        let template = self.cell.borrow_dependent().templates.get(id.0).ok_or_else(fail)?;
         let start = out.len();
         let writer = BoundedWriter { out, room: PAGE_BYTES_MAX };
         let rendered = template.render_captured_to(root.clone(), writer).map(drop);
@@ -143,6 +278,66 @@ impl std::fmt::Debug for Press {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Press").field("expressions", &self.origins.len()).finish_non_exhaustive()
     }
+}
+
+/// What a program sees of a page.
+struct PageHost<'a> {
+    press: &'a Press,
+    binding: &'a Binding,
+    context: &'a Context,
+}
+
+impl<'a> Host<'a> for PageHost<'a> {
+    fn name(&self, name: NameId) -> Found<'a> {
+        match self.binding.0.get(name as usize) {
+            Some(Place::Node(node)) => match self.context.data(*node) {
+                Some(data) => Found::Data(data),
+                None => Found::Nothing,
+            },
+            Some(Place::Request(name)) => match self.context.request(name) {
+                Some(value) => Found::Value(value),
+                None => Found::Nothing,
+            },
+            None => Found::Nothing,
+        }
+    }
+
+    fn foreign(
+        &self,
+        foreign: ForeignId,
+        inputs: Vec<Value>,
+        escape: Escape,
+    ) -> Result<Outcome, minijinja::Error> {
+        self.press.foreign(foreign, inputs, &self.context.root(), escape)
+    }
+
+    fn silent(&self) -> Value {
+        self.press.silent.clone()
+    }
+
+    fn format(&self, value: Value, escape: Escape) -> Result<String, minijinja::Error> {
+        self.press.format(value, escape)
+    }
+}
+
+/// The program of each template.
+fn programs<'s>(
+    templates: &'s [SourceFile],
+    functions: &[String],
+    foreign: &mut ForeignTexts,
+) -> Result<Vec<Result<Program, Uncovered>>, minijinja::Error> {
+    let escape = |name: &str| Escape::of(&environment::auto_escape(name)).unwrap_or(Escape::Html);
+    let library = Library::new(templates, functions, escape)?;
+    let assigned = library.assigned();
+    let compile = |file: &'s SourceFile| program::compile(&file.name, &library, &assigned, foreign);
+    Ok(templates.iter().map(compile).collect())
+}
+
+/// The operation whose outcome is not there, and silent.
+const SILENT: &str = "v0 if v1";
+
+fn no_operation() -> minijinja::Error {
+    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "no such operation")
 }
 
 /// Appends up to `room` bytes, then fails.

@@ -2,6 +2,7 @@
 //! let, filled as they come in. Names are resolved to slots when the site is compiled.
 
 use super::fields::Fields;
+use super::json::Data;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 use std::sync::{Arc, OnceLock};
@@ -79,8 +80,17 @@ struct Root {
 
 #[derive(Debug, Default)]
 struct Slot {
+    data: OnceLock<Data>,
+    /// The same, once somebody wants it as a value.
     value: OnceLock<Value>,
     failure: OnceLock<Value>,
+}
+
+impl Slot {
+    fn value(&self) -> Option<&Value> {
+        let data = self.data.get()?;
+        Some(self.value.get_or_init(|| data.value()))
+    }
 }
 
 impl Names {
@@ -92,7 +102,7 @@ impl Names {
         Self { sorted }
     }
 
-    fn slot(&self, name: &str) -> Option<usize> {
+    pub(super) fn slot(&self, name: &str) -> Option<usize> {
         let at = self.sorted.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
         self.sorted.get(at).map(|(_, slot)| *slot)
     }
@@ -126,8 +136,9 @@ impl Context {
     }
 
     /// Gives a node its value. A node gets one once; what comes later is not looked at.
-    pub fn set(&self, node: usize, value: Value) {
-        let first = self.root.slots.get(node).is_some_and(|slot| slot.value.set(value).is_ok());
+    pub fn set(&self, node: usize, data: impl Into<Data>) {
+        let data = data.into();
+        let first = self.root.slots.get(node).is_some_and(|slot| slot.data.set(data).is_ok());
         debug_assert!(first, "node {node} has a value already");
     }
 
@@ -145,8 +156,13 @@ impl Context {
     }
 
     /// The value of a node, once it has one.
-    pub fn get(&self, node: usize) -> Option<&Value> {
-        self.root.slots.get(node)?.value.get()
+    pub(super) fn data(&self, node: usize) -> Option<&Data> {
+        self.root.slots.get(node)?.data.get()
+    }
+
+    /// The value of a name that is no node.
+    pub(super) fn request(&self, name: &str) -> Option<Value> {
+        self.root.get_value_by_str(name)
     }
 
     /// What a template sees.
@@ -176,7 +192,7 @@ impl Object for Root {
             "request" => self.request.clone(),
             "now" => self.now.clone(),
             "errors" => Value::from_object(Errors { root: self.clone() }),
-            name => self.slots.get(self.names.slot(name)?)?.value.get()?.clone(),
+            name => self.slots.get(self.names.slot(name)?)?.value()?.clone(),
         })
     }
 }
@@ -233,6 +249,11 @@ impl Object for Errors {
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
         Some(self.failed().count())
     }
+}
+
+/// Whether a name is the page's own, whatever its nodes are called.
+pub(super) fn is_reserved(name: &str) -> bool {
+    super::REQUEST_NAMES.contains(&name) || matches!(name, "now" | "errors")
 }
 
 /// A map of these pairs if it is used; what is not used costs nothing.

@@ -41,7 +41,7 @@ pub fn content_type(template: &str) -> &'static str {
     }
 }
 
-fn auto_escape(template: &str) -> AutoEscape {
+pub(super) fn auto_escape(template: &str) -> AutoEscape {
     match extension(template) {
         "html" | "htm" | "xml" | "svg" | "atom" | "rss" => AutoEscape::Html,
         "json" => AutoEscape::Json,

@@ -19,14 +19,15 @@ mod scan;
 mod url;
 
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
+pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;
 pub use context::{Context, FetchFailure, Inputs, Names, Uses};
 pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::PressError;
-pub use json::{JsonError, parse};
+pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
-pub use compiled::{ExpressionId, Press, TemplateId};
+pub use program::Uncovered;
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::{REQUEST_NAMES, kind_name};

@@ -104,10 +104,12 @@ struct Draft {
 impl Draft {
     fn page(self, press: &Arc<crate::press::Press>) -> Option<Page> {
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
+        let template = press.template(&self.template)?;
         Some(Page {
             pattern: self.text,
             deadline: self.deadline,
-            template: press.template(&self.template)?,
+            template,
+            binding: press.bind(template, &names),
             content_type: content_type(&self.template),
             nodes: self.nodes,
             uses: self.uses,

@@ -2,8 +2,8 @@
 
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
-    Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press, QueryTemplate,
-    TemplateId, Uses, Value, kind_name,
+    Binding, Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press, QueryTemplate,
+    TemplateId, Uncovered, Uses, Value, kind_name,
 };
 use minijinja::value::ValueKind;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ pub struct Page {
     pub(super) deadline: Duration,
     pub(super) nodes: Vec<Node>,
     pub(super) template: TemplateId,
+    pub(super) binding: Binding,
     pub(super) content_type: &'static str,
     pub(super) uses: Uses,
     pub(super) names: Arc<Names>,
@@ -105,6 +106,17 @@ impl Page {
     /// What its templates look at in a request; the rest need not be in [`Inputs`].
     pub fn uses(&self) -> Uses {
         self.uses
+    }
+
+    /// Why minijinja makes this page itself, if it does: something in its template that programs
+    /// do not cover. The page is the same, and takes longer.
+    pub fn uncovered(&self) -> Option<&Uncovered> {
+        self.press.uncovered(self.template)
+    }
+
+    /// The name of its template.
+    pub fn template(&self) -> &str {
+        self.press.name(self.template)
     }
 
     /// A context for one request.
@@ -197,7 +209,7 @@ impl Page {
     /// # Errors
     /// When the template fails or makes too much.
     pub fn render(&self, context: &Context, out: &mut Vec<u8>) -> Result<(), PageError> {
-        self.press.render(self.template, &context.root(), out)
+        self.press.page(self.template, &self.binding, context, out)
     }
 }
 

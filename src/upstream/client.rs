@@ -84,6 +84,11 @@ impl<D: Driver> Client<D> {
         Self(Rc::new(Inner { origins, directory, timers, requests, responses, metrics }))
     }
 
+    /// What its worker counts.
+    pub(crate) fn metrics(&self) -> &WorkerMetrics {
+        &self.0.metrics
+    }
+
     /// Fetches: on a pooled connection where there is one, else on a new one. A pooled connection
     /// that dies before the first byte of its answer is replaced once, by a new one, if the
     /// method is idempotent (RFC 9110 section 9.2.2).

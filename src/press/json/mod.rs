@@ -1,8 +1,30 @@
-//! Upstream JSON into template values (RFC 8259). Of a name that is there twice the last value
-//! counts. Numbers beyond 64 bits become floating point.
+//! Upstream JSON (RFC 8259). Of a name that is there twice the last value counts. Numbers beyond
+//! 64 bits become floating point.
+//!
+//! A text is read into a [`Doc`]: nodes over its bytes, of which only what a template looks at
+//! becomes a value. Where that cannot be had, serde_json reads it into a value, and tells what is
+//! wrong with what is not JSON.
+
+mod doc;
+mod tape;
+
+pub use doc::Doc;
+pub(crate) use doc::{Children, View};
+pub(crate) use tape::Kind;
 
 use minijinja::Value;
 use std::fmt;
+
+/// What upstreams said, of one fetch.
+#[derive(Debug)]
+pub enum Data {
+    /// JSON, as it came.
+    Doc(Doc),
+    /// A value.
+    Value(Value),
+    /// What each item of an `each` got.
+    List(Vec<Data>),
+}
 
 /// Why bytes are not JSON, and where.
 #[derive(Debug)]
@@ -17,8 +39,11 @@ pub struct JsonError {
 /// # Errors
 /// When it is not JSON, not UTF-8, nested deeper than
 /// [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX), or followed by something else.
-pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+pub fn parse(bytes: &[u8]) -> Result<Data, JsonError> {
+    if let Some(doc) = std::str::from_utf8(bytes).ok().and_then(Doc::read) {
+        return Ok(Data::Doc(doc));
+    }
+    serde_json::from_slice(bytes).map(Data::Value).map_err(|error| {
         let mut message = error.to_string();
         // The position is told once, by us, also where serde_json has none.
         if let Some(at) = message.rfind(" at line ") {
@@ -26,6 +51,23 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
         }
         JsonError { line: error.line(), column: error.column(), message }
     })
+}
+
+impl Data {
+    /// This as a value like any other. Costs what it is long, but for a value.
+    pub fn value(&self) -> Value {
+        match self {
+            Data::Doc(doc) => doc.root().value(),
+            Data::Value(value) => value.clone(),
+            Data::List(items) => items.iter().map(Data::value).collect(),
+        }
+    }
+}
+
+impl From<Value> for Data {
+    fn from(value: Value) -> Self {
+        Data::Value(value)
+    }
 }
 
 impl fmt::Display for JsonError {
@@ -43,15 +85,15 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_value() {
-        let value = parse(b"[18446744073709551615, -9223372036854775808, 1.5, 1e3]").unwrap();
+        let value = parse(b"[18446744073709551615, -9223372036854775808, 1.5, 1e3]").unwrap().value();
         let shown = "[18446744073709551615, -9223372036854775808, 1.5, 1000.0]";
         assert_eq!(value.to_string(), shown);
-        assert!(parse(b"123456789012345678901234567890").unwrap().is_number());
+        assert!(parse(b"123456789012345678901234567890").unwrap().value().is_number());
     }
 
     #[test]
     fn the_last_of_a_doubled_name_counts_and_order_is_kept() {
-        let value = parse(br#"{"z":1,"a":2,"z":3}"#).unwrap();
+        let value = parse(br#"{"z":1,"a":2,"z":3}"#).unwrap().value();
         assert_eq!(value.to_string(), r#"{"z": 3, "a": 2}"#.replace('"', "'"));
     }
 

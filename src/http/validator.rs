@@ -1,0 +1,78 @@
+//! Entity tags (RFC 9110 section 8.8.3) and the condition on them that readers send.
+
+/// A strong entity tag, with its quotes: two responses that have it are the same byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntityTag([u8; TAG_BYTES]);
+
+impl EntityTag {
+    /// The tag that shows this number.
+    pub fn new(number: u128) -> Self {
+        let mut tag = [b'"'; TAG_BYTES];
+        for (at, place) in tag.iter_mut().skip(1).take(DIGITS).enumerate() {
+            let digit = (number >> (4 * (DIGITS - 1 - at))) & 15;
+            *place = DIGIT[digit as usize];
+        }
+        Self(tag)
+    }
+
+    /// As it is written in a field.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether a value of `If-None-Match` names it, or anything (RFC 9110 section 13.1.2): then a
+    /// reader has what we would send. Weak and strong tags are the same here.
+    pub fn is_named_by(&self, value: &[u8]) -> bool {
+        let mut rest = value.trim_ascii();
+        if rest == b"*" {
+            return true;
+        }
+        // Commas may be within tags, so the tags themselves are looked for.
+        while let Some(start) = memchr::memchr(b'"', rest) {
+            let Some(length) = rest.get(start + 1..).and_then(|tag| memchr::memchr(b'"', tag))
+            else {
+                return false;
+            };
+            let end = start + length + 2;
+            if rest.get(start..end) == Some(&self.0) {
+                return true;
+            }
+            rest = rest.get(end..).unwrap_or_default();
+        }
+        false
+    }
+}
+
+const DIGITS: usize = 32;
+const TAG_BYTES: usize = DIGITS + 2;
+const DIGIT: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_its_number_in_quotes() {
+        assert_eq!(EntityTag::new(0x1f).as_bytes(), b"\"0000000000000000000000000000001f\"");
+        let all = EntityTag::new(u128::MAX);
+        assert_eq!(all.as_bytes(), format!("\"{}\"", "f".repeat(32)).as_bytes());
+    }
+
+    #[test]
+    fn conditions_name_tags() {
+        let tag = EntityTag::new(7);
+        let text = String::from_utf8(tag.as_bytes().to_vec()).unwrap();
+        for value in [
+            text.clone(),
+            format!("W/{text}"),
+            format!("\"a,b\", {text}"),
+            format!("\"x\",W/\"y\" ,{text} "),
+            " * ".to_owned(),
+        ] {
+            assert!(tag.is_named_by(value.as_bytes()), "{value}");
+        }
+        for value in ["", "\"7\"", "\"", "\"0000000000000000000000000000007", "**", "W/\"*\""] {
+            assert!(!tag.is_named_by(value.as_bytes()), "{value}");
+        }
+    }
+}

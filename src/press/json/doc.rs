@@ -1,0 +1,284 @@
+//! A JSON text and its nodes, and a view of each. Only what is looked at becomes a value.
+
+use super::tape::{self, Kind, Node, Tape};
+use minijinja::Value;
+use std::fmt;
+
+/// A JSON text that was read; all of it is one value.
+pub struct Doc {
+    text: String,
+    tape: Tape,
+}
+
+/// A value in a [`Doc`].
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    doc: &'a Doc,
+    at: u32,
+}
+
+impl Doc {
+    /// Reads a text, if it is JSON that a tape can be made of.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let tape = tape::read(text)?;
+        Some(Self { text: text.to_owned(), tape })
+    }
+
+    /// All of it.
+    #[inline]
+    pub(crate) fn root(&self) -> View<'_> {
+        View { doc: self, at: 0 }
+    }
+
+    #[inline]
+    fn node(&self, at: u32) -> Option<&Node> {
+        self.tape.nodes.get(at as usize)
+    }
+}
+
+impl<'a> View<'a> {
+    #[inline]
+    pub(crate) fn kind(self) -> Kind {
+        self.doc.node(self.at).map_or(Kind::Null, |node| node.kind)
+    }
+
+    /// The text of a string; of all else as it is written.
+    #[inline]
+    pub(crate) fn text(self) -> &'a str {
+        let node = self.doc.node(self.at);
+        node.map_or("", |node| self.doc.tape.text(&self.doc.text, node))
+    }
+
+    /// The value of a name, if this is an object that has it.
+    #[inline]
+    pub(crate) fn get(self, name: &str) -> Option<Self> {
+        let object = self.doc.node(self.at).filter(|node| node.kind == Kind::Object)?;
+        let mut at = self.at + 1;
+        while at < object.next {
+            let key = self.doc.node(at)?;
+            if key.len as usize == name.len()
+                && self.doc.tape.text(&self.doc.text, key).as_bytes() == name.as_bytes()
+            {
+                return Some(View { at: at + 1, ..self });
+            }
+            at = self.doc.node(at + 1)?.next;
+        }
+        None
+    }
+
+    /// The value at an index from the front, if this is a list that is so long.
+    pub(crate) fn item(self, index: usize) -> Option<Self> {
+        if self.kind() == Kind::Array { self.children().nth(index) } else { None }
+    }
+
+    /// The items of a list; the names and values of an object, in turns.
+    pub(crate) fn children(self) -> Children<'a> {
+        let end = match self.kind() {
+            Kind::Array | Kind::Object => self.doc.node(self.at).map_or(0, |node| node.next),
+            _ => 0,
+        };
+        Children { doc: self.doc, at: self.at + 1, end }
+    }
+
+    /// How many items a list or an object has.
+    pub(crate) fn len(self) -> usize {
+        match self.kind() {
+            Kind::Object => self.children().count() / 2,
+            _ => self.children().count(),
+        }
+    }
+
+    /// Whether a list or an object has no items.
+    pub(crate) fn is_empty(self) -> bool {
+        self.children().next().is_none()
+    }
+
+    /// The integer it is, if it is one of 64 bits with a sign.
+    #[inline]
+    pub(crate) fn integer(self) -> Option<i64> {
+        if self.kind() == Kind::Integer { self.text().parse().ok() } else { None }
+    }
+
+    /// This as a value like any other. Costs what it is long.
+    pub(crate) fn value(self) -> Value {
+        match self.kind() {
+            Kind::Null => Value::from(()),
+            Kind::False => Value::from(false),
+            Kind::True => Value::from(true),
+            Kind::String => Value::from(self.text()),
+            Kind::Integer | Kind::Float | Kind::Array | Kind::Object => {
+                let value = serde_json::from_str(self.text());
+                debug_assert!(value.is_ok(), "serde_json refuses {:?}", self.text());
+                value.unwrap_or_default()
+            }
+        }
+    }
+
+    /// What tells it from all other values of this and other texts.
+    pub(crate) fn identity(self) -> (usize, u32) {
+        (std::ptr::from_ref(self.doc).addr(), self.at)
+    }
+}
+
+/// See [`View::children`].
+pub(crate) struct Children<'a> {
+    doc: &'a Doc,
+    at: u32,
+    end: u32,
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = View<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<View<'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let view = View { doc: self.doc, at: self.at };
+        self.at = self.doc.node(self.at)?.next;
+        Some(view)
+    }
+}
+
+impl fmt::Debug for Doc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Doc").field(&self.text).finish()
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("View").field(&self.text()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value_of(text: &str) -> Option<String> {
+        Doc::read(text).map(|doc| format!("{:?}", doc.root().value()))
+    }
+
+    fn reference(text: &str) -> Option<String> {
+        serde_json::from_str::<Value>(text).ok().map(|value| format!("{value:?}"))
+    }
+
+    /// What a tape says, put together from its nodes alone.
+    fn rebuilt(view: View<'_>) -> serde_json::Value {
+        match view.kind() {
+            Kind::Null => serde_json::Value::Null,
+            Kind::True => true.into(),
+            Kind::False => false.into(),
+            Kind::String => view.text().into(),
+            Kind::Integer | Kind::Float => serde_json::from_str(view.text()).unwrap(),
+            Kind::Array => view.children().map(rebuilt).collect::<Vec<_>>().into(),
+            Kind::Object => {
+                let mut children = view.children();
+                let mut map = serde_json::Map::new();
+                while let (Some(name), Some(value)) = (children.next(), children.next()) {
+                    assert_eq!(view.get(name.text()).unwrap().identity(), value.identity());
+                    map.insert(name.text().to_owned(), rebuilt(value));
+                }
+                assert_eq!(map.len(), view.len());
+                map.into()
+            }
+        }
+    }
+
+    fn agrees(text: &str) {
+        let Some(doc) = Doc::read(text) else { return };
+        let wanted: serde_json::Value = match serde_json::from_str(text) {
+            Ok(wanted) => wanted,
+            Err(error) => panic!("the tape takes {text:?}, serde_json says {error}"),
+        };
+        assert_eq!(rebuilt(doc.root()), wanted, "{text}");
+    }
+
+    #[test]
+    fn what_apis_say_is_taken() {
+        for text in [
+            "null", " true ", "false", "0", "-1", "12.5", "1e3", "-0", "18446744073709551615",
+            r#""""#, r#""a\"b\\c\/\b\f\n\r\té😀""#, "[]", "{}", "[1, [2, [3]], {}]",
+            r#"{"a": 1, "b": [true, null], "c": {"d": "é"}}"#, "\n{\t\"a\"\r:\n1 }\n",
+        ] {
+            assert!(value_of(text).is_some(), "{text}");
+            assert_eq!(value_of(text), reference(text), "{text}");
+            agrees(text);
+        }
+    }
+
+    #[test]
+    fn what_serde_json_refuses_is_refused() {
+        for text in [
+            "", "[", "]", "{", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "01", "-", "+1", "1.", ".5",
+            "1e", "1e+", "nul", "truee", "\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
+            "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\n\"", "1 2", "[1 2]", "1e999", "\"\\u+123\"",
+        ] {
+            assert!(reference(text).is_none(), "{text}");
+            assert!(value_of(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_twice_is_left_to_serde_json() {
+        assert!(value_of(r#"{"a":1,"b":2,"a":3}"#).is_none());
+        assert!(value_of(r#"{"a":1,"b":2,"a":3}"#).is_none());
+        assert!(value_of(r#"{"ab":1,"ba":2,"c":{"ab":1}}"#).is_some());
+        let many: Vec<String> = (0..500).map(|n| format!("\"k{n}\":{n}")).collect();
+        assert!(value_of(&format!("{{{}}}", many.join(","))).is_some());
+        assert!(value_of(&format!("{{{},\"k7\":0}}", many.join(","))).is_none());
+    }
+
+    #[test]
+    fn depth_is_that_of_serde_json() {
+        for depth in 120..=130 {
+            let text = "[".repeat(depth) + &"]".repeat(depth);
+            assert_eq!(value_of(&text).is_some(), reference(&text).is_some(), "{depth}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_json_like_pieces_means_the_same(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", "\"a\"", "\"b\\n\"", "\"", "\\", "1", "-2.5e1", "0",
+                "true", "null", " ", "\"\\u00e9\"", "é", "\u{1}", "123456789012345678901",
+            ]), 0..24)
+        ) {
+            agrees(&pieces.concat());
+        }
+
+        #[test]
+        fn any_value_is_read_back(depth in 0..4_u32, seed in any::<u64>(), text in ".*") {
+            let value = made_of(depth, seed, &text);
+            let written = serde_json::to_string(&value).unwrap();
+            prop_assert!(Doc::read(&written).is_some());
+            agrees(&written);
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert!(Doc::read(&pretty).is_some());
+            agrees(&pretty);
+        }
+    }
+
+    fn made_of(depth: u32, seed: u64, text: &str) -> serde_json::Value {
+        use serde_json::json;
+        let other = seed.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        match (seed % 8, depth) {
+            (0, _) => json!(null),
+            (1, _) => json!(seed as i64),
+            (2, _) => json!(f64::from(seed as u32) / 7.0),
+            (3, _) => json!(text),
+            (4, _) => json!(seed % 16 == 4),
+            (_, 0) => json!(seed),
+            (5, _) => json!([made_of(depth - 1, other, text), made_of(depth - 1, !other, text)]),
+            _ => json!({
+                "a": made_of(depth - 1, other, text),
+                "long name": made_of(depth - 1, !other, text),
+                "": text,
+            }),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! JSON (RFC 8259) as a flat list of nodes over the text it came in: one pass, no tree. A node
+//! says where its text is and where the next one begins; numbers stay digits, and only strings
+//! with escapes are copied.
+//!
+//! What is accepted here, serde_json accepts, with the same meaning. The other way round it need
+//! not be: what is rare (a name that is there twice, a number beyond 64 bits) is refused, and left
+//! to serde_json, as is telling what is wrong with something that is not JSON.
+
+use crate::limits::JSON_DEPTH_MAX;
+
+/// A value, or the name of one in an object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    /// Whether its text is in `unescaped`.
+    pub(super) copied: bool,
+    /// The node after this one and all in it.
+    pub(super) next: u32,
+    /// Where its text begins: of strings without the quotes, of all else as it is written.
+    pub(super) start: u32,
+    /// Bytes of its text.
+    pub(super) len: u32,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    False,
+    True,
+    /// A number of 64 bits without fraction and exponent.
+    Integer,
+    Float,
+    String,
+    Array,
+    /// A name, its value, the next name, its value and so on.
+    Object,
+}
+
+/// All nodes of a text; the first is the whole.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    pub(super) nodes: Vec<Node>,
+    /// The texts of strings that are written with escapes.
+    pub(super) unescaped: String,
+}
+
+/// Reads a text that is one JSON value. `None` for what is not JSON, and for what is not ours.
+pub(super) fn read(text: &str) -> Option<Tape> {
+    if u32::try_from(text.len()).is_err() {
+        return None;
+    }
+    // Short names and values with quotes and commas: more nodes a byte are rare.
+    let nodes = Vec::with_capacity(text.len() / NODE_BYTES_USUAL + 1);
+    let tape = Tape { nodes, unescaped: String::new() };
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, tape };
+    reader.skip_space();
+    reader.value(JSON_DEPTH_MAX)?;
+    reader.skip_space();
+    (reader.at == reader.bytes.len()).then_some(reader.tape)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    tape: Tape,
+}
+
+impl Reader<'_> {
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Reads a value that may have `depth - 1` levels.
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().map(drop),
+            b'{' => self.object(depth.checked_sub(1).filter(|left| *left > 0)?),
+            b'[' => self.array(depth.checked_sub(1).filter(|left| *left > 0)?),
+            b't' => self.word("true", Kind::True),
+            b'f' => self.word("false", Kind::False),
+            b'n' => self.word("null", Kind::Null),
+            _ => self.number(),
+        }
+    }
+
+    fn word(&mut self, word: &str, kind: Kind) -> Option<()> {
+        if !self.bytes.get(self.at..)?.starts_with(word.as_bytes()) {
+            return None;
+        }
+        self.push(kind, false, self.at, word.len());
+        self.at += word.len();
+        Some(())
+    }
+
+    fn array(&mut self, depth: usize) -> Option<()> {
+        let node = self.open(Kind::Array);
+        self.skip_space();
+        if self.peek()? == b']' {
+            return self.close(node);
+        }
+        loop {
+            self.value(depth)?;
+            self.skip_space();
+            match self.peek()? {
+                b',' => self.at += 1,
+                b']' => return self.close(node),
+                _ => return None,
+            }
+            self.skip_space();
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<()> {
+        let node = self.open(Kind::Object);
+        self.skip_space();
+        if self.peek()? == b'}' {
+            return self.close(node);
+        }
+        let mut names = Names::default();
+        loop {
+            if self.peek()? != b'"' {
+                return None;
+            }
+            let name = self.string()?;
+            names.add(self.node_text(name).as_bytes());
+            self.skip_space();
+            if self.peek()? != b':' {
+                return None;
+            }
+            self.at += 1;
+            self.skip_space();
+            self.value(depth)?;
+            self.skip_space();
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => break,
+                _ => return None,
+            }
+            self.skip_space();
+        }
+        if names.may_repeat && self.repeats(node) {
+            return None;
+        }
+        self.close(node)
+    }
+
+    /// Begins a list or an object, at its bracket.
+    fn open(&mut self, kind: Kind) -> usize {
+        let node = self.tape.nodes.len();
+        self.push(kind, false, self.at, 0);
+        self.at += 1;
+        node
+    }
+
+    /// Ends it, at its bracket.
+    fn close(&mut self, node: usize) -> Option<()> {
+        self.at += 1;
+        let next = u32::try_from(self.tape.nodes.len()).ok()?;
+        let at = self.at;
+        let node = self.tape.nodes.get_mut(node)?;
+        node.next = next;
+        node.len = (at - node.start as usize) as u32;
+        Some(())
+    }
+
+    #[inline]
+    fn push(&mut self, kind: Kind, copied: bool, start: usize, len: usize) {
+        // The text is shorter than 4 GiB, and no node has less than a byte of it.
+        let next = self.tape.nodes.len() as u32 + 1;
+        self.tape.nodes.push(Node { kind, copied, next, start: start as u32, len: len as u32 });
+    }
+
+    /// Reads a string, at its first quote, and gives its node.
+    #[inline]
+    fn string(&mut self) -> Option<usize> {
+        let node = self.tape.nodes.len();
+        let start = self.at + 1;
+        let end = start + plain_length(self.bytes.get(start..)?);
+        if self.bytes.get(end)? == &b'"' {
+            self.push(Kind::String, false, start, end - start);
+            self.at = end + 1;
+            return Some(node);
+        }
+        self.escaped_string(start, end).map(|()| node)
+    }
+
+    /// Reads a string that has something other than plain characters at `at`.
+    #[cold]
+    fn escaped_string(&mut self, start: usize, mut at: usize) -> Option<()> {
+        let copy = self.tape.unescaped.len();
+        let mut plain = start;
+        loop {
+            self.tape.unescaped.push_str(self.text.get(plain..at)?);
+            match self.bytes.get(at)? {
+                b'"' => break,
+                b'\\' => at = self.escape(at + 1)?,
+                _ => return None,
+            }
+            plain = at;
+            at += plain_length(self.bytes.get(at..)?);
+        }
+        let len = self.tape.unescaped.len() - copy;
+        // Escapes are longer than what they stand for, but for lists of one-letter escapes this
+        // could only differ by the number of strings.
+        self.push(Kind::String, true, u32::try_from(copy).ok()? as usize, len);
+        self.at = at + 1;
+        Some(())
+    }
+
+    /// Copies what the escape stands for that is at `at`, after its backslash; gives its end.
+    fn escape(&mut self, at: usize) -> Option<usize> {
+        let character = match self.bytes.get(at)? {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(at + 1),
+            _ => return None,
+        };
+        self.tape.unescaped.push(character);
+        Some(at + 1)
+    }
+
+    /// Four digits, or those of a surrogate and those of its pair.
+    fn unicode(&mut self, at: usize) -> Option<usize> {
+        let high = self.four_digits(at)?;
+        let (code, end) = match high {
+            0xD800..=0xDBFF => {
+                if self.bytes.get(at + 4..at + 6)? != b"\\u" {
+                    return None;
+                }
+                let low = self.four_digits(at + 6)?;
+                if !(0xDC00..=0xDFFF).contains(&low) {
+                    return None;
+                }
+                (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00), at + 10)
+            }
+            code => (code, at + 4),
+        };
+        self.tape.unescaped.push(char::from_u32(code)?);
+        Some(end)
+    }
+
+    fn four_digits(&self, at: usize) -> Option<u32> {
+        let digits = self.text.get(at..at + 4)?;
+        let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        are_digits.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let start = self.at;
+        if self.peek()? == b'-' {
+            self.at += 1;
+        }
+        let whole = self.digits();
+        let leading_zero = self.bytes.get(self.at - whole) == Some(&b'0');
+        if whole == 0 || (leading_zero && whole > 1) {
+            return None;
+        }
+        let mut is_float = false;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            is_float = true;
+            if self.digits() == 0 {
+                return None;
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            is_float = true;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return None;
+            }
+        }
+        let text = self.text.get(start..self.at)?;
+        // Minus zero is a floating point number.
+        let kind = if is_float || text == "-0" { Kind::Float } else { Kind::Integer };
+        let usual = match kind {
+            Kind::Integer => text.len() <= DIGITS_SURE,
+            _ => text.len() <= FLOAT_BYTES_SURE && !text.contains(['e', 'E']),
+        };
+        if !usual && !self.is_64_bits(text, kind) {
+            return None;
+        }
+        self.push(kind, false, start, text.len());
+        Some(())
+    }
+
+    /// Whether a number is what its looks say.
+    #[cold]
+    fn is_64_bits(&self, text: &str, kind: Kind) -> bool {
+        match kind {
+            Kind::Integer => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
+            _ => serde_json::from_str::<f64>(text).is_ok(),
+        }
+    }
+
+    /// Skips digits, and counts them.
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn node_text(&self, node: usize) -> &str {
+        self.tape.nodes.get(node).map_or("", |node| self.tape.text(self.text, node))
+    }
+
+    /// Whether an object, the last thing read, has a name twice.
+    #[cold]
+    fn repeats(&self, node: usize) -> bool {
+        let mut names = Vec::new();
+        let mut at = node + 1;
+        while let (Some(_), Some(value)) = (self.tape.nodes.get(at), self.tape.nodes.get(at + 1)) {
+            names.push(self.node_text(at));
+            at = value.next as usize;
+        }
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair.first() == pair.last())
+    }
+}
+
+impl Tape {
+    /// The text of a node of the tape of `source`.
+    #[inline]
+    pub(super) fn text<'a>(&'a self, source: &'a str, node: &Node) -> &'a str {
+        let all = if node.copied { &self.unescaped } else { source };
+        let start = node.start as usize;
+        all.get(start..start + node.len as usize).unwrap_or_default()
+    }
+}
+
+/// The names of an object, hardly: enough to know mostly that none is there twice.
+#[derive(Default)]
+struct Names {
+    seen: u64,
+    may_repeat: bool,
+}
+
+impl Names {
+    #[inline]
+    fn add(&mut self, name: &[u8]) {
+        let first = name.first().copied().unwrap_or_default();
+        let last = name.last().copied().unwrap_or_default();
+        let mix = name.len() as u32 ^ (u32::from(first) << 1) ^ (u32::from(last) << 3);
+        let bit = 1_u64 << (mix & 63);
+        self.may_repeat |= self.seen & bit != 0;
+        self.seen |= bit;
+    }
+}
+
+/// How many bytes there are before the first quote, backslash or control character.
+#[inline]
+fn plain_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let quote = zeros(word ^ (u64::from(b'"') * ONES));
+        let backslash = zeros(word ^ (u64::from(b'\\') * ONES));
+        let control = word.wrapping_sub(0x20 * ONES) & !word & HIGHS;
+        let found = quote | backslash | control;
+        if found != 0 {
+            // In each of the three the lowest mark is a true one.
+            return length + found.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+    length + rest.iter().take_while(is_plain).count()
+}
+
+/// Marks in the high bit of each byte that is zero; above a true mark there may be false ones.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Digits that 64 bits always hold, the sign among them.
+const DIGITS_SURE: usize = 18;
+/// A number this long without an exponent is finite.
+const FLOAT_BYTES_SURE: usize = 64;
+/// Bytes of text a node, at least, in what APIs say.
+const NODE_BYTES_USUAL: usize = 8;

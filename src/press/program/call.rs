@@ -1,0 +1,171 @@
+//! Macros: declared where they are written, compiled where they are called.
+
+use super::compile::{Compiler, Covered, Declared, Place};
+use super::op::{CallBlock, Expr, Macro, Step};
+use super::scope::Bound;
+use minijinja::Value;
+use minijinja::machinery::ast;
+
+impl<'s> Compiler<'s, '_> {
+    pub(super) fn declare(&mut self, tree: &'s ast::Macro<'s>) -> Covered<()> {
+        let id = self.declared.len();
+        self.bind(tree.name, Bound::Macro(id))?;
+        let macros = self.scope.frames.iter().flat_map(|frame| frame.macros()).collect();
+        let file = self.file();
+        self.declared.push(Declared { tree, file, macros });
+        Ok(())
+    }
+
+    /// A call of a macro.
+    pub(super) fn call(&mut self, id: usize, args: &'s [ast::CallArg<'s>]) -> Covered<Expr> {
+        let (instance, given) = self.call_parts(id, args)?;
+        Ok(Expr::Call(instance, given, self.escape))
+    }
+
+    /// A call of a macro that prints a body.
+    pub(super) fn call_block(&mut self, block: &'s ast::CallBlock<'s>) -> Covered<Step> {
+        let id = match block.call.identify_call() {
+            ast::CallType::Function(name) => match self.find(name) {
+                Some(Bound::Macro(id)) => Some(id),
+                _ => None,
+            },
+            ast::CallType::Method(ast::Expr::Var(variable), name) => match self.find(variable.id) {
+                Some(Bound::Module(macros)) => macros.get(name).copied(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(id) = id else { return Err(self.uncovered("a call block of no macro")) };
+        if !block.macro_decl.args.is_empty() {
+            return Err(self.uncovered("a call block with parameters"));
+        }
+        let (called, args) = self.call_parts(id, &block.call.args)?;
+        if !self.macros.get(called as usize).is_some_and(|called| called.has_caller) {
+            return Err(self.uncovered("a call block of a macro without `caller()`"));
+        }
+        let place = std::mem::replace(&mut self.place, Place::CallBlock);
+        self.scope.push();
+        let body = self.kept(|compiler| compiler.body(&block.macro_decl.body))?;
+        let body = self.end_frame(body).into();
+        self.place = place;
+        Ok(Step::CallBlock(Box::new(CallBlock { called, args, body })))
+    }
+
+    /// The body of the call block that calls this macro.
+    pub(super) fn caller(&mut self, args: &'s [ast::CallArg<'s>]) -> Covered<Step> {
+        if self.place != Place::Macro || !args.is_empty() {
+            return Err(self.uncovered("`caller` outside of a macro, or with arguments"));
+        }
+        self.has_caller = true;
+        Ok(Step::Caller)
+    }
+
+    fn call_parts(
+        &mut self,
+        id: usize,
+        args: &'s [ast::CallArg<'s>],
+    ) -> Covered<(u32, Box<[Option<Expr>]>)> {
+        let Some(tree) = self.declared.get(id).map(|declared| declared.tree) else {
+            return Err(self.uncovered("a macro that is not there"));
+        };
+        let params = tree.args.iter().map(|param| match param {
+            ast::Expr::Var(variable) => Some(variable.id),
+            _ => None,
+        });
+        let Some(params) = params.collect::<Option<Vec<&str>>>() else {
+            return Err(self.uncovered("a macro with parameters that are no names"));
+        };
+        let mut given: Vec<Option<Expr>> = params.iter().map(|_| None).collect();
+        let mut next = 0;
+        for arg in args {
+            let (index, value) = match arg {
+                ast::CallArg::Pos(value) => {
+                    next += 1;
+                    (Some(next - 1), value)
+                }
+                ast::CallArg::Kwarg(name, value) => {
+                    (params.iter().position(|param| param == name), value)
+                }
+                _ => return Err(self.uncovered("a call with arguments from a list or map")),
+            };
+            let value = self.expression(value)?;
+            match index.and_then(|index| given.get_mut(index)) {
+                Some(free @ None) => *free = Some(value),
+                _ => return Err(self.uncovered("a call whose arguments do not fit")),
+            }
+        }
+        let instance = self.instance(id, &params)?;
+        Ok((instance, given.into()))
+    }
+
+    /// The compiled macro for the way of escaping here.
+    fn instance(&mut self, id: usize, params: &[&'s str]) -> Covered<u32> {
+        if let Some(instance) = self.instances.get(&(id, self.escape)) {
+            return Ok(*instance);
+        }
+        let Some(declared) = self.declared.get(id) else {
+            return Err(self.uncovered("a macro that is not there"));
+        };
+        let (tree, file, macros) = (declared.tree, declared.file, declared.macros.clone());
+        let instance = self.macros.len() as u32;
+        self.macros.push(Macro::default());
+        self.instances.insert((id, self.escape), instance);
+        let compiled = self.isolated(|compiler| {
+            compiler.within(file, |compiler| {
+                compiler.scope.push();
+                for (name, id) in macros {
+                    compiler.scope.bind(name, Bound::Macro(id));
+                }
+                compiler.scope.push().isolated = true;
+                for param in params {
+                    if compiler.scope.assign(param).is_none() {
+                        return Err(compiler.uncovered("a macro with a parameter twice"));
+                    }
+                }
+                let defaults = compiler.defaults(tree)?;
+                let steps = compiler.body(&tree.body)?;
+                let steps = compiler.end_frame(steps).into();
+                compiler.scope.pop();
+                let (slots, has_caller) = (compiler.scope.slots(), compiler.has_caller);
+                Ok(Macro { defaults, slots, steps, has_caller })
+            })
+        })?;
+        if let Some(place) = self.macros.get_mut(instance as usize) {
+            *place = compiled;
+        }
+        Ok(instance)
+    }
+
+    /// Compiles something with slots of its own that is printed wherever it is called.
+    fn isolated<T>(&mut self, compile: impl FnOnce(&mut Self) -> Covered<T>) -> Covered<T> {
+        let slots = self.scope.start_slots();
+        let frames = std::mem::take(&mut self.scope.frames);
+        let conditions = std::mem::take(&mut self.scope.conditions);
+        let unit = std::mem::take(&mut self.unit);
+        let piped = self.piped.take();
+        let place = std::mem::replace(&mut self.place, Place::Macro);
+        let has_caller = std::mem::take(&mut self.has_caller);
+        let compiled = compile(self)?;
+        self.has_caller = has_caller;
+        self.place = place;
+        self.piped = piped;
+        self.unit = unit;
+        self.scope.conditions = conditions;
+        self.scope.frames = frames;
+        self.scope.resume_slots(slots);
+        Ok(compiled)
+    }
+
+    /// What parameters are when they are not given; the last ones have something.
+    fn defaults(&self, tree: &'s ast::Macro<'s>) -> Covered<Box<[Option<Value>]>> {
+        let without = tree.args.len().saturating_sub(tree.defaults.len());
+        let mut defaults: Vec<Option<Value>> = (0..without).map(|_| None).collect();
+        for default in &tree.defaults {
+            let Some(value) = default.as_const() else {
+                return Err(self.uncovered("a parameter whose default is no constant"));
+            };
+            defaults.push(Some(value));
+        }
+        Ok(defaults.into())
+    }
+}

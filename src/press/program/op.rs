@@ -1,0 +1,225 @@
+//! What programs are made of.
+
+use minijinja::{AutoEscape, Value};
+
+/// A template as a program.
+#[derive(Debug)]
+pub(in crate::press) struct Program {
+    pub(super) steps: Box<[Step]>,
+    /// Slots that the steps use.
+    pub(super) slots: usize,
+    pub(super) macros: Box<[Macro]>,
+    /// The names it takes from the page; [`Expr::Root`] has an index into them.
+    pub(in crate::press) names: Box<[Box<str>]>,
+}
+
+/// How what is printed is escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::press) enum Escape {
+    /// As HTML.
+    Html,
+    /// As JSON.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// A statement.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Appends a text.
+    Raw(Box<str>),
+    /// Appends a value.
+    Emit(Expr, Escape),
+    For(Box<For>),
+    If(Box<If>),
+    Set(Target, Expr),
+    /// Sets an attribute of a namespace: the namespace, the value, and the statement that does it.
+    SetAttribute(Box<(Expr, Expr)>, ForeignId),
+    /// These variables have no value (any more): their scope begins.
+    Clear(Box<[Slot]>),
+    /// Puts what a body prints into a variable.
+    Capture(Box<[Step]>, Slot, Escape),
+    /// Prints a macro, with the body that its `caller()` prints.
+    CallBlock(Box<CallBlock>),
+    /// Prints that body, in a macro.
+    Caller,
+    /// Runs a body for what it sets.
+    Discard(Box<[Step]>),
+    Break,
+    Continue,
+}
+
+/// A loop.
+#[derive(Debug)]
+pub(super) struct For {
+    pub(super) list: Expr,
+    /// Where the items go for the filter, and the filter.
+    pub(super) filter: Option<(Target, Expr)>,
+    pub(super) target: Target,
+    /// What `loop` is within.
+    pub(super) state: Slot,
+    /// Whether the body asks how long the list is.
+    pub(super) needs_length: bool,
+    pub(super) clears: Box<[Slot]>,
+    pub(super) body: Box<[Step]>,
+    pub(super) otherwise: Box<[Step]>,
+}
+
+#[derive(Debug)]
+pub(super) struct If {
+    pub(super) test: Expr,
+    pub(super) yes: Box<[Step]>,
+    pub(super) no: Box<[Step]>,
+}
+
+#[derive(Debug)]
+pub(super) struct CallBlock {
+    pub(super) called: MacroId,
+    pub(super) args: Box<[Option<Expr>]>,
+    pub(super) body: Box<[Step]>,
+}
+
+/// Variables that get a value, or the items of one.
+#[derive(Debug)]
+pub(super) enum Target {
+    One(Slot),
+    Each(Box<[Target]>),
+}
+
+/// A macro's body, for one way of escaping.
+#[derive(Debug, Default)]
+pub(super) struct Macro {
+    /// For each parameter, the first slots, what it is when it is not given.
+    pub(super) defaults: Box<[Option<Value>]>,
+    pub(super) slots: usize,
+    pub(super) steps: Box<[Step]>,
+    /// Whether it prints the body of a call block.
+    pub(super) has_caller: bool,
+}
+
+/// An expression.
+#[derive(Debug)]
+pub(super) enum Expr {
+    Const(Value),
+    /// A constant that is a plain string.
+    Text(Box<str>),
+    Integer(i64),
+    /// The first of these variables that has a value, or else the name.
+    Local(Box<[Slot]>, Option<NameId>),
+    Root(NameId),
+    Attribute(Box<Expr>, Box<str>),
+    Loop(Slot, LoopField),
+    Cycle(Slot, Box<[Expr]>),
+    Not(Box<Expr>),
+    And(Box<(Expr, Expr)>),
+    Or(Box<(Expr, Expr)>),
+    Choose(Box<(Expr, Expr, Option<Expr>)>),
+    Op(Box<Op>),
+    /// A macro, with a value for each parameter that is given.
+    Call(MacroId, Box<[Option<Expr>]>, Escape),
+    /// What a body prints: `super()`.
+    Body(Box<[Step]>, Escape),
+}
+
+/// An operation: the short way, if there is one for these inputs, or minijinja's.
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) kind: OpKind,
+    pub(super) inputs: Box<[Expr]>,
+    pub(super) foreign: ForeignId,
+    pub(super) escape: Escape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpKind {
+    /// There is no short way.
+    Foreign,
+    Add,
+    Sub,
+    Mul,
+    Rem,
+    Concat,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    In,
+    NotIn,
+    Item,
+    Length,
+    Default,
+    Escape,
+    Safe,
+    IsDefined,
+    IsUndefined,
+    IsNone,
+    IsEven,
+    IsOdd,
+    IsString,
+    IsNumber,
+    IsMapping,
+    IsSequence,
+}
+
+/// The attributes of `loop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoopField {
+    Index,
+    Index0,
+    RevIndex,
+    RevIndex0,
+    First,
+    Last,
+    Length,
+    Depth,
+    Depth0,
+}
+
+pub(in crate::press) type Slot = u32;
+pub(in crate::press) type NameId = u32;
+pub(in crate::press) type MacroId = u32;
+pub(in crate::press) type ForeignId = u32;
+
+impl LoopField {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "index" => Self::Index,
+            "index0" => Self::Index0,
+            "revindex" => Self::RevIndex,
+            "revindex0" => Self::RevIndex0,
+            "first" => Self::First,
+            "last" => Self::Last,
+            "length" => Self::Length,
+            "depth" => Self::Depth,
+            "depth0" => Self::Depth0,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn needs_length(self) -> bool {
+        matches!(self, Self::RevIndex | Self::RevIndex0 | Self::Last | Self::Length)
+    }
+}
+
+impl Escape {
+    /// minijinja's word for it.
+    pub(in crate::press) fn auto_escape(self) -> AutoEscape {
+        match self {
+            Escape::Html => AutoEscape::Html,
+            Escape::Json => AutoEscape::Json,
+            Escape::None => AutoEscape::None,
+        }
+    }
+
+    pub(in crate::press) fn of(auto_escape: &AutoEscape) -> Option<Self> {
+        match auto_escape {
+            AutoEscape::Html => Some(Escape::Html),
+            AutoEscape::Json => Some(Escape::Json),
+            AutoEscape::None => Some(Escape::None),
+            _ => None,
+        }
+    }
+}

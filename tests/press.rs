@@ -1,0 +1,225 @@
+//! Pages are made by programs, and what a program makes is, byte for byte, what minijinja makes of
+//! the template. Where a program gives up, minijinja makes the page or the error.
+
+#![expect(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
+
+use proptest::prelude::*;
+use ringpress::config::SourceFile;
+use ringpress::press::{
+    self, Binding, Builder, Context, Data, Inputs, Names, Press, TemplateId, Uses,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+#[path = "press/generate.rs"]
+mod generate;
+
+#[test]
+fn templates_of_a_line() {
+    let text = include_str!("press/lines.txt");
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let mut shown = String::new();
+    let mut count = 0;
+    for line in lines {
+        if line.starts_with("#") && !line.starts_with("{#") {
+            let _ = writeln!(shown, "{line}");
+            continue;
+        }
+        let text = line.replace("\\n", "\n");
+        let Some(templates) = Templates::new(vec![SourceFile::new("page.html", text)]) else {
+            let _ = writeln!(shown, "{line}\n    does not compile");
+            continue;
+        };
+        count += 1;
+        let ways: Vec<String> = contexts().iter().map(|context| templates.compare(context)).collect();
+        let _ = writeln!(shown, "{line}\n    {}", ways.join(" | "));
+    }
+    assert!(count >= 300, "there are {count}");
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
+}
+
+#[test]
+fn several_templates() {
+    let mut shown = String::new();
+    for case in include_str!("press/templates.txt").split("=== ").skip(1) {
+        let (name, files) = case.split_once('\n').unwrap();
+        let files = files.split("--- ").skip(1).map(|file| {
+            let (name, text) = file.split_once('\n').unwrap();
+            SourceFile::new(name, text)
+        });
+        let Some(templates) = Templates::new(files.collect()) else {
+            let _ = writeln!(shown, "{name}\n    does not compile");
+            continue;
+        };
+        let ways: Vec<String> = contexts().iter().map(|context| templates.compare(context)).collect();
+        let _ = writeln!(shown, "{name}\n    {}", ways.join(" | "));
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
+}
+
+/// All templates of the sites of this repository, each with each context of `sites.json`.
+#[test]
+fn templates_of_sites() {
+    let contexts: Vec<Contents> =
+        serde_json::from_str(include_str!("press/sites.json")).unwrap();
+    let mut shown = String::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["templates/hello", "templates/news", "bench/site", "tests/sites-e2e/prometheus"] {
+        let files = files_of(&root.join(folder), "");
+        for file in &files {
+            // The page is the first.
+            let mut files: Vec<SourceFile> = files.clone();
+            files.retain(|other| other.name != file.name);
+            files.insert(0, file.clone());
+            let templates = Templates::new(files).unwrap();
+            let ways: Vec<String> = contexts.iter().map(|context| templates.compare(context)).collect();
+            let _ = writeln!(shown, "{folder}/{}\n    {}", file.name, ways.join(" | "));
+        }
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        max_shrink_iters: 2000,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_template(template in generate::template(), context in 0..3_usize) {
+        if let Some(templates) = Templates::new(vec![SourceFile::new("page.html", template)]) {
+            templates.compare(&contexts()[context]);
+        }
+    }
+
+    #[test]
+    fn any_context(template in generate::template(), context in generate::context()) {
+        if let Some(templates) = Templates::new(vec![SourceFile::new("page.html", template)]) {
+            templates.compare(&context);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_to_minijinja_is_told() {
+    let files = vec![SourceFile::new("page.html", "a\n{% for x in l recursive %}{% endfor %}")];
+    let templates = Templates::new(files).unwrap();
+    let uncovered = templates.press.uncovered(templates.id).unwrap();
+    assert_eq!(uncovered.to_string(), "page.html:2: a recursive loop");
+    let plain = Templates::new(vec![SourceFile::new("page.html", "{{ user }}")]).unwrap();
+    assert_eq!(plain.press.uncovered(plain.id), None);
+}
+
+/// The names of a page and the JSON of each.
+type Contents = BTreeMap<String, serde_json::Value>;
+
+fn contexts() -> Vec<Contents> {
+    serde_json::from_str(include_str!("press/contexts.json")).unwrap()
+}
+
+struct Templates {
+    press: Press,
+    id: TemplateId,
+}
+
+impl Templates {
+    /// Compiles templates, if all are well formed; the first is the page.
+    fn new(files: Vec<SourceFile>) -> Option<Self> {
+        let mut builder = Builder::default();
+        let page = files.first()?.name.clone();
+        for file in &files {
+            builder.template(file).ok()?;
+        }
+        let press = builder.finish().ok()?;
+        let id = press.template(&page)?;
+        Some(Self { press, id })
+    }
+
+    /// Makes the page in each way, and says which way it goes.
+    ///
+    /// # Panics
+    /// When it matters which way.
+    fn compare(&self, contents: &Contents) -> String {
+        let names = Arc::new(Names::new(contents.keys().map(String::as_str)));
+        let binding = self.press.bind(self.id, &names);
+        let (context, other) = (context(&names, contents), context(&names, contents));
+        let mut wanted = b"before".to_vec();
+        let reference = self.press.by_minijinja(self.id, &other, &mut wanted);
+        let reference = reference.map_err(|error| error.chain());
+        let mut alone = b"before".to_vec();
+        let program = self.press.by_program(self.id, &binding, &context, &mut alone);
+        if program.is_ok() {
+            assert_eq!(show(&alone), show(&wanted), "the program's page");
+            assert_eq!(reference, Ok(()), "the program made {:?}", show(&alone));
+        } else {
+            assert_eq!(show(&alone), "before", "what a program that gives up leaves");
+        }
+        let mut page = b"before".to_vec();
+        let made = self.press.page(self.id, &binding, &context, &mut page);
+        assert_eq!(made.map_err(|error| error.chain()), reference);
+        assert_eq!(show(&page), show(&wanted), "the page");
+        self.way(&binding, program, reference.is_ok())
+    }
+
+    fn way(&self, _: &Binding, program: Result<(), &str>, is_page: bool) -> String {
+        match (program, self.press.uncovered(self.id), is_page) {
+            (Ok(()), ..) => "program".to_owned(),
+            (Err(_), Some(uncovered), _) => format!("uncovered: {}", uncovered.what),
+            (Err(why), None, true) => format!("gave up: {why}"),
+            (Err(_), None, false) => "error".to_owned(),
+        }
+    }
+}
+
+fn context(names: &Arc<Names>, contents: &Contents) -> Context {
+    let inputs = Inputs {
+        method: "GET".into(),
+        path: "/a b".into(),
+        target: "/a%20b?q=1".into(),
+        query: vec![("q".into(), "<1>".into()), ("é".into(), "".into())],
+        params: vec![("id".into(), "4/2".into())],
+        headers: vec![("user-agent".into(), "test".into()), ("cookie".into(), "a=1".into())],
+        host: "example.com".into(),
+        client: "127.0.0.1".into(),
+        request_id: "1-2".into(),
+        now: 1_700_000_100,
+    };
+    let uses = Uses { query: true, headers: true, cookies: true, request: true };
+    let context = Context::new(names.clone(), uses, inputs);
+    for (node, value) in contents.values().enumerate() {
+        context.set(node, data(value));
+    }
+    context
+}
+
+/// As a fetch would give it; a list of objects as one of an `each`.
+fn data(value: &serde_json::Value) -> Data {
+    match value {
+        serde_json::Value::Array(items) if items.iter().all(serde_json::Value::is_object) => {
+            Data::List(items.iter().map(data).collect())
+        }
+        value => press::parse(value.to_string().as_bytes()).unwrap(),
+    }
+}
+
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn files_of(folder: &Path, below: &str) -> Vec<SourceFile> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files.extend(files_of(&entry.path(), &format!("{name}/")));
+        } else if name.ends_with(".html") {
+            files.push(SourceFile::new(name, std::fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
+}
