@@ -140,7 +140,7 @@ impl<'s> Compiler<'s, '_> {
     fn isolated<T>(&mut self, compile: impl FnOnce(&mut Self) -> Covered<T>) -> Covered<T> {
         let slots = self.scope.start_slots();
         let frames = std::mem::take(&mut self.scope.frames);
-        let conditions = std::mem::take(&mut self.scope.conditions);
+        let open = self.scope.isolate();
         let unit = std::mem::take(&mut self.unit);
         let piped = self.piped.take();
         let place = std::mem::replace(&mut self.place, Place::Macro);
@@ -150,7 +150,7 @@ impl<'s> Compiler<'s, '_> {
         self.place = place;
         self.piped = piped;
         self.unit = unit;
-        self.scope.conditions = conditions;
+        self.scope.rejoin(open);
         self.scope.frames = frames;
         self.scope.resume_slots(slots);
         Ok(compiled)

@@ -76,9 +76,9 @@ impl<'s> Compiler<'s, '_> {
         let mut isolated = false;
         for frame in self.scope.frames.iter().rev() {
             match frame.find(name) {
-                Some(Bound::Slot { slot, surely }) if !isolated => {
+                Some(Bound::Slot { slot, branches }) if !isolated => {
                     slots.push(*slot);
-                    if *surely {
+                    if self.scope.is_sure(branches) {
                         return Ok(Expr::Local(slots.into(), None));
                     }
                 }

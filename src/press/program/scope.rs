@@ -7,8 +7,8 @@ use std::rc::Rc;
 /// What a name is.
 #[derive(Clone, Debug)]
 pub(super) enum Bound<'s> {
-    /// A variable, and whether it surely has a value wherever it is looked up from here on.
-    Slot { slot: Slot, surely: bool },
+    /// A variable, and the branches in which it gets a value: within them it surely has one.
+    Slot { slot: Slot, branches: Vec<u32> },
     /// A macro.
     Macro(usize),
     /// A template whose macros were imported.
@@ -23,8 +23,8 @@ pub(super) struct Frame<'s> {
     pub(super) state: Option<Slot>,
     /// Whether names of the frames around it are not seen: that of a macro.
     pub(super) isolated: bool,
-    /// How many conditions were open when it began.
-    conditions: usize,
+    /// The branch it is in.
+    branch: u32,
     /// Variables that may lack a value.
     pub(super) clears: Vec<Slot>,
     /// Whether a body asks for the length of the loop.
@@ -35,8 +35,9 @@ pub(super) struct Frame<'s> {
 #[derive(Debug, Default)]
 pub(super) struct Scope<'s> {
     pub(super) frames: Vec<Frame<'s>>,
-    /// Conditions that are open: what is set under one may not be set.
-    pub(super) conditions: usize,
+    /// The branches of conditions that we are in, the innermost last.
+    open: Vec<u32>,
+    branches: u32,
     next_slot: Slot,
 }
 
@@ -58,11 +59,47 @@ impl<'s> Frame<'s> {
 impl<'s> Scope<'s> {
     /// Begins a frame.
     pub(super) fn push(&mut self) -> &mut Frame<'s> {
-        let conditions = self.conditions;
-        self.frames.push(Frame { conditions, ..Frame::default() });
+        let branch = self.branch();
+        self.frames.push(Frame { branch, ..Frame::default() });
         // It was pushed just now.
         let last = self.frames.len() - 1;
         &mut self.frames[last]
+    }
+
+    /// Begins a branch of a condition.
+    pub(super) fn enter(&mut self) {
+        self.branches += 1;
+        self.open.push(self.branches);
+    }
+
+    /// Ends it.
+    pub(super) fn leave(&mut self) {
+        self.open.pop();
+    }
+
+    /// The branch we are in.
+    fn branch(&self) -> u32 {
+        self.open.last().copied().unwrap_or(0)
+    }
+
+    /// Whether we are under a condition.
+    pub(super) fn is_conditional(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether a variable surely has a value here.
+    pub(super) fn is_sure(&self, branches: &[u32]) -> bool {
+        branches.iter().any(|branch| *branch == 0 || self.open.contains(branch))
+    }
+
+    /// Goes into a macro, which is under no condition of where it is called.
+    pub(super) fn isolate(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.open)
+    }
+
+    /// Comes back from it.
+    pub(super) fn rejoin(&mut self, open: Vec<u32>) {
+        self.open = open;
     }
 
     /// Ends the innermost frame.
@@ -81,14 +118,13 @@ impl<'s> Scope<'s> {
     /// The slot of a variable of the innermost frame that gets a value here. `None` when the name
     /// is something else.
     pub(super) fn assign(&mut self, name: &'s str) -> Option<Slot> {
-        let conditions = self.conditions;
+        let branch = self.branch();
         let frame = self.frames.last_mut()?;
-        let surely_now = frame.conditions == conditions;
         let known = frame.names.iter_mut().find(|(other, _)| *other == name);
         if let Some((_, bound)) = known {
             return match bound {
-                Bound::Slot { slot, surely } => {
-                    *surely |= surely_now;
+                Bound::Slot { slot, branches } => {
+                    branches.push(branch);
                     Some(*slot)
                 }
                 _ => None,
@@ -96,8 +132,8 @@ impl<'s> Scope<'s> {
         }
         let slot = self.next_slot;
         self.next_slot += 1;
-        frame.names.push((name, Bound::Slot { slot, surely: surely_now }));
-        if !surely_now {
+        frame.names.push((name, Bound::Slot { slot, branches: vec![branch] }));
+        if frame.branch != branch {
             frame.clears.push(slot);
         }
         Some(slot)

@@ -125,10 +125,12 @@ impl<'s> Compiler<'s, '_> {
     fn condition(&mut self, condition: &'s ast::IfCond<'s>) -> Covered<Step> {
         self.at(condition.expr.span());
         let test = self.expression(&condition.expr)?;
-        self.scope.conditions += 1;
+        self.scope.enter();
         let yes = self.body(&condition.true_body)?.into();
+        self.scope.leave();
+        self.scope.enter();
         let no = self.body(&condition.false_body)?.into();
-        self.scope.conditions -= 1;
+        self.scope.leave();
         Ok(Step::If(Box::new(If { test, yes, no })))
     }
 
@@ -155,9 +157,9 @@ impl<'s> Compiler<'s, '_> {
         let target = self.target(&each.target)?;
         let body = self.body(&each.body)?.into();
         let frame = self.scope.pop();
-        self.scope.conditions += 1;
+        self.scope.enter();
         let otherwise = self.body(&each.else_body)?.into();
-        self.scope.conditions -= 1;
+        self.scope.leave();
         let (needs_length, clears) = (frame.needs_length, frame.clears.into());
         let each = For { list, filter, target, state, needs_length, clears, body, otherwise };
         Ok(Step::For(Box::new(each)))
@@ -302,7 +304,7 @@ impl<'s> Compiler<'s, '_> {
         if self.scope.frames.iter().any(|frame| frame.find(name).is_some()) {
             return Err(self.uncovered(format!("`{name}` means two things")));
         }
-        if self.scope.conditions > 0 || self.scope.frames.len() > 2 {
+        if self.scope.is_conditional() || self.scope.frames.len() > 2 {
             return Err(self.uncovered("macros that are not there from the beginning"));
         }
         self.scope.bind(name, bound);
