@@ -140,7 +140,15 @@ impl Results {
     pub(crate) fn take_over(&mut self, before: Self, again: &[Scenario]) {
         self.command = format!("{}; {}", before.command, self.command);
         self.partial = before.partial;
-        self.partial.retain(|said| !said.starts_with(INTERRUPTED));
+        // What went wrong with what is measured again is of no interest any more.
+        let of_again = |said: &String| {
+            let of = |one: &Scenario| {
+                let mut points = one.points.iter();
+                points.any(|point| said.contains(&format!(" at {}, {}, ", one.letter, point.name)))
+            };
+            said.starts_with(INTERRUPTED) || again.iter().any(of)
+        };
+        self.partial.retain(|said| !of_again(said));
         self.contenders = before.contenders;
         let is_again = |run: &Run| {
             let mut points = again.iter().filter(|one| one.letter == run.scenario);
