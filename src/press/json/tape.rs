@@ -7,6 +7,7 @@
 //! to serde_json, as is telling what is wrong with something that is not JSON.
 
 use crate::limits::JSON_DEPTH_MAX;
+use smallvec::SmallVec;
 
 /// A value, or the name of one in an object.
 #[derive(Clone, Copy, Debug)]
@@ -327,13 +328,16 @@ impl Reader<'_> {
     }
 
     /// Whether an object, the last thing read, has a name twice.
-    #[cold]
     fn repeats(&self, node: usize) -> bool {
-        let mut names = Vec::new();
+        let mut names: SmallVec<[&str; NAMES_FEW]> = SmallVec::new();
         let mut at = node + 1;
         while let (Some(_), Some(value)) = (self.tape.nodes.get(at), self.tape.nodes.get(at + 1)) {
             names.push(self.node_text(at));
             at = value.next as usize;
+        }
+        if names.len() <= NAMES_FEW {
+            let twice = |(at, name): (usize, &&str)| names.iter().skip(at + 1).any(|n| n == name);
+            return names.iter().enumerate().any(twice);
         }
         names.sort_unstable();
         names.windows(2).any(|pair| pair.first() == pair.last())
@@ -396,6 +400,8 @@ fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
+/// Names that are compared each with each.
+const NAMES_FEW: usize = 12;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 

@@ -102,6 +102,14 @@ impl<'a> Run<'a, '_> {
                 Step::Emit(Expr::Call(id, args, _), _) => self.call(*id, args, None, out)?,
                 Step::Emit(value, escape) => {
                     let before = out.len();
+                    if let Some(view) = self.path(value)
+                        && *escape != Escape::Json
+                        && push_scalar(view, *escape, out)
+                    {
+                        self.room(out, 0)?;
+                        self.spend((out.len() - before) as u64 / BYTES_A_FUEL + PATH_FUEL)?;
+                        continue;
+                    }
                     let value = self.expression(value)?;
                     self.emit(&value, *escape, out)?;
                     self.spend((out.len() - before) as u64 / BYTES_A_FUEL)?;
@@ -352,6 +360,10 @@ impl<'a> Run<'a, '_> {
 
     pub(super) fn expression(&mut self, expression: &'a Expr) -> Ran<Operand<'a>> {
         self.spend(EXPRESSION_FUEL)?;
+        if let Some(view) = self.path(expression) {
+            self.spend(PATH_FUEL)?;
+            return Ok(Operand::View(view));
+        }
         Ok(match expression {
             Expr::Const(value) => Operand::Value(value.clone()),
             Expr::Text(text) => Operand::Text(text),
@@ -424,6 +436,24 @@ impl<'a> Run<'a, '_> {
                 self.captured(body, *escape, &mut text)?.1
             }
         })
+    }
+
+    /// What a name and attributes lead to, if that is within the JSON of a fetch: the short way of
+    /// most expressions.
+    #[inline]
+    fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
+        match expression {
+            Expr::Attribute(of, name) => self.path(of)?.get(name),
+            Expr::Local(slots, _) => match self.slot(*slots.first()?) {
+                Operand::View(view) => Some(*view),
+                _ => None,
+            },
+            Expr::Root(name) => match self.host.name(*name) {
+                Found::Data(Data::Doc(doc)) => Some(doc.root()),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn name(&self, name: NameId) -> Ran<Operand<'a>> {
@@ -516,15 +546,11 @@ impl<'a> Run<'a, '_> {
                 out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
             }
             Operand::Text(text) => push_text(text, escape, out),
-            Operand::View(view) => match view.kind() {
-                Kind::String => push_text(view.text(), escape, out),
-                // As it came: there is one way to write an integer.
-                Kind::Integer => out.extend_from_slice(view.text().as_bytes()),
-                Kind::Null => out.extend_from_slice(b"None"),
-                Kind::True => out.extend_from_slice(b"True"),
-                Kind::False => out.extend_from_slice(b"False"),
-                _ => return self.emit_foreign(value, escape, out),
-            },
+            Operand::View(view) => {
+                if !push_scalar(*view, escape, out) {
+                    return self.emit_foreign(value, escape, out);
+                }
+            }
             Operand::Value(string) if string.kind() == ValueKind::String => {
                 let text = string.as_str().unwrap_or_default();
                 if string.is_safe() {
@@ -556,6 +582,22 @@ impl<'a> Run<'a, '_> {
     }
 }
 
+/// Appends what JSON other than lists, objects and fractions prints; false for those.
+#[inline]
+fn push_scalar(view: View<'_>, escape: Escape, out: &mut Vec<u8>) -> bool {
+    match view.kind() {
+        Kind::String => push_text(view.text(), escape, out),
+        // As it came: there is one way to write an integer.
+        Kind::Integer => out.extend_from_slice(view.text().as_bytes()),
+        Kind::Null => out.extend_from_slice(b"None"),
+        Kind::True => out.extend_from_slice(b"True"),
+        Kind::False => out.extend_from_slice(b"False"),
+        Kind::Float | Kind::Array | Kind::Object => return false,
+    }
+    true
+}
+
+#[inline]
 fn push_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
     match escape {
         Escape::Html => push_html(text, out),
@@ -648,6 +690,8 @@ const KEPT_MAX: usize = 64;
 // Never less than what minijinja takes: what is too much for it is too much here.
 const STEP_FUEL: u64 = 4;
 const EXPRESSION_FUEL: u64 = 2;
+/// For the attributes of a path, of which there are hardly more.
+const PATH_FUEL: u64 = 16;
 const ITEM_FUEL: u64 = 8;
 const FOREIGN_FUEL: u64 = 16;
 /// Bytes that minijinja prints for one fuel.
