@@ -33,7 +33,8 @@ fn templates_of_a_line() {
             continue;
         };
         count += 1;
-        let ways: Vec<String> = contexts().iter().map(|context| templates.compare(context)).collect();
+        let ways: Vec<String> =
+            contexts().iter().map(|context| templates.compare(context)).collect();
         let _ = writeln!(shown, "{line}\n    {}", ways.join(" | "));
     }
     assert!(count >= 300, "there are {count}");
@@ -53,7 +54,8 @@ fn several_templates() {
             let _ = writeln!(shown, "{name}\n    does not compile");
             continue;
         };
-        let ways: Vec<String> = contexts().iter().map(|context| templates.compare(context)).collect();
+        let ways: Vec<String> =
+            contexts().iter().map(|context| templates.compare(context)).collect();
         let _ = writeln!(shown, "{name}\n    {}", ways.join(" | "));
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
@@ -62,11 +64,11 @@ fn several_templates() {
 /// All templates of the sites of this repository, each with each context of `sites.json`.
 #[test]
 fn templates_of_sites() {
-    let contexts: Vec<Contents> =
-        serde_json::from_str(include_str!("press/sites.json")).unwrap();
+    let contexts: Vec<Contents> = serde_json::from_str(include_str!("press/sites.json")).unwrap();
     let mut shown = String::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["templates/hello", "templates/news", "bench/site", "tests/sites-e2e/prometheus"] {
+    for folder in ["templates/hello", "templates/news", "bench/site", "tests/sites-e2e/prometheus"]
+    {
         let files = files_of(&root.join(folder), "");
         for file in &files {
             // The page is the first.
@@ -74,7 +76,8 @@ fn templates_of_sites() {
             files.retain(|other| other.name != file.name);
             files.insert(0, file.clone());
             let templates = Templates::new(files).unwrap();
-            let ways: Vec<String> = contexts.iter().map(|context| templates.compare(context)).collect();
+            let ways: Vec<String> =
+                contexts.iter().map(|context| templates.compare(context)).collect();
             let _ = writeln!(shown, "{folder}/{}\n    {}", file.name, ways.join(" | "));
         }
     }
@@ -180,7 +183,7 @@ fn context(names: &Arc<Names>, contents: &Contents) -> Context {
         path: "/a b".into(),
         target: "/a%20b?q=1".into(),
         query: vec![("q".into(), "<1>".into()), ("é".into(), "".into())],
-        params: vec![("id".into(), "4/2".into())],
+        params: [("id".into(), "4/2".into())].into_iter().collect(),
         headers: vec![("user-agent".into(), "test".into()), ("cookie".into(), "a=1".into())],
         host: "example.com".into(),
         client: "127.0.0.1".into(),

@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use ringpress::config::SourceFile;
-use ringpress::press;
+use ringpress::press::{self, Data};
 use ringpress::site::{
     Context, ErrorFacts, FetchFailure, Inputs, NodeKind, Overrides, Page, Site, Source, Value,
 };
@@ -49,7 +49,7 @@ fn the_hello_site_is_fine() {
     let site = Site::load(&Source::Folder(folder)).unwrap();
     let (page, params) = site.route("/hello/Ann").unwrap();
     assert_eq!(page.pattern(), "/hello/{name}");
-    assert_eq!(params, [("name", "Ann")]);
+    assert_eq!(params.as_slice(), [("name", "Ann")]);
     assert_eq!(site.upstreams()[0].authority, "127.0.0.1:9000");
 }
 
@@ -296,7 +296,7 @@ fn fill(
             let values = items.iter().enumerate().map(|(index, item)| {
                 Ok(press::parse(ask(Some((item, index)))?.as_bytes()).unwrap())
             });
-            context.set(at, Value::from(values.collect::<Result<Vec<Value>, _>>()?));
+            context.set(at, Data::List(values.collect::<Result<_, _>>()?));
             continue;
         }
         let answer = ask(None)?;

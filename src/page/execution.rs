@@ -42,6 +42,10 @@ impl<'a, D: Driver> Execution<'a, D> {
     /// Fills the context, or says why the page cannot be made: the first failure of something
     /// that is not optional ends what is still on its way.
     pub(super) async fn run(&self) -> Result<(), PageError> {
+        if let ([_], Some(fetch)) = (self.page.nodes(), self.only_fetch()) {
+            let outcome = self.fetch(fetch).await;
+            return self.settle(fetch, outcome);
+        }
         let mut progress = Progress::new(self.page);
         if let Some(fetch) = self.only_fetch() {
             self.settle_lets(&mut progress)?;

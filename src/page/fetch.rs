@@ -47,8 +47,7 @@ impl<D: Driver> Execution<'_, D> {
         item: Option<(&Value, usize)>,
     ) -> Result<Data, PageError> {
         let plan = self.site.upstreams().get(fetch.upstream);
-        let mut target = Vec::new();
-        let mut headers = Vec::new();
+        let (mut target, mut headers) = (self.client.buffer(), self.client.buffer());
         self.page.fetch_request(node, self.context, item, &mut target, &mut headers)?;
         let start = D::now();
         let deadline = self.deadline.min(start + fetch.deadline);
@@ -90,6 +89,7 @@ impl<D: Driver> Execution<'_, D> {
                 failure: value.as_ref().err().map(PageError::chain).unwrap_or_default(),
             });
         }
+        self.client.give_back([target, headers]);
         value
     }
 }

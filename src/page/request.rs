@@ -46,7 +46,7 @@ impl Request<'_> {
                 let message = format!("the path parameter `{name}` is malformed");
                 PageError::new(PageErrorKind::BadRequest, message).because(error)
             })?;
-            inputs.params.push(((*name).to_owned(), value.into_owned()));
+            inputs.params.push(name, &value);
         }
         if uses.query {
             let pairs = http::path::query_pairs(self.query);

@@ -1,8 +1,8 @@
 //! Gathers a site's templates and expressions, checks each, and compiles them into a [`Press`].
 
+use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
 use super::names::{self, Reference, Use};
-use super::compiled::{ExpressionId, Origin, Press};
 use super::{environment, scan};
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
@@ -146,7 +146,8 @@ impl Builder {
         let (line, _) = place.file.place(within(0..text.len()).start);
         let id = ExpressionId(self.origins.len());
         let file = place.file.name.clone();
-        self.origins.push(Origin { text: text.to_owned(), file, line });
+        let path = lookup.iter().flat_map(|path| path.split('.')).map(Into::into).collect();
+        self.origins.push(Origin { text: text.to_owned(), file, line, path });
         Ok(ExpressionFacts { id, uses, lookup })
     }
 

@@ -4,16 +4,17 @@
 //! every include of every worker would take.
 
 use super::context::{Context, Names, is_reserved};
+use super::environment;
 use super::error::PressError;
 use super::program::{
     self, Escape, Foreign, ForeignId, ForeignTexts, Found, GaveUp, Host, Library, NameId, Outcome,
     Program, Uncovered,
 };
-use super::environment;
 use crate::config::SourceFile;
 use crate::error::PageError;
 use crate::limits::PAGE_BYTES_MAX;
 use minijinja::machinery::Instructions;
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Expression, Template, Value};
 use std::collections::BTreeMap;
 use std::io;
@@ -54,6 +55,8 @@ pub(super) struct Origin {
     pub(super) text: String,
     pub(super) file: String,
     pub(super) line: usize,
+    /// The names it looks up, one in the other, if it does nothing else.
+    pub(super) path: Vec<Box<str>>,
 }
 
 /// What compiled programs borrow from.
@@ -145,12 +148,26 @@ impl Press {
     /// # Errors
     /// When it fails; the cause names its place in the site file.
     pub fn evaluate(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
+        if let Some(value) = self.look_up(id, root) {
+            return Ok(value);
+        }
         let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such expression");
         let expression = self.cell.borrow_dependent().expressions.get(id.0).ok_or_else(fail)?;
         expression.eval(root.clone()).map_err(|error| {
             let what = format!("expression `{}` failed", self.text(id));
             PressError::of(&error, self.origins.get(id.0)).fails(what)
         })
+    }
+
+    /// The value of an expression that is a path and leads somewhere: it needs no machine.
+    fn look_up(&self, id: ExpressionId, root: &Value) -> Option<Value> {
+        let mut names = self.origins.get(id.0)?.path.iter();
+        let mut value = root.as_object()?.get_value_by_str(names.next()?)?;
+        for name in names {
+            value = value.get_attr(name).ok()?;
+        }
+        let is_there = !matches!(value.kind(), ValueKind::Undefined | ValueKind::Invalid);
+        is_there.then_some(value)
     }
 
     /// The text of an expression.

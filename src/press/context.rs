@@ -1,10 +1,11 @@
 //! What templates and expressions of one page see: the request, and a slot for each fetch and
 //! let, filled as they come in. Names are resolved to slots when the site is compiled.
 
-use super::fields::Fields;
+use super::fields::{Fields, Params};
 use super::json::Data;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
+use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 
 /// What the templates of a page look at in a request, known before any request comes.
@@ -21,7 +22,7 @@ pub struct Uses {
 }
 
 /// A request as templates see it. What [`Uses`] says is not used may be left empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Inputs {
     /// The method.
     pub method: String,
@@ -32,7 +33,7 @@ pub struct Inputs {
     /// Names and values of the query, decoded. Of a name that is there twice the first counts.
     pub query: Vec<(String, String)>,
     /// Parameters of the path, decoded.
-    pub params: Vec<(String, String)>,
+    pub params: Params,
     /// Header fields, names in lower case; those named `cookie` are also what cookies come from.
     pub headers: Vec<(String, String)>,
     /// The host the request is for.
@@ -69,7 +70,7 @@ pub struct Context {
 #[derive(Debug)]
 struct Root {
     names: Arc<Names>,
-    slots: Box<[Slot]>,
+    slots: SmallVec<[Slot; 1]>,
     path: Value,
     query: Value,
     headers: Value,
@@ -125,7 +126,7 @@ impl Context {
         let root = Root {
             names,
             slots,
-            path: fields(true, inputs.params, false),
+            path: inputs.params.into_value(),
             query: fields(uses.query, inputs.query, false),
             headers: fields(uses.headers, inputs.headers, true),
             cookies: fields(uses.cookies, cookies, false),

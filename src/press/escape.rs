@@ -3,6 +3,7 @@
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
+use std::borrow::Cow;
 
 /// Appends `text` so that it is one path segment, or one name or value of a query, whatever it
 /// holds.
@@ -29,15 +30,15 @@ pub(super) fn push_segments(rest: &str, out: &mut Vec<u8>) {
 
 /// A value as the text it stands for in a URL or a header: numbers without a fraction have no
 /// `.0`, flags are `true` and `false`. `None` for what is no text: lists, maps, none, undefined.
-pub(super) fn plain_text(value: &Value) -> Option<String> {
+pub(super) fn plain_text(value: &Value) -> Option<Cow<'_, str>> {
     match value.kind() {
-        ValueKind::String => value.as_str().map(str::to_owned),
-        ValueKind::Bool => Some(if value.is_true() { "true" } else { "false" }.to_owned()),
-        ValueKind::Number if value.is_integer() => Some(value.to_string()),
+        ValueKind::String => value.as_str().map(Cow::Borrowed),
+        ValueKind::Bool => Some(Cow::Borrowed(if value.is_true() { "true" } else { "false" })),
+        ValueKind::Number if value.is_integer() => Some(Cow::Owned(value.to_string())),
         ValueKind::Number => {
             let number = f64::try_from(value.clone()).ok()?;
             // Rust shows floating point without an exponent, and whole numbers without `.0`.
-            number.is_finite().then(|| number.to_string())
+            number.is_finite().then(|| Cow::Owned(number.to_string()))
         }
         _ => None,
     }
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_urls_need_them() {
-        let shown = |value: Value| plain_text(&value);
+        let shown = |value: Value| plain_text(&value).map(Cow::into_owned);
         assert_eq!(shown(Value::from(3.0)).as_deref(), Some("3"));
         assert_eq!(shown(Value::from(1e21)).as_deref(), Some("1000000000000000000000"));
         assert_eq!(shown(Value::from(0.25)).as_deref(), Some("0.25"));

@@ -3,25 +3,31 @@
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Names and values in the order they came. Of a name that is there twice the first counts.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    pairs: Vec<(Value, Value)>,
+    pairs: SmallVec<[(Value, Value); 2]>,
     /// Whether `user_agent` finds `user-agent`: header names can hardly be written otherwise.
     dashes: bool,
 }
 
 impl Fields {
     pub(super) fn new(pairs: impl IntoIterator<Item = (String, String)>, dashes: bool) -> Self {
-        let mut kept: Vec<(Value, Value)> = Vec::new();
+        let mut kept = Self { pairs: SmallVec::new(), dashes };
         for (name, value) in pairs {
-            if !kept.iter().any(|(other, _)| other.as_str() == Some(&name)) {
-                kept.push((Value::from(name), Value::from(value)));
-            }
+            kept.push(&name, &value);
         }
-        Self { pairs: kept, dashes }
+        kept
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        if !self.pairs.iter().any(|(other, _)| other.as_str() == Some(name)) {
+            // Short texts need no memory of their own as values.
+            self.pairs.push((Value::from(name), Value::from(value)));
+        }
     }
 
     fn find(&self, name: &str) -> Option<Value> {
@@ -37,6 +43,27 @@ impl Fields {
         };
         let dashed = || self.dashes.then(|| self.pairs.iter().find(|(key, _)| same(key))).flatten();
         exact.or_else(dashed).map(|(_, value)| value.clone())
+    }
+}
+
+/// The parameters of a path, decoded.
+#[derive(Debug, Default)]
+pub struct Params(Fields);
+
+impl Params {
+    /// Adds one.
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.0.push(name, value);
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        Value::from_object(self.0)
+    }
+}
+
+impl FromIterator<(String, String)> for Params {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
+        Self(Fields::new(pairs, false))
     }
 }
 

@@ -25,6 +25,7 @@ pub use context::{Context, FetchFailure, Inputs, Names, Uses};
 pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::PressError;
+pub use fields::Params;
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};

@@ -4,8 +4,8 @@
 //! header, whatever it holds.
 
 use super::builder::{Builder, ExpressionFacts, Place};
-use super::escape::{is_dot_segment, plain_text, push_component, push_segments};
 use super::compiled::{ExpressionId, Press};
+use super::escape::{is_dot_segment, plain_text, push_component, push_segments};
 use super::scan;
 use crate::config::{At, Problem, header_value_trouble};
 use crate::error::{PageError, PageErrorKind};
@@ -89,7 +89,8 @@ impl PathTemplate {
                     slash_last = text.ends_with('/');
                 }
                 Piece::Print(print) => {
-                    let text = print.text(press, root)?;
+                    let value = press.evaluate(print.id, root)?;
+                    let text = plain_text(&value).ok_or_else(|| print.no_text(press, &value))?;
                     if print.is_rest {
                         push_segments(&text, out);
                     } else {
@@ -220,7 +221,8 @@ impl FieldTemplate {
 impl Print {
     fn text(&self, press: &Press, root: &Value) -> Result<String, PageError> {
         let value = press.evaluate(self.id, root)?;
-        plain_text(&value).ok_or_else(|| self.no_text(press, &value))
+        let text = plain_text(&value).ok_or_else(|| self.no_text(press, &value))?;
+        Ok(text.into_owned())
     }
 
     fn no_text(&self, press: &Press, value: &Value) -> PageError {
@@ -247,7 +249,7 @@ fn texts(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<Vec<Str
             return Ok(None);
         }
         let text = plain_text(&value).ok_or_else(|| print.no_text(press, &value))?;
-        return Ok(Some(vec![text]));
+        return Ok(Some(vec![text.into_owned()]));
     }
     let texts = pieces.iter().map(|piece| match piece {
         Piece::Text(text) => Ok(text.clone()),

@@ -17,7 +17,7 @@ pub use plan::{Overrides, ServerPlan, UpstreamPlan};
 pub use source::Source;
 
 use crate::press::{Press, TemplateId};
-use route::Router;
+use route::{Params, Router};
 use source::Files;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ impl Site {
 
     /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each
     /// still encoded. Literal beats parameter; what has a `{rest*}` comes after all that has none.
-    pub fn route<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Page, Vec<(&'s str, &'p str)>)> {
+    pub fn route<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Page, Params<'s, 'p>)> {
         let (page, params) = self.router.at(path)?;
         Some((self.pages.get(page)?, params))
     }

@@ -2,8 +2,8 @@
 
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
-    Binding, Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press, QueryTemplate,
-    TemplateId, Uncovered, Uses, Value, kind_name,
+    Binding, Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
+    QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name,
 };
 use minijinja::value::ValueKind;
 use std::sync::Arc;

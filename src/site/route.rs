@@ -1,5 +1,7 @@
 //! Patterns of paths, and which page has a path.
 
+use smallvec::SmallVec;
+
 /// A pattern that is well formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -10,6 +12,9 @@ pub(super) struct Pattern {
     /// The name of the one that takes the rest of the path.
     pub(super) rest: Option<String>,
 }
+
+/// The parameters of a path, still encoded, with their names.
+pub(super) type Params<'r, 'p> = SmallVec<[(&'r str, &'p str); 2]>;
 
 /// Paths to pages.
 #[derive(Debug, Default)]
@@ -108,7 +113,7 @@ impl Router {
     }
 
     /// The page of a path, and its parameters.
-    pub(super) fn at<'r, 'p>(&'r self, path: &'p str) -> Option<(usize, Vec<(&'r str, &'p str)>)> {
+    pub(super) fn at<'r, 'p>(&'r self, path: &'p str) -> Option<(usize, Params<'r, 'p>)> {
         let found = self.plain.at(path).or_else(|_| self.rests.at(path)).ok()?;
         Some((*found.value, found.params.iter().collect()))
     }
@@ -187,8 +192,8 @@ mod tests {
         assert_eq!(page("/"), Some(3));
         assert_eq!(page("/zzz"), Some(4));
         assert_eq!(page("/v12.txt"), Some(5));
-        assert_eq!(router.at("/a/c/d").unwrap().1, [("rest", "c/d")]);
-        assert_eq!(router.at("/a/x%2Fy").unwrap().1, [("x", "x%2Fy")]);
+        assert_eq!(router.at("/a/c/d").unwrap().1.as_slice(), [("rest", "c/d")]);
+        assert_eq!(router.at("/a/x%2Fy").unwrap().1.as_slice(), [("x", "x%2Fy")]);
     }
 
     #[test]
@@ -198,7 +203,7 @@ mod tests {
         assert!(router.at("/b/").is_none());
         assert!(router.at("/b").is_none());
         assert!(router.at("/a/x/").is_none());
-        assert_eq!(router.at("/b/c/").unwrap().1, [("rest", "c/")]);
+        assert_eq!(router.at("/b/c/").unwrap().1.as_slice(), [("rest", "c/")]);
     }
 
     #[test]

@@ -84,6 +84,16 @@ impl<D: Driver> Client<D> {
         Self(Rc::new(Inner { origins, directory, timers, requests, responses, metrics }))
     }
 
+    /// A buffer for the target or the fields of a request.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.0.requests.take()
+    }
+
+    /// Takes buffers back.
+    pub(crate) fn give_back(&self, buffers: [Vec<u8>; 2]) {
+        buffers.into_iter().for_each(|buffer| self.0.requests.put(buffer));
+    }
+
     /// What its worker counts.
     pub(crate) fn metrics(&self) -> &WorkerMetrics {
         &self.0.metrics

@@ -6,19 +6,52 @@ use proptest::sample::select;
 use serde_json::json;
 
 const NAMES: &[&str] = &[
-    "user", "items", "numbers", "none", "yes", "one", "minus", "pi", "text", "word", "map", "mixed",
-    "nested", "nope", "x", "y", "loop", "path", "query",
+    "user", "items", "numbers", "none", "yes", "one", "minus", "pi", "text", "word", "map",
+    "mixed", "nested", "nope", "x", "y", "loop", "path", "query",
 ];
 const ATTRIBUTES: &[&str] =
     &["id", "name", "title", "starred", "a", "b", "index", "last", "length", "items", "nope"];
 const FILTERS: &[&str] = &[
-    "upper", "length", "default", "default('<d>')", "e", "safe", "first", "last", "list", "sort",
-    "join(', ')", "string", "int", "reverse", "tojson", "trim", "items", "map(attribute='id')",
-    "replace('a', '<')", "round", "sum", "title", "d(1, true)", "batch(2)",
+    "upper",
+    "length",
+    "default",
+    "default('<d>')",
+    "e",
+    "safe",
+    "first",
+    "last",
+    "list",
+    "sort",
+    "join(', ')",
+    "string",
+    "int",
+    "reverse",
+    "tojson",
+    "trim",
+    "items",
+    "map(attribute='id')",
+    "replace('a', '<')",
+    "round",
+    "sum",
+    "title",
+    "d(1, true)",
+    "batch(2)",
 ];
 const TESTS: &[&str] = &[
-    "defined", "undefined", "none", "odd", "even", "string", "number", "mapping", "sequence",
-    "iterable", "true", "divisibleby(2)", "in [1, 'a']", "safe",
+    "defined",
+    "undefined",
+    "none",
+    "odd",
+    "even",
+    "string",
+    "number",
+    "mapping",
+    "sequence",
+    "iterable",
+    "true",
+    "divisibleby(2)",
+    "in [1, 'a']",
+    "safe",
 ];
 const OPERATORS: &[&str] = &[
     "+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", "<=", ">", ">=", "and", "or", "in",

@@ -6,7 +6,6 @@ use std::fmt;
 
 /// A JSON text that was read; all of it is one value.
 pub struct Doc {
-    text: String,
     tape: Tape,
 }
 
@@ -20,8 +19,7 @@ pub(crate) struct View<'a> {
 impl Doc {
     /// Reads a text, if it is JSON that a tape can be made of.
     pub(super) fn read(text: &str) -> Option<Self> {
-        let tape = tape::read(text)?;
-        Some(Self { text: text.to_owned(), tape })
+        Some(Self { tape: tape::read(text)? })
     }
 
     /// All of it.
@@ -46,19 +44,22 @@ impl<'a> View<'a> {
     #[inline]
     pub(crate) fn text(self) -> &'a str {
         let node = self.doc.node(self.at);
-        node.map_or("", |node| self.doc.tape.text(&self.doc.text, node))
+        node.map_or("", |node| self.doc.tape.text(node))
     }
 
     /// The value of a name, if this is an object that has it.
-    #[inline]
     pub(crate) fn get(self, name: &str) -> Option<Self> {
+        self.get_tagged(name, tape::tag(name.as_bytes()))
+    }
+
+    /// The same, with the name's [`tag`](tape::tag).
+    #[inline]
+    pub(crate) fn get_tagged(self, name: &str, tag: u16) -> Option<Self> {
         let object = self.doc.node(self.at).filter(|node| node.kind == Kind::Object)?;
         let mut at = self.at + 1;
         while at < object.next {
             let key = self.doc.node(at)?;
-            if key.len as usize == name.len()
-                && is_same(self.doc.tape.text(&self.doc.text, key), name)
-            {
+            if key.tag == tag && self.doc.tape.text(key) == name {
                 return Some(View { at: at + 1, ..self });
             }
             at = self.doc.node(at + 1)?.next;
@@ -120,13 +121,6 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether two texts of one length are the same: names mostly differ in their first byte, and are
-/// too short for a call that compares.
-#[inline]
-fn is_same(a: &str, b: &str) -> bool {
-    a.as_bytes().first() == b.as_bytes().first() && a == b
-}
-
 /// See [`View::children`].
 pub(crate) struct Children<'a> {
     doc: &'a Doc,
@@ -150,7 +144,7 @@ impl<'a> Iterator for Children<'a> {
 
 impl fmt::Debug for Doc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Doc").field(&self.text).finish()
+        f.debug_tuple("Doc").field(&self.root().text()).finish()
     }
 }
 
@@ -207,9 +201,22 @@ mod tests {
     #[test]
     fn what_apis_say_is_taken() {
         for text in [
-            "null", " true ", "false", "0", "-1", "12.5", "1e3", "-0", "18446744073709551615",
-            r#""""#, r#""a\"b\\c\/\b\f\n\r\té😀""#, "[]", "{}", "[1, [2, [3]], {}]",
-            r#"{"a": 1, "b": [true, null], "c": {"d": "é"}}"#, "\n{\t\"a\"\r:\n1 }\n",
+            "null",
+            " true ",
+            "false",
+            "0",
+            "-1",
+            "12.5",
+            "1e3",
+            "-0",
+            "18446744073709551615",
+            r#""""#,
+            r#""a\"b\\c\/\b\f\n\r\té😀""#,
+            "[]",
+            "{}",
+            "[1, [2, [3]], {}]",
+            r#"{"a": 1, "b": [true, null], "c": {"d": "é"}}"#,
+            "\n{\t\"a\"\r:\n1 }\n",
         ] {
             assert!(value_of(text).is_some(), "{text}");
             assert_eq!(value_of(text), reference(text), "{text}");
@@ -220,9 +227,34 @@ mod tests {
     #[test]
     fn what_serde_json_refuses_is_refused() {
         for text in [
-            "", "[", "]", "{", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "01", "-", "+1", "1.", ".5",
-            "1e", "1e+", "nul", "truee", "\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"",
-            "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\n\"", "1 2", "[1 2]", "1e999", "\"\\u+123\"",
+            "",
+            "[",
+            "]",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "01",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "nul",
+            "truee",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"\n\"",
+            "1 2",
+            "[1 2]",
+            "1e999",
+            "\"\\u+123\"",
         ] {
             assert!(reference(text).is_none(), "{text}");
             assert!(value_of(text).is_none(), "{text}");

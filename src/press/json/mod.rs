@@ -10,7 +10,7 @@ mod tape;
 
 pub use doc::Doc;
 pub(crate) use doc::{Children, View};
-pub(crate) use tape::Kind;
+pub(crate) use tape::{Kind, tag};
 
 use minijinja::Value;
 use std::fmt;
@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_value() {
-        let value = parse(b"[18446744073709551615, -9223372036854775808, 1.5, 1e3]").unwrap().value();
+        let value =
+            parse(b"[18446744073709551615, -9223372036854775808, 1.5, 1e3]").unwrap().value();
         let shown = "[18446744073709551615, -9223372036854775808, 1.5, 1000.0]";
         assert_eq!(value.to_string(), shown);
         assert!(parse(b"123456789012345678901234567890").unwrap().value().is_number());

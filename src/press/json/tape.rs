@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) kind: Kind,
-    /// Whether its text is in `unescaped`.
-    pub(super) copied: bool,
+    /// Of a string, [`tag`] of its text.
+    pub(super) tag: u16,
     /// The node after this one and all in it.
     pub(super) next: u32,
     /// Where its text begins: of strings without the quotes, of all else as it is written.
@@ -42,18 +42,21 @@ pub(crate) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Tape {
     pub(super) nodes: Vec<Node>,
-    /// The texts of strings that are written with escapes.
-    pub(super) unescaped: String,
+    /// The text, and after it those of strings that are written with escapes.
+    text: String,
 }
 
 /// Reads a text that is one JSON value. `None` for what is not JSON, and for what is not ours.
 pub(super) fn read(text: &str) -> Option<Tape> {
-    if u32::try_from(text.len()).is_err() {
+    // What escapes stand for is never longer than they are.
+    if u32::try_from(text.len().checked_mul(2)?).is_err() {
         return None;
     }
     // Short names and values with quotes and commas: more nodes a byte are rare.
     let nodes = Vec::with_capacity(text.len() / NODE_BYTES_USUAL + 1);
-    let tape = Tape { nodes, unescaped: String::new() };
+    let mut copy = String::with_capacity(text.len() + text.len() / UNESCAPED_USUAL);
+    copy.push_str(text);
+    let tape = Tape { nodes, text: copy };
     let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, tape };
     reader.skip_space();
     reader.value(JSON_DEPTH_MAX)?;
@@ -98,7 +101,7 @@ impl Reader<'_> {
         if !self.bytes.get(self.at..)?.starts_with(word.as_bytes()) {
             return None;
         }
-        self.push(kind, false, self.at, word.len());
+        self.push(kind, 0, self.at, word.len());
         self.at += word.len();
         Some(())
     }
@@ -133,7 +136,7 @@ impl Reader<'_> {
                 return None;
             }
             let name = self.string()?;
-            names.add(self.node_text(name).as_bytes());
+            names.add(self.tape.nodes.get(name)?.tag);
             self.skip_space();
             if self.peek()? != b':' {
                 return None;
@@ -158,7 +161,7 @@ impl Reader<'_> {
     /// Begins a list or an object, at its bracket.
     fn open(&mut self, kind: Kind) -> usize {
         let node = self.tape.nodes.len();
-        self.push(kind, false, self.at, 0);
+        self.push(kind, 0, self.at, 0);
         self.at += 1;
         node
     }
@@ -175,10 +178,10 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn push(&mut self, kind: Kind, copied: bool, start: usize, len: usize) {
-        // The text is shorter than 4 GiB, and no node has less than a byte of it.
+    fn push(&mut self, kind: Kind, tag: u16, start: usize, len: usize) {
+        // Texts and copies are within 4 GiB, and no node has less than a byte.
         let next = self.tape.nodes.len() as u32 + 1;
-        self.tape.nodes.push(Node { kind, copied, next, start: start as u32, len: len as u32 });
+        self.tape.nodes.push(Node { kind, tag, next, start: start as u32, len: len as u32 });
     }
 
     /// Reads a string, at its first quote, and gives its node.
@@ -188,7 +191,8 @@ impl Reader<'_> {
         let start = self.at + 1;
         let end = start + plain_length(self.bytes.get(start..)?);
         if self.bytes.get(end)? == &b'"' {
-            self.push(Kind::String, false, start, end - start);
+            let tag = tag(self.bytes.get(start..end)?);
+            self.push(Kind::String, tag, start, end - start);
             self.at = end + 1;
             return Some(node);
         }
@@ -198,10 +202,10 @@ impl Reader<'_> {
     /// Reads a string that has something other than plain characters at `at`.
     #[cold]
     fn escaped_string(&mut self, start: usize, mut at: usize) -> Option<()> {
-        let copy = self.tape.unescaped.len();
+        let copy = self.tape.text.len();
         let mut plain = start;
         loop {
-            self.tape.unescaped.push_str(self.text.get(plain..at)?);
+            self.tape.text.push_str(self.text.get(plain..at)?);
             match self.bytes.get(at)? {
                 b'"' => break,
                 b'\\' => at = self.escape(at + 1)?,
@@ -210,10 +214,9 @@ impl Reader<'_> {
             plain = at;
             at += plain_length(self.bytes.get(at..)?);
         }
-        let len = self.tape.unescaped.len() - copy;
-        // Escapes are longer than what they stand for, but for lists of one-letter escapes this
-        // could only differ by the number of strings.
-        self.push(Kind::String, true, u32::try_from(copy).ok()? as usize, len);
+        let len = self.tape.text.len() - copy;
+        let tag = tag(self.tape.text.as_bytes().get(copy..)?);
+        self.push(Kind::String, tag, copy, len);
         self.at = at + 1;
         Some(())
     }
@@ -232,7 +235,7 @@ impl Reader<'_> {
             b'u' => return self.unicode(at + 1),
             _ => return None,
         };
-        self.tape.unescaped.push(character);
+        self.tape.text.push(character);
         Some(at + 1)
     }
 
@@ -252,7 +255,7 @@ impl Reader<'_> {
             }
             code => (code, at + 4),
         };
-        self.tape.unescaped.push(char::from_u32(code)?);
+        self.tape.text.push(char::from_u32(code)?);
         Some(end)
     }
 
@@ -300,7 +303,7 @@ impl Reader<'_> {
         if !usual && !self.is_64_bits(text, kind) {
             return None;
         }
-        self.push(kind, false, start, text.len());
+        self.push(kind, 0, start, text.len());
         Some(())
     }
 
@@ -324,7 +327,7 @@ impl Reader<'_> {
     }
 
     fn node_text(&self, node: usize) -> &str {
-        self.tape.nodes.get(node).map_or("", |node| self.tape.text(self.text, node))
+        self.tape.nodes.get(node).map_or("", |node| self.tape.text(node))
     }
 
     /// Whether an object, the last thing read, has a name twice.
@@ -345,13 +348,22 @@ impl Reader<'_> {
 }
 
 impl Tape {
-    /// The text of a node of the tape of `source`.
+    /// The text of a node.
     #[inline]
-    pub(super) fn text<'a>(&'a self, source: &'a str, node: &Node) -> &'a str {
-        let all = if node.copied { &self.unescaped } else { source };
+    pub(super) fn text(&self, node: &Node) -> &str {
         let start = node.start as usize;
-        all.get(start..start + node.len as usize).unwrap_or_default()
+        self.text.get(start..start + node.len as usize).unwrap_or_default()
     }
+}
+
+/// Something of a text that tells it from most others: names are compared by it first.
+#[inline]
+pub(crate) fn tag(text: &[u8]) -> u16 {
+    let byte = |at: usize| u32::from(text.get(at).copied().unwrap_or_default());
+    let half = byte(text.len() / 2);
+    let last = byte(text.len().wrapping_sub(1));
+    let mix = byte(0) | half << 8 | last << 16 | (text.len() as u32) << 24;
+    (mix.wrapping_mul(0x9E37_79B1) >> 16) as u16
 }
 
 /// The names of an object, hardly: enough to know mostly that none is there twice.
@@ -363,11 +375,8 @@ struct Names {
 
 impl Names {
     #[inline]
-    fn add(&mut self, name: &[u8]) {
-        let first = name.first().copied().unwrap_or_default();
-        let last = name.last().copied().unwrap_or_default();
-        let mix = name.len() as u32 ^ (u32::from(first) << 1) ^ (u32::from(last) << 3);
-        let bit = 1_u64 << (mix & 63);
+    fn add(&mut self, tag: u16) {
+        let bit = 1_u64 << (tag >> 10);
         self.may_repeat |= self.seen & bit != 0;
         self.seen |= bit;
     }
@@ -410,4 +419,6 @@ const DIGITS_SURE: usize = 18;
 /// A number this long without an exponent is finite.
 const FLOAT_BYTES_SURE: usize = 64;
 /// Bytes of text a node, at least, in what APIs say.
-const NODE_BYTES_USUAL: usize = 8;
+const NODE_BYTES_USUAL: usize = 6;
+/// Bytes of text for each byte of strings with escapes, at least, in what APIs say.
+const UNESCAPED_USUAL: usize = 4;

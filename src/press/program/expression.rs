@@ -4,6 +4,7 @@ use super::compile::{Compiler, Covered, Place};
 use super::foreign::input;
 use super::op::{Escape, Expr, LoopField, Op, OpKind};
 use super::scope::Bound;
+use crate::press::json::tag;
 use minijinja::Value;
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CallType, CompareOpKind};
 use minijinja::value::ValueKind;
@@ -20,10 +21,8 @@ impl<'s> Compiler<'s, '_> {
             ast::Expr::Const(constant) => Ok(self::constant(constant.value.clone())),
             ast::Expr::GetAttr(attribute) => self.attribute(attribute),
             ast::Expr::GetItem(item) => {
-                let inputs = vec![
-                    self.expression(&item.expr)?,
-                    self.expression(&item.subscript_expr)?,
-                ];
+                let inputs =
+                    vec![self.expression(&item.expr)?, self.expression(&item.subscript_expr)?];
                 Ok(self.op(OpKind::Item, inputs, format!("{}[{}]", input(0), input(1))))
             }
             ast::Expr::Slice(slice) => self.slice(slice),
@@ -119,7 +118,8 @@ impl<'s> Compiler<'s, '_> {
             return Ok(Expr::Loop(slot, field));
         }
         let of = self.expression(&attribute.expr)?;
-        Ok(Expr::Attribute(Box::new(of), attribute.name.into()))
+        let tag = tag(attribute.name.as_bytes());
+        Ok(Expr::Attribute(Box::new(of), attribute.name.into(), tag))
     }
 
     fn slice(&mut self, slice: &'s ast::Slice<'s>) -> Covered<Expr> {
@@ -185,12 +185,7 @@ impl<'s> Compiler<'s, '_> {
         Ok(self.op(only, inputs, text))
     }
 
-    fn gathered(
-        &mut self,
-        items: &'s [ast::Expr<'s>],
-        begin: &str,
-        end: &str,
-    ) -> Covered<Expr> {
+    fn gathered(&mut self, items: &'s [ast::Expr<'s>], begin: &str, end: &str) -> Covered<Expr> {
         let inputs = items.iter().map(|item| self.expression(item)).collect::<Covered<Vec<_>>>()?;
         let names: Vec<String> = (0..inputs.len()).map(input).collect();
         Ok(self.op(OpKind::Foreign, inputs, format!("{begin}{}{end}", names.join(", "))))
@@ -244,11 +239,7 @@ impl<'s> Compiler<'s, '_> {
     }
 
     /// Adds arguments to the inputs, and gives their text.
-    fn arguments(
-        &mut self,
-        args: &'s [CallArg<'s>],
-        inputs: &mut Vec<Expr>,
-    ) -> Covered<String> {
+    fn arguments(&mut self, args: &'s [CallArg<'s>], inputs: &mut Vec<Expr>) -> Covered<String> {
         let mut texts = Vec::new();
         for arg in args {
             let name = input(inputs.len());

@@ -4,7 +4,9 @@
 //! functions and operators mean what they mean in any template.
 
 use super::op::{Escape, ForeignId};
-use minijinja::machinery::{CodeGenerator, Instructions, eval, make_string_output, parse, parse_expr};
+use minijinja::machinery::{
+    CodeGenerator, Instructions, eval, make_string_output, parse, parse_expr,
+};
 use minijinja::value::{Object, Value};
 use minijinja::{Environment, Error};
 use std::collections::BTreeMap;

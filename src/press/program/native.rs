@@ -49,7 +49,7 @@ pub(super) fn apply<'a>(kind: OpKind, inputs: &[Operand<'a>]) -> Ran<Option<Oper
         (OpKind::IsSequence, None) => of_kind(first, &[Kind::Array]),
         (OpKind::IsNumber, None) => {
             of_kind(first, &[Kind::Integer, Kind::Float, Kind::True, Kind::False])
-        },
+        }
         _ => None,
     })
 }

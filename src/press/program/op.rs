@@ -108,7 +108,8 @@ pub(super) enum Expr {
     /// The first of these variables that has a value, or else the name.
     Local(Box<[Slot]>, Option<NameId>),
     Root(NameId),
-    Attribute(Box<Expr>, Box<str>),
+    /// An attribute, with the tag of its name.
+    Attribute(Box<Expr>, Box<str>, u16),
     Loop(Slot, LoopField),
     Cycle(Slot, Box<[Expr]>),
     Not(Box<Expr>),

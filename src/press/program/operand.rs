@@ -22,7 +22,10 @@ pub(super) enum Operand<'a> {
     List(&'a [Data]),
     Value(Value),
     /// What `loop` is: turns so far, and how many there will be.
-    Loop { index: usize, length: Option<usize> },
+    Loop {
+        index: usize,
+        length: Option<usize>,
+    },
 }
 
 impl<'a> Operand<'a> {

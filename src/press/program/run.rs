@@ -1,10 +1,10 @@
 //! Programs, run.
 
 use super::foreign::Outcome;
+use super::native;
 use super::op::{Escape, Expr, For, ForeignId, LoopField, NameId, Program, Slot, Step, Target};
 use super::operand::Operand;
 use super::write::push_html;
-use super::native;
 use crate::limits::{PAGE_BYTES_MAX, PROGRAM_CALLS_MAX, RENDER_FUEL};
 use crate::press::json::{Children, Data, Kind, View};
 use minijinja::Value;
@@ -381,7 +381,7 @@ impl<'a> Run<'a, '_> {
                     None => Operand::Undefined,
                 }
             }
-            Expr::Attribute(of, name) => {
+            Expr::Attribute(of, name, _) => {
                 let of = self.expression(of)?;
                 attribute(of, name)?
             }
@@ -443,7 +443,7 @@ impl<'a> Run<'a, '_> {
     #[inline]
     fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
         match expression {
-            Expr::Attribute(of, name) => self.path(of)?.get(name),
+            Expr::Attribute(of, name, tag) => self.path(of)?.get_tagged(name, *tag),
             Expr::Local(slots, _) => match self.slot(*slots.first()?) {
                 Operand::View(view) => Some(*view),
                 _ => None,

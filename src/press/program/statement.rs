@@ -179,8 +179,7 @@ impl<'s> Compiler<'s, '_> {
         let value = self.expression(value)?;
         if let ast::Expr::GetAttr(attribute) = target {
             let namespace = self.expression(&attribute.expr)?;
-            let text =
-                format!("{{% set {}.{} = {} %}}", input(0), attribute.name, input(1));
+            let text = format!("{{% set {}.{} = {} %}}", input(0), attribute.name, input(1));
             let foreign = self.foreign.add(text);
             return Ok(Step::SetAttribute(Box::new((namespace, value)), foreign));
         }

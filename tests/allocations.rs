@@ -1,0 +1,88 @@
+//! How often a page allocates on the steady path: connections are open, buffers are warm.
+//!
+//! In a process of its own, as everything that allocates in it is counted. The API and the visitor
+//! here allocate nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use ringpress::control::server::{Plan, Server};
+use ringpress::driver::kind::Kind;
+use ringpress::site::{Site, Source};
+use ringpress::upstream::Addresses;
+use ringpress::worker::Bounds;
+use ringpress::worker::pages::SiteRecipe;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+#[test]
+fn a_page_allocates_seldom() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let kind = Kind::ALL.into_iter().find(|kind| kind.self_test().is_ok()).unwrap();
+    let api = start_api();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
+    let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
+    let directory = Arc::from([Addresses::new(vec![api])]);
+    let plan = Plan {
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        cpus: vec![None],
+        driver: kind,
+        bounds: Bounds::default(),
+    };
+    let server = Server::start(&plan, SiteRecipe { site, directory, id_seed: 1 }).unwrap();
+    let mut visitor = TcpStream::connect(server.addresses()[0]).unwrap();
+    let mut buffer = [0; 16 * 1024];
+    ask(&mut visitor, &mut buffer, 200);
+    let before = dhat::HeapStats::get().total_blocks;
+    ask(&mut visitor, &mut buffer, PAGES);
+    let blocks = dhat::HeapStats::get().total_blocks - before;
+    let each = blocks as f64 / f64::from(PAGES);
+    println!("{each} allocations a page on {kind}");
+    assert!(each <= ALLOCATIONS_MAX, "{each} allocations a page, over {ALLOCATIONS_MAX}");
+}
+
+const PAGES: u32 = 500;
+/// Allocations of a page with one fetch.
+const ALLOCATIONS_MAX: f64 = 10.0;
+
+/// Asks for the same page so many times.
+fn ask(visitor: &mut TcpStream, buffer: &mut [u8], times: u32) {
+    for _ in 0..times {
+        visitor.write_all(b"GET /users/42 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut length = 0;
+        while !buffer[..length].ends_with(b"</html>\n") && !buffer[..length].ends_with(b"</html>") {
+            match visitor.read(&mut buffer[length..]).unwrap() {
+                0 => panic!("{}", String::from_utf8_lossy(&buffer[..length])),
+                read => length += read,
+            }
+        }
+        assert!(buffer.starts_with(b"HTTP/1.1 200 "));
+    }
+}
+
+/// Answers every request on one connection with the same user.
+fn start_api() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let item = r#"{"id":1,"title":"Tea & <i>cake</i>","note":"plain","score":3,"starred":true}"#;
+    let body = format!(
+        r#"{{"title":"Letters","user":{{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}},"items":[{}]}}"#,
+        [item; 10].join(",")
+    );
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+    let response = format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes();
+    thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        while connection.read(&mut buffer).is_ok_and(|read| read > 0) {
+            connection.write_all(&response).unwrap();
+        }
+    });
+    address
+}
