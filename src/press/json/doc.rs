@@ -56,13 +56,13 @@ impl<'a> View<'a> {
     #[inline]
     pub(crate) fn get_tagged(self, name: &str, tag: u16) -> Option<Self> {
         let object = self.doc.node(self.at).filter(|node| node.kind == Kind::Object)?;
+        let nodes = self.doc.tape.nodes.get(..object.next as usize)?;
         let mut at = self.at + 1;
-        while at < object.next {
-            let key = self.doc.node(at)?;
+        while let Some(key) = nodes.get(at as usize) {
             if key.tag == tag && self.doc.tape.text(key) == name {
                 return Some(View { at: at + 1, ..self });
             }
-            at = self.doc.node(at + 1)?.next;
+            at = key.next;
         }
         None
     }
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
         if self.kind() == Kind::Array { self.children().nth(index) } else { None }
     }
 
-    /// The items of a list; the names and values of an object, in turns.
+    /// The items of a list; the names of an object.
     pub(crate) fn children(self) -> Children<'a> {
         let end = match self.kind() {
             Kind::Array | Kind::Object => self.doc.node(self.at).map_or(0, |node| node.next),
@@ -83,10 +83,7 @@ impl<'a> View<'a> {
 
     /// How many items a list or an object has.
     pub(crate) fn len(self) -> usize {
-        match self.kind() {
-            Kind::Object => self.children().count() / 2,
-            _ => self.children().count(),
-        }
+        self.children().count()
     }
 
     /// Whether a list or an object has no items.
@@ -177,9 +174,9 @@ mod tests {
             Kind::Integer | Kind::Float => serde_json::from_str(view.text()).unwrap(),
             Kind::Array => view.children().map(rebuilt).collect::<Vec<_>>().into(),
             Kind::Object => {
-                let mut children = view.children();
                 let mut map = serde_json::Map::new();
-                while let (Some(name), Some(value)) = (children.next(), children.next()) {
+                for name in view.children() {
+                    let value = View { at: name.at + 1, ..name };
                     assert_eq!(view.get(name.text()).unwrap().identity(), value.identity());
                     map.insert(name.text().to_owned(), rebuilt(value));
                 }

@@ -15,7 +15,7 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     /// Of a string, [`tag`] of its text.
     pub(super) tag: u16,
-    /// The node after this one and all in it.
+    /// The node after this one and all in it; after a name's, that after its value.
     pub(super) next: u32,
     /// Where its text begins: of strings without the quotes, of all else as it is written.
     pub(super) start: u32,
@@ -79,6 +79,12 @@ impl Reader<'_> {
 
     #[inline]
     fn skip_space(&mut self) {
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_all_space();
+        }
+    }
+
+    fn skip_all_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
@@ -144,6 +150,8 @@ impl Reader<'_> {
             self.at += 1;
             self.skip_space();
             self.value(depth)?;
+            let next = self.tape.nodes.len() as u32;
+            self.tape.nodes.get_mut(name)?.next = next;
             self.skip_space();
             match self.peek()? {
                 b',' => self.at += 1,
@@ -326,17 +334,13 @@ impl Reader<'_> {
         self.at - start
     }
 
-    fn node_text(&self, node: usize) -> &str {
-        self.tape.nodes.get(node).map_or("", |node| self.tape.text(node))
-    }
-
     /// Whether an object, the last thing read, has a name twice.
     fn repeats(&self, node: usize) -> bool {
         let mut names: SmallVec<[&str; NAMES_FEW]> = SmallVec::new();
         let mut at = node + 1;
-        while let (Some(_), Some(value)) = (self.tape.nodes.get(at), self.tape.nodes.get(at + 1)) {
-            names.push(self.node_text(at));
-            at = value.next as usize;
+        while let Some(name) = self.tape.nodes.get(at) {
+            names.push(self.tape.text(name));
+            at = name.next as usize;
         }
         if names.len() <= NAMES_FEW {
             let twice = |(at, name): (usize, &&str)| names.iter().skip(at + 1).any(|n| n == name);

@@ -106,8 +106,11 @@ impl<'a> Run<'a, '_> {
                         && *escape != Escape::Json
                         && push_scalar(view, *escape, out)
                     {
-                        self.room(out, 0)?;
-                        self.spend((out.len() - before) as u64 / BYTES_A_FUEL + PATH_FUEL)?;
+                        let printed = (out.len() - before) as u64;
+                        self.spend(printed / BYTES_A_FUEL + PATH_FUEL)?;
+                        if out.len() > self.end {
+                            return Err(GaveUp("the page is too long"));
+                        }
                         continue;
                     }
                     let value = self.expression(value)?;
@@ -273,13 +276,9 @@ impl<'a> Run<'a, '_> {
 
     fn items(&self, list: Operand<'a>, needs_length: bool) -> Ran<Items<'a>> {
         let (kind, length) = match list {
-            Operand::View(view) if view.kind() == Kind::Array => {
+            Operand::View(view) if matches!(view.kind(), Kind::Array | Kind::Object) => {
                 let length = if needs_length { Some(view.len()) } else { None };
-                (ItemsKind::Array(view.children()), length)
-            }
-            Operand::View(view) if view.kind() == Kind::Object => {
-                let length = if needs_length { Some(view.len()) } else { None };
-                (ItemsKind::Names(view.children()), length)
+                (ItemsKind::Views(view.children()), length)
             }
             Operand::List(items) => (ItemsKind::List(items.iter()), Some(items.len())),
             Operand::Silent => (ItemsKind::Kept(Vec::new().into_iter()), Some(0)),
@@ -657,9 +656,7 @@ struct Items<'a> {
 }
 
 enum ItemsKind<'a> {
-    Array(Children<'a>),
-    /// The names of an object: every other child.
-    Names(Children<'a>),
+    Views(Children<'a>),
     List(std::slice::Iter<'a, Data>),
     Values(ValueIter),
     Kept(std::vec::IntoIter<Operand<'a>>),
@@ -668,12 +665,7 @@ enum ItemsKind<'a> {
 impl<'a> Items<'a> {
     fn next(&mut self) -> Ran<Option<Operand<'a>>> {
         Ok(match &mut self.kind {
-            ItemsKind::Array(items) => items.next().map(Operand::View),
-            ItemsKind::Names(children) => {
-                let name = children.next();
-                children.next();
-                name.map(Operand::View)
-            }
+            ItemsKind::Views(items) => items.next().map(Operand::View),
             ItemsKind::List(items) => items.next().map(Operand::of),
             ItemsKind::Values(items) => items.next().map(sound).transpose()?,
             ItemsKind::Kept(items) => items.next(),
