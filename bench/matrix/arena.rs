@@ -38,7 +38,12 @@ impl Arena {
     ///
     /// # Errors
     /// When it ends or gives no page in time, with its last words.
-    pub(crate) fn start(&mut self, contender: &Contender, workers: &str) -> Result<Server, String> {
+    pub(crate) fn start(
+        &mut self,
+        contender: &Contender,
+        workers: &str,
+        memo: &str,
+    ) -> Result<Server, String> {
         let port = free_port(self.next_port)?;
         self.next_port = if port > LAST_PORT { FIRST_PORT } else { port + 1 };
         let scratch = self.scratch.path().join(format!("{}-{port}", contender.name));
@@ -49,6 +54,7 @@ impl Arena {
                 .replace("{scratch}", &scratch.to_string_lossy())
                 .replace("{root}", &self.root.to_string_lossy())
                 .replace("{workers}", workers)
+                .replace("{memo}", memo)
         };
         let directory = self.root.join(&contender.directory);
         let (program, arguments) = contender.run.split_first().ok_or("an empty `run`")?;
@@ -75,7 +81,7 @@ impl Arena {
     pub(crate) fn reference(&mut self) -> Result<Reference, String> {
         self.api.delay(0)?;
         let ours = crate::contender::ours(true).find(|one| one.name == "epoll");
-        let server = self.start(&ours.ok_or("no build of our own")?, "0,")?;
+        let server = self.start(&ours.ok_or("no build of our own")?, "0,", MEMO_OFF)?;
         Reference::learn(server.port)
     }
 }
@@ -244,3 +250,8 @@ const LAST_PORT: u16 = 9900;
 const PORTS_TRIED: u16 = 100;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+
+/// Finished pages are kept in the scenario of the hot page and nowhere else: bodies that differ
+/// are what the others are about.
+pub(crate) const MEMO_OFF: &str = "off";
+pub(crate) const MEMO_ON: &str = "4MiB";

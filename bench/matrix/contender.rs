@@ -86,6 +86,7 @@ pub(crate) fn ours(one_build: bool) -> impl Iterator<Item = Contender> {
         let binary = format!("target/matrix/ringpress-{name}");
         let serve = ["serve", "bench/site", "--driver", driver, "--workers", "{workers}"];
         let rest = ["--listen", "127.0.0.1:{port}", "--upstream", "api=http://127.0.0.1:{api}"];
+        let memo = ["--memo-max", "{memo}"];
         let program = std::iter::once(binary.clone());
         Contender {
             name: driver.to_owned(),
@@ -94,7 +95,9 @@ pub(crate) fn ours(one_build: bool) -> impl Iterator<Item = Contender> {
             directory: PathBuf::new(),
             needs: vec![PathBuf::from(&binary)],
             install: Vec::new(),
-            run: program.chain(serve.into_iter().chain(rest).map(str::to_owned)).collect(),
+            run: program
+                .chain(serve.into_iter().chain(rest).chain(memo).map(str::to_owned))
+                .collect(),
             environment: BTreeMap::new(),
             version: vec![binary, "--version".to_owned()],
             pages: vec![PageKind::Users, PageKind::Lists],

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arena::{Arena, Server};
+use crate::arena::{Arena, MEMO_OFF, MEMO_ON, Server};
 use crate::contender::Contender;
 use crate::machine::first_line;
 use crate::pages::Reference;
@@ -64,7 +64,7 @@ impl Session {
             if self.stopped() {
                 return;
             }
-            let server = match self.arena.start(&contender, "0,") {
+            let server = match self.arena.start(&contender, "0,", MEMO_OFF) {
                 Ok(server) => server,
                 Err(why) => {
                     miss(&mut self.results, &contender.name, &why);
@@ -134,7 +134,7 @@ impl Session {
                 return Ok(());
             }
             let at = format!("{} at {}, {}", contender.name, scenario.letter, point.name);
-            let server = match servers.of(&mut self.arena, &contender, point.workers) {
+            let server = match servers.of(&mut self.arena, &contender, point) {
                 Ok(server) => server,
                 Err(why) => {
                     complain(&mut self.results, &format!("{at}: {why}"));
@@ -199,11 +199,13 @@ impl Servers {
         &'s mut self,
         arena: &mut Arena,
         contender: &Contender,
-        workers: &str,
+        point: &Point,
     ) -> Result<&'s mut Server, String> {
+        let workers = point.workers;
         let key = (contender.name.clone(), workers.to_owned());
         if !self.running.contains_key(&key) {
-            let server = arena.start(contender, workers)?;
+            let memo = if point.hot { MEMO_ON } else { MEMO_OFF };
+            let server = arena.start(contender, workers, memo)?;
             self.running.insert(key.clone(), server);
         }
         self.running.get_mut(&key).ok_or_else(|| "does not run".to_owned())

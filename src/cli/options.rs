@@ -62,6 +62,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time with its unit, as in 300us, 50ms, 2s or 1m".into())
 }
 
+/// `--memo-max`.
+pub(super) fn memo(text: &str) -> Result<u64, String> {
+    if text == "off" { Ok(0) } else { size(text) }
+}
+
 /// A size in bytes, as in the site file.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     config::parse_size(text)

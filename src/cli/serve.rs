@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
+    /// Finished pages that a worker keeps for the next visitor, as in 64MiB, or `off`
+    #[arg(long, value_name = "SIZE|off", env = "RINGPRESS_MEMO_MAX", value_parser = options::memo)]
+    memo_max: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -39,6 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
+        memo_max: arguments.memo_max,
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };

@@ -21,6 +21,8 @@ pub struct Server {
     pub connections_max: usize,
     /// Pages a worker has in flight at once.
     pub in_flight_max: usize,
+    /// Finished pages a worker keeps, bytes; 0 for none.
+    pub memo_max: u64,
     /// How long a request head may take.
     pub head_timeout: Duration,
     /// How long a request body may take.
@@ -70,6 +72,7 @@ impl Default for Server {
             development: false,
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
+            memo_max: limits::MEMO_BYTES_MAX,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
@@ -114,6 +117,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "development" => server.development = reader.flag(entry).unwrap_or_default(),
             "connections_max" => reader.count(entry, 1, COUNT_MAX, &mut server.connections_max),
             "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),
+            "memo_max" if entry.value.get_ref().as_bool() == Some(false) => server.memo_max = 0,
+            "memo_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.memo_max),
             "head_timeout" => reader.duration(entry, &mut server.head_timeout),
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
@@ -210,6 +215,8 @@ const CPU_MAX: usize = 65_535;
 const HEAD_BYTES_MAX: u64 = 1024 * 1024;
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
+/// The most that `memo_max` may be: 1 TiB.
+const MEMO_BYTES_LIMIT: u64 = 1 << 40;
 const KEYS: &[&str] = &[
     "listen",
     "workers",
@@ -217,6 +224,7 @@ const KEYS: &[&str] = &[
     "development",
     "connections_max",
     "in_flight_max",
+    "memo_max",
     "head_timeout",
     "body_timeout",
     "idle_timeout",

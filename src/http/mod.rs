@@ -30,6 +30,7 @@ mod status;
 mod target;
 #[cfg(test)]
 mod tests;
+mod validator;
 
 pub use body::{BodyReader, Framing, Progress};
 pub use chunked::ChunkedDecoder;
@@ -44,6 +45,7 @@ pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use status::reason_phrase;
 pub use target::is_authority;
+pub use validator::EntityTag;
 
 use crate::limits;
 

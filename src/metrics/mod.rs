@@ -52,6 +52,8 @@ pub struct WorkerMetrics {
     pub in_flight: Counter,
     /// Requests that panicked; each was answered 500.
     pub panics: Counter,
+    /// Pages whose inputs had come before, and whose bytes were kept.
+    pub pages_remembered: Counter,
     /// Renders that took longer than [`RENDER_SLOW`](crate::limits::RENDER_SLOW).
     pub renders_slow: Counter,
     /// Responses by the first digit of their status; index 0 is not used.

@@ -53,11 +53,15 @@ impl Memo {
     /// An empty memo for this many bytes; with none it keeps nothing.
     pub(super) fn new(bytes_max: u64) -> Self {
         let pages = usize::try_from(bytes_max / PAGE_BYTES_USUAL).unwrap_or(usize::MAX);
-        let cache = (bytes_max > 0).then(|| {
-            RefCell::new(Cache::with_weighter(pages.max(1), bytes_max, Bytes))
-        });
+        let cache = (bytes_max > 0)
+            .then(|| RefCell::new(Cache::with_weighter(pages.max(1), bytes_max, Bytes)));
         let seen = if bytes_max > 0 { limits::MEMO_SEEN } else { 0 };
         Self { cache, seen: RefCell::new(vec![0; seen].into()) }
+    }
+
+    /// Whether it keeps anything.
+    pub(super) fn is_on(&self) -> bool {
+        self.cache.is_some()
     }
 
     /// The page that was made of these inputs.

@@ -5,6 +5,7 @@
 
 mod execution;
 mod fetch;
+mod memo;
 mod request;
 mod trace;
 
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
-use crate::http::{self, Method};
+use crate::http::{self, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
 use crate::site::{Context, ErrorFacts, Inputs, Page, Site};
 use crate::upstream::Client;
@@ -22,11 +23,13 @@ pub use request::Request;
 pub use trace::{Step, Trace};
 
 use execution::Execution;
+use memo::Memo;
 
 /// The pages of a site, served on one worker.
 pub struct Pages<D: Driver> {
     site: Site,
     client: Client<D>,
+    memo: Memo,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
 }
@@ -42,6 +45,14 @@ pub struct Answer {
     pub allow: bool,
     /// Whether to ask the visitor to come back in a moment: Retry-After.
     pub retry: bool,
+    /// What tells these bytes from any others of this page: ETag (RFC 9110 section 8.8.3).
+    pub etag: Option<EntityTag>,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self { status: 200, content_type: "", allow: false, retry: false, etag: None }
+    }
 }
 
 /// The methods every page has.
@@ -50,7 +61,8 @@ pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
     pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
-        Self { site, client, id_prefix }
+        let memo = Memo::new(site.server().memo_max);
+        Self { site, client, memo, id_prefix }
     }
 
     /// The site.
@@ -117,6 +129,17 @@ impl<D: Driver> Pages<D> {
             }
             Outcome::Failed(error) => return self.fail(request, &error, out),
         };
+        let inputs = self.inputs(request, page, &context);
+        let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
+        let answer = Answer { content_type: page.content_type(), etag, ..Answer::default() };
+        if etag.is_some_and(|etag| request.has(etag)) {
+            return Answer { status: 304, content_type: "", ..answer };
+        }
+        if let Some(made) = inputs.as_ref().and_then(|inputs| self.memo.get(inputs)) {
+            self.client.metrics().pages_remembered.add(1);
+            out.extend_from_slice(&made.body);
+            return answer;
+        }
         let start = D::now();
         let before = out.len();
         let rendered = page.render(&context, out);
@@ -132,7 +155,31 @@ impl<D: Driver> Pages<D> {
         if let Some(trace) = trace {
             trace.borrow_mut().rendered(out.len() - before, took);
         }
-        Answer { status: 200, content_type: page.content_type(), allow: false, retry: false }
+        if let Some(inputs) = &inputs {
+            self.memo.put(inputs, out.get(before..).unwrap_or_default());
+        }
+        answer
+    }
+
+    /// All that a page is made of, if that is enough to know whether it is the same as another.
+    fn inputs<'a>(
+        &self,
+        request: &Request<'a>,
+        page: &Page,
+        context: &'a Context,
+    ) -> Option<memo::Inputs<'a>> {
+        let version = page.version().filter(|_| self.memo.is_on())?;
+        let mut inputs = memo::Inputs::new(version);
+        inputs.push(request.path);
+        inputs.push(if page.uses().query { request.query } else { b"" });
+        for (number, node) in page.nodes().iter().enumerate() {
+            if node.fetch().is_some()
+                && !context.fetched(number)?.visit_texts(&mut |text| inputs.push(text))
+            {
+                return None;
+            }
+        }
+        Some(inputs)
     }
 
     /// The error page for what was not a request we speak.
@@ -192,7 +239,7 @@ impl<D: Driver> Pages<D> {
         let now = request::unix_seconds();
         let facts = ErrorFacts { status, reason, message, request_id, path, now };
         self.site.error_page(&facts, chain, out);
-        Answer { status, content_type: "text/html; charset=utf-8", allow: false, retry: false }
+        Answer { status, content_type: "text/html; charset=utf-8", ..Answer::default() }
     }
 
     fn id(&self, request: &Request<'_>) -> String {
@@ -222,7 +269,7 @@ impl From<PageError> for Outcome<'_> {
 
 impl Answer {
     fn methods() -> Self {
-        Self { status: 204, content_type: "", allow: true, retry: false }
+        Self { status: 204, allow: true, ..Self::default() }
     }
 }
 

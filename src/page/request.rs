@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{PageError, PageErrorKind};
-use crate::http::{self, Headers, Method};
+use crate::http::{self, EntityTag, Headers, Method};
 use crate::site::{Inputs, Page};
 
 /// A request, borrowed from the connection it came on.
@@ -67,6 +67,14 @@ impl Request<'_> {
             inputs.request_id = id();
         }
         Ok(inputs)
+    }
+
+    /// Whether the visitor says to have the page with this tag already: `If-None-Match`.
+    pub(super) fn has(&self, etag: EntityTag) -> bool {
+        let mut fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
+        fields.any(|(name, value)| {
+            name.eq_ignore_ascii_case(b"if-none-match") && etag.is_named_by(value)
+        })
     }
 
     /// The header fields, all or the cookies only.

@@ -191,6 +191,17 @@ impl Press {
         Binding(places.collect())
     }
 
+    /// Whether what a template makes depends on nothing but the names of its page.
+    pub fn is_pure(&self, id: TemplateId) -> bool {
+        matches!(self.programs.get(id.0), Some(Ok(program)) if program.pure)
+    }
+
+    /// Whether the value of an expression does, as far as can be told from its text.
+    pub fn is_pure_expression(&self, id: ExpressionId) -> bool {
+        let text = self.text(id);
+        !program::IMPURE.iter().any(|name| text.contains(name))
+    }
+
     /// Why pages of a template are made by minijinja itself, if they are.
     pub fn uncovered(&self, id: TemplateId) -> Option<&Uncovered> {
         self.programs.get(id.0)?.as_ref().err()

@@ -157,6 +157,12 @@ impl Context {
     }
 
     /// The value of a node, once it has one.
+    /// What a fetch got, unless it failed.
+    pub(crate) fn fetched(&self, node: usize) -> Option<&Data> {
+        let slot = self.root.slots.get(node)?;
+        if slot.failure.get().is_some() { None } else { slot.data.get() }
+    }
+
     pub(super) fn data(&self, node: usize) -> Option<&Data> {
         self.root.slots.get(node)?.data.get()
     }

@@ -17,6 +17,9 @@ pub struct Page {
     pub(super) nodes: Vec<Node>,
     pub(super) template: TemplateId,
     pub(super) binding: Binding,
+    /// What tells this page as it is now from any other, if the same inputs always make the same
+    /// bytes.
+    pub(super) version: Option<u64>,
     pub(super) content_type: &'static str,
     pub(super) uses: Uses,
     pub(super) names: Arc<Names>,
@@ -112,6 +115,12 @@ impl Page {
     /// do not cover. The page is the same, and takes longer.
     pub fn uncovered(&self) -> Option<&Uncovered> {
         self.press.uncovered(self.template)
+    }
+
+    /// What tells this page of this site from any other, if it is a function of its address and
+    /// of what its fetches get: then the same inputs make the same bytes.
+    pub fn version(&self) -> Option<u64> {
+        self.version
     }
 
     /// The name of its template.

@@ -48,6 +48,8 @@ pub struct Overrides {
     pub driver: Option<DriverChoice>,
     /// Whether error pages show what happened inside.
     pub development: Option<bool>,
+    /// Finished pages a worker keeps, bytes; 0 for none.
+    pub memo_max: Option<u64>,
     /// Names of upstreams, and the URLs they have instead of those in the file.
     pub upstreams: Vec<(String, String)>,
 }
@@ -71,6 +73,9 @@ impl Overrides {
         }
         if let Some(development) = self.development {
             server.development = development;
+        }
+        if let Some(memo_max) = self.memo_max {
+            server.memo_max = memo_max;
         }
         for (name, url) in &self.upstreams {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use smallvec::SmallVec;
 
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
@@ -250,8 +251,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         head_only: bool,
     ) -> bool {
         let mut buffer = response.take_buffer();
-        let fields: Vec<(&str, &[u8])> =
-            response.fields.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
+        let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
+        let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
         let date = self.worker.date.get();
         let head = Head {
             status: response.status,

@@ -82,6 +82,7 @@ impl<D: Driver> Service for Pages<D> {
 fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
     response.content_type = answer.content_type.into();
+    response.etag = answer.etag;
     if answer.allow {
         response.fields.push(("Allow", ALLOW.into()));
     }

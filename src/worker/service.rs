@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use crate::driver::buffers::Buffers;
-use crate::http::{RequestHead, Span};
+use crate::http::{EntityTag, RequestHead, Span};
 use crate::limits;
 
 /// Something that answers requests.
@@ -55,6 +55,8 @@ pub struct Response {
     pub content_type: Cow<'static, str>,
     /// Further fields; those that may not be sent are left out.
     pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// The entity tag of the body, if it has one.
+    pub etag: Option<EntityTag>,
     buffer: Vec<u8>,
     buffers: Buffers,
 }
@@ -64,7 +66,8 @@ impl Response {
     /// begins: a page that waits for its fetches holds none.
     pub fn new(buffers: Buffers) -> Self {
         let content_type = Cow::Borrowed("");
-        Self { status: 200, content_type, fields: Vec::new(), buffer: Vec::new(), buffers }
+        let (fields, buffer) = (Vec::new(), Vec::new());
+        Self { status: 200, content_type, fields, etag: None, buffer, buffers }
     }
 
     /// Where to append the body.
@@ -81,6 +84,7 @@ impl Response {
         self.status = 200;
         self.content_type = Cow::Borrowed("");
         self.fields.clear();
+        self.etag = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
     }
 

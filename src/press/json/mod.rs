@@ -54,6 +54,22 @@ pub fn parse(bytes: &[u8]) -> Result<Data, JsonError> {
 }
 
 impl Data {
+    /// Calls `visit` with all texts that this came from, so that no other data has the same ones;
+    /// false when it does not come from texts alone.
+    pub(crate) fn visit_texts<'a>(&'a self, visit: &mut impl FnMut(&'a [u8])) -> bool {
+        match self {
+            Data::Doc(doc) => visit(doc.root().text().as_bytes()),
+            // No JSON text is empty, and none is a bracket by itself.
+            Data::Value(value) if value.is_none() => visit(b""),
+            Data::Value(_) => return false,
+            Data::List(items) => {
+                visit(b"[");
+                return items.iter().all(|item| item.visit_texts(visit));
+            }
+        }
+        true
+    }
+
     /// This as a value like any other. Costs what it is long, but for a value.
     pub fn value(&self) -> Value {
         match self {

@@ -99,6 +99,7 @@ pub(in crate::press) fn compile<'s>(
         line: 1,
         steps: 0,
         depth: 0,
+        pure: true,
         declared: Vec::new(),
         instances: BTreeMap::new(),
         macros: Vec::new(),
@@ -117,6 +118,7 @@ pub(in crate::press) fn compile<'s>(
         steps: steps.into(),
         slots: compiler.scope.slots(),
         macros: compiler.macros.into(),
+        pure: compiler.pure,
         names: compiler.names.into_iter().map(Into::into).collect(),
     })
 }
@@ -137,6 +139,8 @@ pub(super) struct Compiler<'s, 'f> {
     pub(super) line: usize,
     steps: usize,
     depth: usize,
+    /// Whether nothing so far depends on the time or on chance.
+    pub(super) pure: bool,
     /// Macros as they are written.
     pub(super) declared: Vec<Declared<'s>>,
     /// The compiled macro of one that is written and a way of escaping.
@@ -200,6 +204,7 @@ impl<'s> Compiler<'s, '_> {
 
     /// The index of a name of the page.
     pub(super) fn name(&mut self, name: &'s str) -> NameId {
+        self.pure &= name != "now";
         let known = self.names.iter().position(|other| *other == name);
         known.unwrap_or_else(|| {
             self.names.push(name);

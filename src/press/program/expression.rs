@@ -198,6 +198,7 @@ impl<'s> Compiler<'s, '_> {
             (None, None) => return Err(self.uncovered("a filter of nothing")),
         };
         self.at(filter.expr.as_ref().map_or_else(Default::default, |inner| inner.span()));
+        self.pure &= !is_impure(filter.name);
         let mut inputs = vec![inner];
         let args = self.arguments(&filter.args, &mut inputs)?;
         let are_plain = filter.args.iter().all(|arg| matches!(arg, CallArg::Pos(_)));
@@ -303,6 +304,7 @@ impl<'s> Compiler<'s, '_> {
         if self.assigned.contains(name) || !self.library.is_function(name) {
             return Err(self.uncovered(format!("a call of `{name}`")));
         }
+        self.pure &= !is_impure(name);
         let mut inputs = Vec::new();
         let args = self.arguments(args, &mut inputs)?;
         Ok(self.op(OpKind::Foreign, inputs, format!("{name}({args})")))
@@ -326,6 +328,14 @@ impl<'s> Compiler<'s, '_> {
         self.scope.frames.iter().rev().find_map(|frame| frame.find(name)).cloned()
     }
 }
+
+/// Whether a filter or function gives another value at another time.
+pub(in crate::press) fn is_impure(name: &str) -> bool {
+    IMPURE.contains(&name)
+}
+
+/// Filters and functions of the time and of chance.
+pub(in crate::press) const IMPURE: &[&str] = &["timeago", "now", "random", "randrange", "lipsum"];
 
 fn constant(value: Value) -> Expr {
     match value.kind() {

@@ -22,6 +22,7 @@ mod write;
 
 pub use compile::Uncovered;
 pub(super) use compile::{Library, compile};
+pub(super) use expression::IMPURE;
 pub(super) use foreign::{Foreign, ForeignTexts, Outcome};
 pub(super) use op::{Escape, ForeignId, NameId, Program};
 pub(super) use run::{Found, GaveUp, Host, run};

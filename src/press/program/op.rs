@@ -9,6 +9,8 @@ pub(in crate::press) struct Program {
     /// Slots that the steps use.
     pub(super) slots: usize,
     pub(super) macros: Box<[Macro]>,
+    /// Whether what it prints depends on the page's names alone.
+    pub(in crate::press) pure: bool,
     /// The names it takes from the page; [`Expr::Root`] has an index into them.
     pub(in crate::press) names: Box<[Box<str>]>,
 }

@@ -81,7 +81,7 @@ impl<'s> Compiler<'s, '_> {
             }
             Stmt::FromImport(import) => {
                 self.at(import.span());
-                return self.from_import(import);
+                return self.macros_import(import);
             }
             Stmt::Macro(declared) => {
                 self.at(declared.span());
@@ -258,7 +258,7 @@ impl<'s> Compiler<'s, '_> {
         }
     }
 
-    fn from_import(&mut self, import: &'s ast::FromImport<'s>) -> Covered<Vec<Step>> {
+    fn macros_import(&mut self, import: &'s ast::FromImport<'s>) -> Covered<Vec<Step>> {
         let macros = self.imported(&import.expr)?;
         for (name, alias) in &import.names {
             let (ast::Expr::Var(name), ast::Expr::Var(alias)) =
