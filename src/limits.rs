@@ -95,8 +95,6 @@ pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const RENDER_FUEL: u64 = 10_000_000;
 /// Digests of pages that a worker remembers; a page is kept when its digest comes again.
 pub const MEMO_SEEN: usize = 8192;
-/// Finished pages that a worker keeps, bytes, unless the site says otherwise.
-pub const MEMO_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A render that takes longer is counted and logged: nothing else runs on its worker meanwhile.
 pub const RENDER_SLOW: Duration = Duration::from_millis(10);
 /// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.

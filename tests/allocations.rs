@@ -76,10 +76,9 @@ fn start_api() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let item = r#"{"id":1,"title":"Tea & <i>cake</i>","note":"plain","score":3,"starred":true}"#;
-    let body = format!(
-        r#"{{"title":"Letters","user":{{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}},"items":[{}]}}"#,
-        [item; 10].join(",")
-    );
+    let user = r#"{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}"#;
+    let items = [item; 10].join(",");
+    let body = format!(r#"{{"title":"Letters","user":{user},"items":[{items}]}}"#);
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
     let response = format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes();
     thread::spawn(move || {

@@ -72,7 +72,7 @@ impl Default for Server {
             development: false,
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
-            memo_max: limits::MEMO_BYTES_MAX,
+            memo_max: 0,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,

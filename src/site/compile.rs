@@ -19,7 +19,7 @@ use crate::press::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Compiles a site.
 pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, Report> {
@@ -60,7 +60,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
     let press = Arc::new(press);
-    let version = version(&files);
+    let version = files.version();
     let pages: Option<Vec<_>> =
         drafts.into_iter().map(|draft| draft?.page(&press, version)).collect();
     let upstreams: Option<Vec<_>> = written.upstreams.into_iter().map(UpstreamPlan::new).collect();
@@ -80,15 +80,6 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
         error_templates,
         files,
         overrides,
-    })
-}
-
-/// A number that changes with any file of the site, and with the program.
-fn version(files: &Files) -> u64 {
-    let program = xxh3_64(env!("CARGO_PKG_VERSION").as_bytes());
-    std::iter::once(&files.site).chain(&files.templates).fold(program, |version, file| {
-        let version = xxh3_64_with_seed(file.name.as_bytes(), version);
-        xxh3_64_with_seed(file.text.as_bytes(), version)
     })
 }
 
@@ -116,14 +107,13 @@ struct Draft {
 impl Draft {
     fn page(self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
-        let template = press.template(&self.template)?;
-        let uses = self.uses;
-        let is_let_pure = |node: &Node| match node.kind {
+        let (template, uses) = (press.template(&self.template)?, self.uses);
+        let is_pure = |node: &Node| match node.kind {
             NodeKind::Let(expression) => press.is_pure_expression(expression),
             NodeKind::Fetch(_) => true,
         };
         let from_address = !uses.headers && !uses.cookies && !uses.request;
-        let is_pure = from_address && press.is_pure(template) && self.nodes.iter().all(is_let_pure);
+        let is_pure = from_address && press.is_pure(template) && self.nodes.iter().all(is_pure);
         Some(Page {
             version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), site_version)),
             pattern: self.text,

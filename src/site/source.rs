@@ -6,6 +6,7 @@ use crate::press::is_template;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Where a site comes from.
 #[derive(Clone, Debug)]
@@ -27,6 +28,17 @@ pub(super) struct Files {
     pub(super) name: String,
     pub(super) site: SourceFile,
     pub(super) templates: Vec<SourceFile>,
+}
+
+impl Files {
+    /// A number that changes with any of the files, and with the program.
+    pub(super) fn version(&self) -> u64 {
+        let program = xxh3_64(env!("CARGO_PKG_VERSION").as_bytes());
+        std::iter::once(&self.site).chain(&self.templates).fold(program, |version, file| {
+            let version = xxh3_64_with_seed(file.name.as_bytes(), version);
+            xxh3_64_with_seed(file.text.as_bytes(), version)
+        })
+    }
 }
 
 /// Reads all files of a site.

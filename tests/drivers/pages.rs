@@ -1,11 +1,13 @@
 //! What a page is made of: its fetches, its lets, its template, and what it makes of hostile
 //! input.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ringpress::driver::kind::Kind;
 
 use super::stage::Script;
 use super::upstream::{Upstream, some_delay};
-use super::visitor::get;
+use super::visitor::{Visitor, get};
 
 on_every_driver!(
     one_fetch,
@@ -21,6 +23,7 @@ on_every_driver!(
     no_header_is_injected,
     a_template_that_fails_is_never_half_a_page,
     no_such_page,
+    a_page_from_the_same_inputs_is_made_once,
 );
 
 fn one_fetch(kind: Kind) {
@@ -273,5 +276,35 @@ fn no_such_page(kind: Kind) {
     }
     assert!(stage.upstream().calls().is_empty());
     drop(visitor);
+    stage.finish();
+}
+
+fn a_page_from_the_same_inputs_is_made_once(kind: Kind) {
+    let calls = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |call| {
+        // The third answer is another one.
+        let name = if calls.fetch_add(1, Ordering::Relaxed) == 2 { "Bob" } else { "Ada" };
+        call.json(format!(r#"{{"name": "{name}"}}"#))
+    });
+    let stage = Script::on(kind).server("memo_max = '1MiB'").user_page().start(upstream);
+    let mut visitor = Visitor::to(stage.address());
+    let replies = [1, 2, 3, 4].map(|_| visitor.ask(get("/users/1")));
+    let tags = replies.each_ref().map(|reply| reply.field("etag").unwrap().to_owned());
+    assert_eq!(replies[3].page(), "<p>Ada</p>");
+    assert_eq!(replies[2].page(), "<p>Bob</p>");
+    assert!(tags[0] == tags[1] && tags[0] == tags[3] && tags[0] != tags[2], "{tags:?}");
+    assert!(tags[0].starts_with('"') && tags[0].len() == 34, "{tags:?}");
+    assert_eq!(stage.count(|metrics| metrics.pages_remembered.get()), 1);
+    let condition = |tag: &str| format!("If-None-Match: \"x\", W/{tag}\r\n\r\n");
+    let request = |tag: &str| {
+        let lines = format!("\r\n{}", condition(tag));
+        get("/users/1").replacen("\r\n\r\n", &lines, 1)
+    };
+    visitor.send(request(&tags[0]));
+    let reply = visitor.reply_to_head();
+    assert_eq!((reply.status, reply.field("etag")), (304, Some(&*tags[0])));
+    assert_eq!(reply.field("content-length"), None);
+    assert_eq!(visitor.ask(request(&tags[2])).page(), "<p>Ada</p>");
+    assert_ne!(visitor.ask(get("/users/2")).field("etag"), Some(&*tags[0]));
     stage.finish();
 }

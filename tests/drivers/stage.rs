@@ -35,13 +35,21 @@ pub(crate) struct Script {
     kind: Kind,
     workers: usize,
     bounds: Bounds,
+    server: &'static str,
     policy: &'static str,
     pages: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 impl Script {
     pub(crate) fn on(kind: Kind) -> Self {
-        Self { kind, workers: 1, bounds: Bounds::default(), policy: "", pages: Vec::new() }
+        Self {
+            kind,
+            workers: 1,
+            bounds: Bounds::default(),
+            server: "",
+            policy: "",
+            pages: Vec::new(),
+        }
     }
 
     /// How many workers serve.
@@ -53,6 +61,12 @@ impl Script {
     /// Bounds other than the usual ones.
     pub(crate) fn bounds(mut self, set: impl FnOnce(&mut Bounds)) -> Self {
         set(&mut self.bounds);
+        self
+    }
+
+    /// Lines of `[server]` that are about pages.
+    pub(crate) fn server(mut self, lines: &'static str) -> Self {
+        self.server = lines;
         self
     }
 
@@ -98,7 +112,9 @@ impl Script {
     /// Starts the server in front of an address where something may listen, or nothing yet.
     pub(crate) fn start_before(self, upstream: SocketAddr) -> Stage {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut text = format!("[upstreams.api]\nurl = 'http://{upstream}'\n{}\n", self.policy);
+        let (server, policy) = (self.server, self.policy);
+        let mut text =
+            format!("[server]\n{server}\n[upstreams.api]\nurl = 'http://{upstream}'\n{policy}\n");
         for (number, (path, rest, template)) in self.pages.iter().enumerate() {
             let file = format!("page{number}.html");
             text += &format!("[[page]]\npath = '{path}'\ntemplate = '{file}'\n{rest}\n");

@@ -70,12 +70,16 @@ fn expression() -> impl Strategy<Value = String> {
         prop_oneof![
             4 => (inner.clone(), select(ATTRIBUTES)).prop_map(|(of, name)| format!("{of}.{name}")),
             2 => (inner.clone(), select(FILTERS)).prop_map(|(of, name)| format!("({of})|{name}")),
-            2 => (two.clone(), select(OPERATORS)).prop_map(|((a, b), op)| format!("({a} {op} {b})")),
+            2 => (two.clone(), select(OPERATORS)).prop_map(|((a, b), op)| {
+                format!("({a} {op} {b})")
+            }),
             1 => two.clone().prop_map(|(of, key)| format!("{of}[{key}]")),
             1 => (inner.clone(), select(TESTS), any::<bool>()).prop_map(|(of, test, not)| {
                 format!("({of} is {}{test})", if not { "not " } else { "" })
             }),
-            1 => (two.clone(), inner.clone()).prop_map(|((a, b), c)| format!("({a} if {b} else {c})")),
+            1 => (two.clone(), inner.clone()).prop_map(|((a, b), c)| {
+                format!("({a} if {b} else {c})")
+            }),
             1 => two.clone().prop_map(|(a, b)| format!("({a} if {b})")),
             1 => two.prop_map(|(a, b)| format!("[{a}, {b}]")),
             1 => inner.clone().prop_map(|a| format!("(not {a})")),
@@ -107,7 +111,7 @@ pub(super) fn template() -> impl Strategy<Value = String> {
                 .prop_map(|(e, (a, b))| format!("{{% if {e} %}}{a}{{% else %}}{b}{{% endif %}}")),
             3 => (expression(), select(vec!["x", "y", "x, y"]), body.clone())
                 .prop_map(|(e, x, a)| format!("{{% for {x} in {e} %}}{a}{{% endfor %}}")),
-            1 => (expression(), expression(), two.clone()).prop_map(|(e, f, (a, b))| format!(
+            1 => (expression(), expression(), two).prop_map(|(e, f, (a, b))| format!(
                 "{{% for x in {e} if {f} %}}{a}{{% else %}}{b}{{% endfor %}}"
             )),
             1 => (expression(), body.clone())

@@ -10,8 +10,11 @@
 mod assigned;
 mod call;
 mod compile;
+mod emit;
+mod evaluate;
 mod expression;
 mod foreign;
+mod items;
 mod native;
 mod op;
 mod operand;

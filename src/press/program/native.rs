@@ -1,8 +1,9 @@
 //! The short ways of operations, for the inputs that have one.
 
+use super::evaluate::number;
 use super::op::OpKind;
 use super::operand::Operand;
-use super::run::{GaveUp, Ran, number};
+use super::run::{GaveUp, Ran};
 use crate::press::json::Kind;
 use std::cmp::Ordering;
 

@@ -48,11 +48,7 @@ impl<'s> Compiler<'s, '_> {
             }
             Stmt::FilterBlock(block) => {
                 self.at(block.span());
-                let slot = self.scope.unnamed();
-                let body = self.kept(|compiler| compiler.body(&block.body))?;
-                let filtered = self.piped(slot, &block.filter)?;
-                let capture = Step::Capture(body.into(), slot, self.escape);
-                vec![capture, Step::Emit(filtered, self.escape)]
+                return self.filter_block(block);
             }
             Stmt::AutoEscape(block) => {
                 self.at(block.span());
@@ -72,12 +68,7 @@ impl<'s> Compiler<'s, '_> {
             }
             Stmt::Import(import) => {
                 self.at(import.span());
-                let macros = self.imported(&import.expr)?;
-                let ast::Expr::Var(name) = &import.name else {
-                    return Err(self.uncovered("an import without a name"));
-                };
-                self.bind(name.id, Bound::Module(Rc::new(macros)))?;
-                Vec::new()
+                return self.import(import);
             }
             Stmt::FromImport(import) => {
                 self.at(import.span());
@@ -197,6 +188,14 @@ impl<'s> Compiler<'s, '_> {
         Ok(vec![Step::Capture(body.into(), slot, self.escape), Step::Set(target, value)])
     }
 
+    fn filter_block(&mut self, block: &'s ast::FilterBlock<'s>) -> Covered<Vec<Step>> {
+        let slot = self.scope.unnamed();
+        let body = self.kept(|compiler| compiler.body(&block.body))?;
+        let filtered = self.piped(slot, &block.filter)?;
+        let capture = Step::Capture(body.into(), slot, self.escape);
+        Ok(vec![capture, Step::Emit(filtered, self.escape)])
+    }
+
     /// A filter that works on a captured text.
     fn piped(&mut self, slot: u32, filter: &'s ast::Expr<'s>) -> Covered<Expr> {
         let outer = self.piped.replace(slot);
@@ -256,6 +255,15 @@ impl<'s> Compiler<'s, '_> {
             None if include.ignore_missing => Ok(Vec::new()),
             None => Err(self.uncovered("includes a template that is not there")),
         }
+    }
+
+    fn import(&mut self, import: &'s ast::Import<'s>) -> Covered<Vec<Step>> {
+        let macros = self.imported(&import.expr)?;
+        let ast::Expr::Var(name) = &import.name else {
+            return Err(self.uncovered("an import without a name"));
+        };
+        self.bind(name.id, Bound::Module(Rc::new(macros)))?;
+        Ok(Vec::new())
     }
 
     fn macros_import(&mut self, import: &'s ast::FromImport<'s>) -> Covered<Vec<Step>> {

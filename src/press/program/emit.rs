@@ -1,0 +1,90 @@
+//! Printing values.
+
+use super::op::Escape;
+use super::operand::Operand;
+use super::run::{FOREIGN_FUEL, GaveUp, Ran, Run};
+use super::write::push_html;
+use crate::press::json::{Kind, View};
+use minijinja::value::ValueKind;
+
+impl<'a> Run<'a, '_> {
+    pub(super) fn emit(
+        &mut self,
+        value: &Operand<'a>,
+        escape: Escape,
+        out: &mut Vec<u8>,
+    ) -> Ran<()> {
+        if escape == Escape::Json {
+            return self.emit_foreign(value, escape, out);
+        }
+        match value {
+            Operand::Unset | Operand::Undefined => {
+                return Err(GaveUp("what is not there is printed"));
+            }
+            Operand::Silent => {}
+            Operand::None => out.extend_from_slice(b"None"),
+            Operand::Bool(flag) => {
+                out.extend_from_slice(if *flag { b"True" } else { b"False" });
+            }
+            Operand::Integer(number) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            }
+            Operand::Text(text) => push_text(text, escape, out),
+            Operand::View(view) => {
+                if !push_scalar(*view, escape, out) {
+                    return self.emit_foreign(value, escape, out);
+                }
+            }
+            Operand::Value(string) if string.kind() == ValueKind::String => {
+                let text = string.as_str().unwrap_or_default();
+                if string.is_safe() {
+                    out.extend_from_slice(text.as_bytes());
+                } else {
+                    push_text(text, escape, out);
+                }
+            }
+            Operand::List(_) | Operand::Value(_) | Operand::Loop { .. } => {
+                return self.emit_foreign(value, escape, out);
+            }
+        }
+        self.room(out, 0)
+    }
+
+    /// Lists, objects, fractions, and all of a JSON page: as minijinja prints them.
+    #[cold]
+    fn emit_foreign(&mut self, value: &Operand<'a>, escape: Escape, out: &mut Vec<u8>) -> Ran<()> {
+        if let Operand::Unset | Operand::Undefined = value {
+            return Err(GaveUp("what is not there is printed"));
+        }
+        let value = self.value(value)?;
+        let text = self.host.format(value, escape);
+        let text = text.map_err(|_| GaveUp("a value that cannot be printed"))?;
+        self.spend(FOREIGN_FUEL + text.len() as u64)?;
+        self.room(out, text.len())?;
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends what JSON other than lists, objects and fractions prints; false for those.
+#[inline]
+pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Vec<u8>) -> bool {
+    match view.kind() {
+        Kind::String => push_text(view.text(), escape, out),
+        // As it came: there is one way to write an integer.
+        Kind::Integer => out.extend_from_slice(view.text().as_bytes()),
+        Kind::Null => out.extend_from_slice(b"None"),
+        Kind::True => out.extend_from_slice(b"True"),
+        Kind::False => out.extend_from_slice(b"False"),
+        Kind::Float | Kind::Array | Kind::Object => return false,
+    }
+    true
+}
+
+#[inline]
+fn push_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
+    match escape {
+        Escape::Html => push_html(text, out),
+        _ => out.extend_from_slice(text.as_bytes()),
+    }
+}

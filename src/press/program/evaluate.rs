@@ -1,0 +1,218 @@
+//! The values of expressions.
+
+use super::native;
+use super::op::{Escape, Expr, ForeignId, LoopField, NameId, Slot};
+use super::operand::Operand;
+use super::run::{
+    ARGUMENTS_USUAL, BYTES_A_FUEL, FOREIGN_FUEL, Found, GaveUp, PATH_FUEL, Ran, Run, take_text,
+};
+use crate::press::json::{Data, Kind, View};
+use minijinja::Value;
+use minijinja::value::ValueKind;
+use smallvec::SmallVec;
+
+impl<'a> Run<'a, '_> {
+    pub(super) fn expression(&mut self, expression: &'a Expr) -> Ran<Operand<'a>> {
+        self.spend(EXPRESSION_FUEL)?;
+        if let Some(view) = self.path(expression) {
+            self.spend(PATH_FUEL)?;
+            return Ok(Operand::View(view));
+        }
+        Ok(match expression {
+            Expr::Const(value) => Operand::Value(value.clone()),
+            Expr::Text(text) => Operand::Text(text),
+            Expr::Integer(number) => Operand::Integer(*number),
+            Expr::Root(name) => self.name(*name)?,
+            Expr::Local(slots, name) => self.local(slots, *name)?,
+            Expr::Attribute(of, name, _) => {
+                let of = self.expression(of)?;
+                attribute(of, name)?
+            }
+            Expr::Loop(slot, field) => self.loop_field(*slot, *field)?,
+            Expr::Cycle(slot, values) => self.cycle(*slot, values)?,
+            Expr::Not(inner) => Operand::Bool(!self.expression(inner)?.is_true()),
+            Expr::And(sides) => {
+                let left = self.expression(&sides.0)?;
+                if left.is_true() { self.expression(&sides.1)? } else { left }
+            }
+            Expr::Or(sides) => {
+                let left = self.expression(&sides.0)?;
+                if left.is_true() { left } else { self.expression(&sides.1)? }
+            }
+            Expr::Choose(choice) => {
+                let (test, yes, no) = &**choice;
+                match (self.expression(test)?.is_true(), no) {
+                    (true, _) => self.expression(yes)?,
+                    (false, Some(no)) => self.expression(no)?,
+                    (false, None) => Operand::Silent,
+                }
+            }
+            Expr::Op(op) => {
+                let mut inputs: SmallVec<[Operand<'a>; ARGUMENTS_USUAL]> = SmallVec::new();
+                for input in &op.inputs {
+                    inputs.push(self.expression(input)?);
+                }
+                match native::apply(op.kind, &inputs)? {
+                    Some(value) => value,
+                    None => self.foreign(op.foreign, &inputs, op.escape)?,
+                }
+            }
+            Expr::Call(id, args, escape) => {
+                let mut text = Vec::new();
+                self.call(*id, args, None, &mut text)?;
+                take_text(0, *escape, &mut text)?
+            }
+            Expr::Body(body, escape) => {
+                let mut text = Vec::new();
+                self.captured(body, *escape, &mut text)?.1
+            }
+        })
+    }
+
+    fn local(&self, slots: &[Slot], name: Option<NameId>) -> Ran<Operand<'a>> {
+        for slot in slots {
+            match self.slot(*slot) {
+                Operand::Unset => {}
+                value => return Ok(value.clone()),
+            }
+        }
+        name.map_or(Ok(Operand::Undefined), |name| self.name(name))
+    }
+
+    fn cycle(&mut self, slot: Slot, values: &'a [Expr]) -> Ran<Operand<'a>> {
+        let Operand::Loop { index, .. } = *self.slot(slot) else {
+            return Err(GaveUp("a loop that is not there"));
+        };
+        let mut chosen = Operand::Undefined;
+        for (at, value) in values.iter().enumerate() {
+            let value = self.expression(value)?;
+            if at == index % values.len() {
+                chosen = value;
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// What a name and attributes lead to, if that is within the JSON of a fetch: the short way of
+    /// most expressions.
+    #[inline]
+    pub(super) fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
+        match expression {
+            Expr::Attribute(of, name, tag) => self.path(of)?.get_tagged(name, *tag),
+            Expr::Local(slots, _) => match self.slot(*slots.first()?) {
+                Operand::View(view) => Some(*view),
+                _ => None,
+            },
+            Expr::Root(name) => match self.host.name(*name) {
+                Found::Data(Data::Doc(doc)) => Some(doc.root()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn name(&self, name: NameId) -> Ran<Operand<'a>> {
+        match self.host.name(name) {
+            Found::Data(data) => Ok(Operand::of(data)),
+            Found::Value(value) => sound(value),
+            Found::Nothing => Ok(Operand::Undefined),
+        }
+    }
+
+    fn loop_field(&self, slot: Slot, field: LoopField) -> Ran<Operand<'a>> {
+        let Operand::Loop { index, length } = *self.slot(slot) else {
+            return Err(GaveUp("a loop that is not there"));
+        };
+        let known = |count: fn(usize, usize) -> usize| match length {
+            Some(length) => number(count(length, index)),
+            None => Operand::Undefined,
+        };
+        Ok(match field {
+            LoopField::Index => number(index + 1),
+            LoopField::Index0 => number(index),
+            LoopField::RevIndex => known(|length, index| length.saturating_sub(index)),
+            LoopField::RevIndex0 => {
+                known(|length, index| length.saturating_sub(index).saturating_sub(1))
+            }
+            LoopField::First => Operand::Bool(index == 0),
+            LoopField::Last => Operand::Bool(length.is_some_and(|length| index + 1 == length)),
+            LoopField::Length => known(|length, _| length),
+            LoopField::Depth => Operand::Integer(1),
+            LoopField::Depth0 => Operand::Integer(0),
+        })
+    }
+
+    pub(super) fn foreign(
+        &mut self,
+        foreign: ForeignId,
+        inputs: &[Operand<'a>],
+        escape: Escape,
+    ) -> Ran<Operand<'a>> {
+        let mut values = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            values.push(self.value(input)?);
+        }
+        let outcome = self.host.foreign(foreign, values, escape);
+        let outcome = outcome.map_err(|_| GaveUp("an operation failed"))?;
+        self.spend(outcome.fuel + FOREIGN_FUEL)?;
+        sound(outcome.value)
+    }
+
+    /// A value for minijinja.
+    pub(super) fn value(&mut self, operand: &Operand<'a>) -> Ran<Value> {
+        match operand {
+            Operand::Silent => Ok(self.host.silent()),
+            Operand::Loop { .. } => Err(GaveUp("`loop` as a value")),
+            Operand::View(view) if matches!(view.kind(), Kind::Array | Kind::Object) => {
+                self.kept_value(*view)
+            }
+            operand => Ok(operand.value()),
+        }
+    }
+
+    fn kept_value(&mut self, view: View<'a>) -> Ran<Value> {
+        let identity = view.identity();
+        if let Some((_, value)) = self.kept.iter().find(|(other, _)| *other == identity) {
+            return Ok(value.clone());
+        }
+        self.spend(view.text().len() as u64 / BYTES_A_FUEL)?;
+        let value = view.value();
+        if self.kept.len() == KEPT_MAX {
+            self.kept.clear();
+        }
+        self.kept.push((identity, value.clone()));
+        Ok(value)
+    }
+}
+
+/// A value, unless it stands for an error.
+pub(super) fn sound<'a>(value: Value) -> Ran<Operand<'a>> {
+    match value.kind() {
+        ValueKind::Invalid => Err(GaveUp("a value that is an error")),
+        _ => Ok(Operand::of_value(value)),
+    }
+}
+
+fn attribute<'a>(of: Operand<'a>, name: &str) -> Ran<Operand<'a>> {
+    match of {
+        Operand::View(view) => Ok(view.get(name).map_or(Operand::Undefined, Operand::View)),
+        Operand::Value(value) => match value.get_attr(name) {
+            Ok(value) => sound(value),
+            Err(_) => Err(GaveUp("an attribute of what is not there")),
+        },
+        Operand::Unset | Operand::Undefined | Operand::Silent => {
+            Err(GaveUp("an attribute of what is not there"))
+        }
+        Operand::Loop { .. } => Err(GaveUp("`loop` as a value")),
+        _ => Ok(Operand::Undefined),
+    }
+}
+
+/// A count as a value.
+pub(super) fn number<'a>(count: usize) -> Operand<'a> {
+    i64::try_from(count).map_or(Operand::Undefined, Operand::Integer)
+}
+
+/// Lists and objects that are kept as values at once.
+const KEPT_MAX: usize = 64;
+const EXPRESSION_FUEL: u64 = 2;
