@@ -1,6 +1,6 @@
 //! What was measured, as it is kept: one record a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -155,6 +155,13 @@ impl Results {
             points.any(|one| one.points.iter().any(|point| point.name == run.point))
         };
         self.runs = before.runs.into_iter().filter(|run| !is_again(run)).collect();
+        let kept: BTreeSet<String> = self.runs.iter().map(|run| run.scenario.to_string()).collect();
+        if !kept.is_empty() && before.machine.commit != self.machine.commit {
+            // The name of a commit is a word; what follows it is told of commits before.
+            let (then, now) = (&before.machine.commit, &self.machine.commit);
+            let kept: Vec<String> = kept.into_iter().collect();
+            self.machine.commit = format!("{now} ({} of before, {then})", kept.join(", "));
+        }
     }
 
     fn head(&self) -> Self {

@@ -306,5 +306,6 @@ fn a_page_from_the_same_inputs_is_made_once(kind: Kind) {
     assert_eq!(reply.field("content-length"), None);
     assert_eq!(visitor.ask(request(&tags[2])).page(), "<p>Ada</p>");
     assert_ne!(visitor.ask(get("/users/2")).field("etag"), Some(&*tags[0]));
+    drop(visitor);
     stage.finish();
 }
