@@ -73,6 +73,15 @@ fn check_says_that_a_site_is_fine() {
 }
 
 #[test]
+fn check_says_which_page_minijinja_runs_itself() {
+    let folder = site("", "one\n{% for x in [1] recursive %}{{ x }}{% endfor %}");
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told = "page `/` is slower than it could be: front.html:2: a recursive loop";
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
+}
+
+#[test]
 fn check_names_each_problem_with_its_file_and_line() {
     let folder = site("[server]\nlisten = ['127.0.0.1:0']\nworkrs = 1\n", "fine\n{{ user.name");
     let ended = ringpress(&["check", path(&folder)]);

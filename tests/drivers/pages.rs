@@ -24,6 +24,7 @@ on_every_driver!(
     a_template_that_fails_is_never_half_a_page,
     no_such_page,
     a_page_from_the_same_inputs_is_made_once,
+    a_template_that_never_ends_is_one_500,
 );
 
 fn one_fetch(kind: Kind) {
@@ -307,5 +308,21 @@ fn a_page_from_the_same_inputs_is_made_once(kind: Kind) {
     assert_eq!(visitor.ask(request(&tags[2])).page(), "<p>Ada</p>");
     assert_ne!(visitor.ask(get("/users/2")).field("etag"), Some(&*tags[0]));
     drop(visitor);
+    stage.finish();
+}
+
+fn a_template_that_never_ends_is_one_500(kind: Kind) {
+    let endless =
+        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+    let stage = Script::on(kind)
+        .plain_page()
+        .page("/endless", "", endless)
+        .page("/huge", "", "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}")
+        .start(Upstream::json("{}"));
+    stage.get("/endless").is_error(500);
+    assert_eq!(stage.count(|metrics| metrics.renders_slow.get()), 1);
+    stage.get("/huge").is_error(500);
+    assert_eq!(stage.get("/plain").page(), "<p>plain</p>");
+    assert_eq!(stage.count(|metrics| metrics.panics.get()), 0);
     stage.finish();
 }
