@@ -124,6 +124,7 @@ fn contexts() -> Vec<Contents> {
 }
 
 struct Templates {
+    text: String,
     press: Press,
     id: TemplateId,
 }
@@ -133,12 +134,13 @@ impl Templates {
     fn new(files: Vec<SourceFile>) -> Option<Self> {
         let mut builder = Builder::default();
         let page = files.first()?.name.clone();
+        let text = files.first()?.text.clone();
         for file in &files {
             builder.template(file).ok()?;
         }
         let press = builder.finish().ok()?;
         let id = press.template(&page)?;
-        Some(Self { press, id })
+        Some(Self { text, press, id })
     }
 
     /// Makes the page in each way, and says which way it goes.
@@ -146,6 +148,7 @@ impl Templates {
     /// # Panics
     /// When it matters which way.
     fn compare(&self, contents: &Contents) -> String {
+        let case = format!("{:?} with {contents:?}", self.text);
         let names = Arc::new(Names::new(contents.keys().map(String::as_str)));
         let binding = self.press.bind(self.id, &names);
         let (context, other) = (context(&names, contents), context(&names, contents));
@@ -155,15 +158,15 @@ impl Templates {
         let mut alone = b"before".to_vec();
         let program = self.press.by_program(self.id, &binding, &context, &mut alone);
         if program.is_ok() {
-            assert_eq!(show(&alone), show(&wanted), "the program's page");
-            assert_eq!(reference, Ok(()), "the program made {:?}", show(&alone));
+            assert_eq!(show(&alone), show(&wanted), "the program's page of {case}");
+            assert_eq!(reference, Ok(()), "the program made {:?} of {case}", show(&alone));
         } else {
-            assert_eq!(show(&alone), "before", "what a program that gives up leaves");
+            assert_eq!(show(&alone), "before", "what is left of {case}");
         }
         let mut page = b"before".to_vec();
         let made = self.press.page(self.id, &binding, &context, &mut page);
-        assert_eq!(made.map_err(|error| error.chain()), reference);
-        assert_eq!(show(&page), show(&wanted), "the page");
+        assert_eq!(made.map_err(|error| error.chain()), reference, "{case}");
+        assert_eq!(show(&page), show(&wanted), "the page of {case}");
         self.way(&binding, program, reference.is_ok())
     }
 

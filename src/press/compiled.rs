@@ -11,13 +11,14 @@ use super::program::{
     Program, Uncovered,
 };
 use crate::config::SourceFile;
-use crate::error::PageError;
+use crate::error::{PageError, PageErrorKind};
 use crate::limits::PAGE_BYTES_MAX;
 use minijinja::machinery::Instructions;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Expression, Template, Value};
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// All programs of a site.
 pub struct Press {
@@ -151,7 +152,7 @@ impl Press {
         if let Some(value) = self.look_up(id, root) {
             return Ok(value);
         }
-        let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such expression");
+        let fail = || PageError::new(PageErrorKind::Internal, "no such expression");
         let expression = self.cell.borrow_dependent().expressions.get(id.0).ok_or_else(fail)?;
         expression.eval(root.clone()).map_err(|error| {
             let what = format!("expression `{}` failed", self.text(id));
@@ -290,11 +291,18 @@ impl Press {
     /// When the template fails, runs out of [`RENDER_FUEL`](crate::limits::RENDER_FUEL), or makes
     /// more than [`PAGE_BYTES_MAX`] bytes.
     pub fn render(&self, id: TemplateId, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
-        let fail = || PageError::new(crate::error::PageErrorKind::Internal, "no such template");
+        let fail = || PageError::new(PageErrorKind::Internal, "no such template");
         let template = self.cell.borrow_dependent().templates.get(id.0).ok_or_else(fail)?;
         let start = out.len();
         let writer = BoundedWriter { out, room: PAGE_BYTES_MAX };
-        let rendered = template.render_captured_to(root.clone(), writer).map(drop);
+        // minijinja panics where a loop is left from within a `with`, for one.
+        let render = || template.render_captured_to(root.clone(), writer).map(drop);
+        let Ok(rendered) = catch_unwind(AssertUnwindSafe(render)) else {
+            out.truncate(start);
+            let what = format!("template {} failed", template.name());
+            let broken = "minijinja broke down over it: see where it breaks or continues loops";
+            return Err(PageError::new(PageErrorKind::Internal, broken).within(what));
+        };
         rendered.map_err(|error| {
             out.truncate(start);
             PressError::of(&error, None).fails(format!("template {} failed", template.name()))

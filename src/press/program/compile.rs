@@ -103,6 +103,7 @@ pub(in crate::press) fn compile<'s>(
         declared: Vec::new(),
         instances: BTreeMap::new(),
         macros: Vec::new(),
+        loops: 0,
         place: Place::Template,
         has_caller: false,
         piped: None,
@@ -146,6 +147,8 @@ pub(super) struct Compiler<'s, 'f> {
     /// The compiled macro of one that is written and a way of escaping.
     pub(super) instances: BTreeMap<(usize, Escape), u32>,
     pub(super) macros: Vec<Macro>,
+    /// Loops that we are in, within this template, block or macro.
+    pub(super) loops: usize,
     /// Whether we are in a macro, and whether in the body of a call block.
     pub(super) place: Place,
     /// Whether the macro that we are in prints the body of a call block.
@@ -232,9 +235,11 @@ impl<'s> Compiler<'s, '_> {
         }
         let (from, line) = (std::mem::replace(&mut self.file, file), self.line);
         let initial = std::mem::replace(&mut self.initial, self.escape);
+        let loops = std::mem::take(&mut self.loops);
         self.depth += 1;
         let compiled = compile(self)?;
         self.depth -= 1;
+        self.loops = loops;
         (self.file, self.line, self.initial) = (from, line, initial);
         Ok(compiled)
     }
@@ -291,8 +296,19 @@ impl<'s> Compiler<'s, '_> {
     /// What is printed is kept: blocks are printed again.
     pub(super) fn kept<T>(&mut self, compile: impl FnOnce(&mut Self) -> Covered<T>) -> Covered<T> {
         let discarding = std::mem::replace(&mut self.unit.discarding, false);
-        let compiled = compile(self)?;
+        let compiled = self.closed(compile)?;
         self.unit.discarding = discarding;
+        Ok(compiled)
+    }
+
+    /// Something that minijinja forgets to end when a loop is left from within it.
+    pub(super) fn closed<T>(
+        &mut self,
+        compile: impl FnOnce(&mut Self) -> Covered<T>,
+    ) -> Covered<T> {
+        let loops = std::mem::take(&mut self.loops);
+        let compiled = compile(self)?;
+        self.loops = loops;
         Ok(compiled)
     }
 

@@ -54,7 +54,7 @@ impl<'s> Compiler<'s, '_> {
                 self.at(block.span());
                 let escape = self.derived_escape(&block.enabled)?;
                 let outer = std::mem::replace(&mut self.escape, escape);
-                let steps = self.body(&block.body)?;
+                let steps = self.closed(|compiler| compiler.body(&block.body))?;
                 self.escape = outer;
                 steps
             }
@@ -78,6 +78,10 @@ impl<'s> Compiler<'s, '_> {
                 self.at(declared.span());
                 self.declare(declared)?;
                 Vec::new()
+            }
+            // In an `else` of a loop, or in a `with`: minijinja goes to where nobody would.
+            Stmt::Break(_) | Stmt::Continue(_) if self.loops == 0 => {
+                return Err(self.uncovered("`break` or `continue` that is not the loop's own"));
             }
             Stmt::Break(_) => vec![Step::Break],
             Stmt::Continue(_) => vec![Step::Continue],
@@ -146,7 +150,9 @@ impl<'s> Compiler<'s, '_> {
         let state = self.scope.unnamed();
         self.scope.push().state = Some(state);
         let target = self.target(&each.target)?;
+        self.loops += 1;
         let body = self.body(&each.body)?.into();
+        self.loops -= 1;
         let frame = self.scope.pop();
         self.scope.enter();
         let otherwise = self.body(&each.else_body)?.into();
@@ -162,7 +168,7 @@ impl<'s> Compiler<'s, '_> {
         for (target, value) in &with.assignments {
             steps.push(self.set(target, value)?);
         }
-        steps.extend(self.body(&with.body)?);
+        steps.extend(self.closed(|compiler| compiler.body(&with.body))?);
         Ok(self.end_frame(steps))
     }
 
