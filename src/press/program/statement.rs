@@ -52,11 +52,7 @@ impl<'s> Compiler<'s, '_> {
             }
             Stmt::AutoEscape(block) => {
                 self.at(block.span());
-                let escape = self.derived_escape(&block.enabled)?;
-                let outer = std::mem::replace(&mut self.escape, escape);
-                let steps = self.closed(|compiler| compiler.body(&block.body))?;
-                self.escape = outer;
-                steps
+                return self.auto_escape(block);
             }
             Stmt::Block(block) => {
                 self.at(block.span());
@@ -192,6 +188,14 @@ impl<'s> Compiler<'s, '_> {
         };
         let target = self.target(&set.target)?;
         Ok(vec![Step::Capture(body.into(), slot, self.escape), Step::Set(target, value)])
+    }
+
+    fn auto_escape(&mut self, block: &'s ast::AutoEscape<'s>) -> Covered<Vec<Step>> {
+        let escape = self.derived_escape(&block.enabled)?;
+        let outer = std::mem::replace(&mut self.escape, escape);
+        let steps = self.closed(|compiler| compiler.body(&block.body))?;
+        self.escape = outer;
+        Ok(steps)
     }
 
     fn filter_block(&mut self, block: &'s ast::FilterBlock<'s>) -> Covered<Vec<Step>> {
