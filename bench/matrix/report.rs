@@ -45,8 +45,7 @@ pub(crate) fn summary(results: &Results) -> String {
             name(one),
             cpu('A', FEW, &one.name).map_or("-".to_owned(), with_spread),
             cpu('B', "1000 connections", &one.name).map_or("-".to_owned(), with_spread),
-            knee(results, &one.name)
-                .map_or("less than 20/s".to_owned(), |rate| format!("{rate}/s")),
+            keeps_up_to(results, &one.name),
             memory.map_or("-".to_owned(), |memory| format!("{:.0} MiB", memory.median)),
         ];
         line(&mut out, &format!("| {} |", cells.join(" | ")));
@@ -203,8 +202,7 @@ fn arrivals(results: &Results, points: &[&str], out: &mut String) {
                 format!("{p50} / {p99}{lost}")
             })
             .collect();
-        let knee = knee(results, &one.name);
-        let knee = knee.map_or("less than 20/s".to_owned(), |rate| format!("{rate}/s"));
+        let knee = keeps_up_to(results, &one.name);
         line(out, &format!("| {} | {} | {knee} |", name(one), cells.join(" | ")));
     }
     line(out, "\nWhat was not served, at the highest rate that was tried:\n");
@@ -266,6 +264,16 @@ pub(crate) fn served(run: &Run) -> Option<f64> {
     let lost: u64 = open.shed + run.failures.values().sum::<u64>();
     let all = open.pages + lost;
     (all > 0).then(|| open.pages as f64 / all as f64)
+}
+
+/// The highest rate that a contender keeps up with, in words.
+fn keeps_up_to(results: &Results, name: &str) -> String {
+    let is_its = |run: &&Run| run.scenario == 'D' && run.contender == name;
+    match (results.runs.iter().find(is_its), knee(results, name)) {
+        (None, _) => "-".to_owned(),
+        (_, None) => "less than 20/s".to_owned(),
+        (_, Some(rate)) => format!("{rate}/s"),
+    }
 }
 
 /// The highest rate up to which all pages are served without a queue to speak of.
