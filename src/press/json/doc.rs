@@ -262,7 +262,7 @@ mod tests {
     fn a_name_twice_is_left_to_serde_json() {
         assert!(value_of(r#"{"a":1,"b":2,"a":3}"#).is_none());
         assert!(value_of(r#"{"a":1,"b":2,"a":3}"#).is_none());
-        assert!(value_of(r#"{"ab":1,"ba":2,"c":{"ab":1}}"#).is_some());
+        assert!(value_of(r#"{"ab":1,"bc":2,"c":{"ab":1}}"#).is_some());
         let many: Vec<String> = (0..500).map(|n| format!("\"k{n}\":{n}")).collect();
         assert!(value_of(&format!("{{{}}}", many.join(","))).is_some());
         assert!(value_of(&format!("{{{},\"k7\":0}}", many.join(","))).is_none());
