@@ -14,6 +14,7 @@ mod fields;
 mod filters;
 mod json;
 mod names;
+mod octets;
 mod program;
 mod scan;
 mod url;

@@ -7,6 +7,7 @@
 //! to serde_json, as is telling what is wrong with something that is not JSON.
 
 use crate::limits::JSON_DEPTH_MAX;
+use crate::press::octets::{HIGHS, ONES, zeros};
 use smallvec::SmallVec;
 
 /// A value, or the name of one in an object.
@@ -407,16 +408,8 @@ fn plain_length(bytes: &[u8]) -> usize {
     length + rest.iter().take_while(is_plain).count()
 }
 
-/// Marks in the high bit of each byte that is zero; above a true mark there may be false ones.
-#[inline]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHS
-}
-
 /// Names that are compared each with each.
 const NAMES_FEW: usize = 12;
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Digits that 64 bits always hold, the sign among them.
 const DIGITS_SURE: usize = 18;

@@ -87,7 +87,7 @@ pub(in crate::press) fn compile<'s>(
     foreign: &mut ForeignTexts,
 ) -> Result<Program, Uncovered> {
     let mut compiler = Compiler {
-        library,
+        templates: library,
         assigned,
         foreign,
         scope: Scope::default(),
@@ -126,7 +126,7 @@ pub(in crate::press) fn compile<'s>(
 
 /// What a template is compiled with.
 pub(super) struct Compiler<'s, 'f> {
-    pub(super) library: &'s Library<'s>,
+    pub(super) templates: &'s Library<'s>,
     pub(super) assigned: &'s BTreeSet<&'s str>,
     pub(super) foreign: &'f mut ForeignTexts,
     pub(super) scope: Scope<'s>,
@@ -261,7 +261,7 @@ impl<'s> Compiler<'s, '_> {
         self.at(extends.span());
         let parent = extends.name.as_const();
         let parent = parent.as_ref().and_then(|parent| parent.as_str());
-        let parent = parent.and_then(|parent| self.library.get(parent));
+        let parent = parent.and_then(|parent| self.templates.get(parent));
         let Some((parent, parsed)) = parent else {
             return Err(self.uncovered("extends a template whose name is made when it runs"));
         };

@@ -96,7 +96,7 @@ impl<'s> Compiler<'s, '_> {
         if name == "caller" {
             return Err(self.uncovered("`caller` as a value"));
         }
-        if self.library.is_function(name) {
+        if self.templates.is_function(name) {
             return Err(self.uncovered(format!("the function `{name}` as a value")));
         }
         let root = self.name(name);
@@ -301,7 +301,7 @@ impl<'s> Compiler<'s, '_> {
             Some(_) => return Err(self.uncovered(format!("a call of the variable `{name}`"))),
             None => {}
         }
-        if self.assigned.contains(name) || !self.library.is_function(name) {
+        if self.assigned.contains(name) || !self.templates.is_function(name) {
             return Err(self.uncovered(format!("a call of `{name}`")));
         }
         self.pure &= !is_impure(name);

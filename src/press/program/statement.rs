@@ -260,7 +260,7 @@ impl<'s> Compiler<'s, '_> {
                 Err(_) => return Err(self.uncovered(dynamic)),
             },
         };
-        match names.iter().find_map(|name| self.library.get(name)) {
+        match names.iter().find_map(|name| self.templates.get(name)) {
             Some((name, parsed)) => self.include(name, parsed),
             None if include.ignore_missing => Ok(Vec::new()),
             None => Err(self.uncovered("includes a template that is not there")),
@@ -296,7 +296,7 @@ impl<'s> Compiler<'s, '_> {
     fn imported(&mut self, name: &'s ast::Expr<'s>) -> Covered<BTreeMap<&'s str, usize>> {
         let name = name.as_const();
         let name = name.as_ref().and_then(|name| name.as_str());
-        let Some((name, parsed)) = name.and_then(|name| self.library.get(name)) else {
+        let Some((name, parsed)) = name.and_then(|name| self.templates.get(name)) else {
             return Err(self.uncovered("imports a template whose name is made when it runs"));
         };
         let escape = std::mem::replace(&mut self.escape, parsed.escape);

@@ -1,5 +1,7 @@
 //! Appending text, escaped for where it goes.
 
+use crate::press::octets::{ONES, zeros};
+
 /// Appends a text with `< > & " ' /` as character references, as minijinja writes them.
 #[inline]
 pub(super) fn push_html(text: &str, out: &mut Vec<u8>) {
@@ -76,12 +78,6 @@ fn specials(word: u64) -> u64 {
     angles | marks | others
 }
 
-/// Marks in the high bit of each byte that is zero; above a true mark there may be false ones.
-#[inline]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHS
-}
-
 #[inline]
 fn is_special(byte: u8) -> bool {
     SPECIAL[usize::from(byte)]
@@ -113,8 +109,6 @@ const SPECIAL: [bool; 256] = {
 
 /// On the stack: as many bytes as most texts with markup have.
 const BUFFER_BYTES: usize = 256;
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 #[cfg(test)]
 mod tests {
