@@ -1,5 +1,6 @@
 //! A JSON text and its nodes, and a view of each. Only what is looked at becomes a value.
 
+use super::name::Name;
 use super::tape::{self, Kind, Node, Tape};
 use minijinja::Value;
 use std::fmt;
@@ -49,17 +50,25 @@ impl<'a> View<'a> {
 
     /// The value of a name, if this is an object that has it.
     pub(crate) fn get(self, name: &str) -> Option<Self> {
-        self.get_tagged(name, tape::tag(name.as_bytes()))
+        let is_name = |text: &[u8], at| text.get(at..at + name.len()) == Some(name.as_bytes());
+        self.find(tape::tag(name.as_bytes()), name.len(), is_name)
     }
 
-    /// The same, with the name's [`tag`](tape::tag).
+    /// The same for a name that was made ready.
     #[inline]
-    pub(crate) fn get_tagged(self, name: &str, tag: u16) -> Option<Self> {
+    pub(crate) fn get_named(self, name: &Name) -> Option<Self> {
+        self.find(name.tag(), name.text().len(), |text, at| name.is_at(text, at))
+    }
+
+    /// The value of a name with this tag and length, and with which it is at its place of the text.
+    #[inline]
+    fn find(self, tag: u16, len: usize, is_name: impl Fn(&[u8], usize) -> bool) -> Option<Self> {
         let object = self.doc.node(self.at).filter(|node| node.kind == Kind::Object)?;
         let nodes = self.doc.tape.nodes.get(..object.next as usize)?;
+        let text = self.doc.tape.all().as_bytes();
         let mut at = self.at + 1;
         while let Some(key) = nodes.get(at as usize) {
-            if key.tag == tag && self.doc.tape.text(key) == name {
+            if key.tag == tag && key.len as usize == len && is_name(text, key.start as usize) {
                 return Some(View { at: at + 1, ..self });
             }
             at = key.next;
@@ -177,6 +186,8 @@ mod tests {
                 let mut map = serde_json::Map::new();
                 for name in view.children() {
                     let value = View { at: name.at + 1, ..name };
+                    let named = Name::new(name.text());
+                    assert_eq!(view.get_named(&named).unwrap().identity(), value.identity());
                     assert_eq!(view.get(name.text()).unwrap().identity(), value.identity());
                     map.insert(name.text().to_owned(), rebuilt(value));
                 }

@@ -6,11 +6,13 @@
 //! wrong with what is not JSON.
 
 mod doc;
+mod name;
 mod tape;
 
 pub use doc::Doc;
 pub(crate) use doc::{Children, View};
-pub(crate) use tape::{Kind, tag};
+pub(crate) use name::Name;
+pub(crate) use tape::Kind;
 
 use minijinja::Value;
 use std::fmt;

@@ -353,6 +353,12 @@ impl Reader<'_> {
 }
 
 impl Tape {
+    /// The text of all nodes.
+    #[inline]
+    pub(super) fn all(&self) -> &str {
+        &self.text
+    }
+
     /// The text of a node.
     #[inline]
     pub(super) fn text(&self, node: &Node) -> &str {
@@ -363,7 +369,7 @@ impl Tape {
 
 /// Something of a text that tells it from most others: names are compared by it first.
 #[inline]
-pub(crate) fn tag(text: &[u8]) -> u16 {
+pub(super) fn tag(text: &[u8]) -> u16 {
     let byte = |at: usize| u32::from(text.get(at).copied().unwrap_or_default());
     let half = byte(text.len() / 2);
     let last = byte(text.len().wrapping_sub(1));

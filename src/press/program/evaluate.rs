@@ -6,7 +6,7 @@ use super::operand::Operand;
 use super::run::{
     ARGUMENTS_USUAL, BYTES_A_FUEL, FOREIGN_FUEL, Found, GaveUp, PATH_FUEL, Ran, Run, take_text,
 };
-use crate::press::json::{Data, Kind, View};
+use crate::press::json::{Data, Kind, Name, View};
 use minijinja::Value;
 use minijinja::value::ValueKind;
 use smallvec::SmallVec;
@@ -24,7 +24,7 @@ impl<'a> Run<'a, '_> {
             Expr::Integer(number) => Operand::Integer(*number),
             Expr::Root(name) => self.name(*name)?,
             Expr::Local(slots, name) => self.local(slots, *name)?,
-            Expr::Attribute(of, name, _) => {
+            Expr::Attribute(of, name) => {
                 let of = self.expression(of)?;
                 attribute(of, name)?
             }
@@ -98,7 +98,7 @@ impl<'a> Run<'a, '_> {
     #[inline]
     pub(super) fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
         match expression {
-            Expr::Attribute(of, name, tag) => self.path(of)?.get_tagged(name, *tag),
+            Expr::Attribute(of, name) => self.path(of)?.get_named(name),
             Expr::Local(slots, _) => match self.slot(*slots.first()?) {
                 Operand::View(view) => Some(*view),
                 _ => None,
@@ -193,10 +193,10 @@ pub(super) fn sound<'a>(value: Value) -> Ran<Operand<'a>> {
     }
 }
 
-fn attribute<'a>(of: Operand<'a>, name: &str) -> Ran<Operand<'a>> {
+fn attribute<'a>(of: Operand<'a>, name: &Name) -> Ran<Operand<'a>> {
     match of {
-        Operand::View(view) => Ok(view.get(name).map_or(Operand::Undefined, Operand::View)),
-        Operand::Value(value) => match value.get_attr(name) {
+        Operand::View(view) => Ok(view.get_named(name).map_or(Operand::Undefined, Operand::View)),
+        Operand::Value(value) => match value.get_attr(name.text()) {
             Ok(value) => sound(value),
             Err(_) => Err(GaveUp("an attribute of what is not there")),
         },

@@ -4,7 +4,7 @@ use super::compile::{Compiler, Covered, Place};
 use super::foreign::input;
 use super::op::{Escape, Expr, LoopField, Op, OpKind};
 use super::scope::Bound;
-use crate::press::json::tag;
+use crate::press::json::Name;
 use minijinja::Value;
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CallType, CompareOpKind};
 use minijinja::value::ValueKind;
@@ -118,8 +118,7 @@ impl<'s> Compiler<'s, '_> {
             return Ok(Expr::Loop(slot, field));
         }
         let of = self.expression(&attribute.expr)?;
-        let tag = tag(attribute.name.as_bytes());
-        Ok(Expr::Attribute(Box::new(of), attribute.name.into(), tag))
+        Ok(Expr::Attribute(Box::new(of), Name::new(attribute.name)))
     }
 
     fn slice(&mut self, slice: &'s ast::Slice<'s>) -> Covered<Expr> {

@@ -1,5 +1,6 @@
 //! What programs are made of.
 
+use crate::press::json::Name;
 use minijinja::{AutoEscape, Value};
 
 /// A template as a program.
@@ -110,8 +111,7 @@ pub(super) enum Expr {
     /// The first of these variables that has a value, or else the name.
     Local(Box<[Slot]>, Option<NameId>),
     Root(NameId),
-    /// An attribute, with the tag of its name.
-    Attribute(Box<Expr>, Box<str>, u16),
+    Attribute(Box<Expr>, Name),
     Loop(Slot, LoopField),
     Cycle(Slot, Box<[Expr]>),
     Not(Box<Expr>),

@@ -1,6 +1,6 @@
 //! Appending text, escaped for where it goes.
 
-use crate::press::octets::{ONES, zeros};
+use crate::press::octets::{HIGHS, ONES, nonzeros};
 
 /// Appends a text with `< > & " ' /` as character references, as minijinja writes them.
 #[inline]
@@ -19,36 +19,50 @@ pub(super) fn push_html(text: &str, out: &mut Vec<u8>) {
 fn push_mixed(bytes: &[u8], out: &mut Vec<u8>) {
     let mut buffer = [0; BUFFER_BYTES];
     let mut filled = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        if filled > BUFFER_BYTES - 16 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        if filled > BUFFER_BYTES - WORD_ROOM_BYTES {
             out.extend_from_slice(buffer.get(..filled).unwrap_or_default());
             filled = 0;
         }
-        let mut word = [0; 8];
-        match bytes.get(at..at + 8) {
-            Some(whole) => word.copy_from_slice(whole),
-            None => bytes.iter().skip(at).zip(&mut word).for_each(|(from, to)| *to = *from),
-        }
-        let found = specials(u64::from_le_bytes(word));
-        let plain = (found.trailing_zeros() as usize / 8).min(bytes.len() - at);
-        place(&mut buffer, filled, word);
-        filled += plain;
-        at += plain;
-        if plain < 8 && at < bytes.len() {
-            let (reference, length) = reference(word[plain]);
-            place(&mut buffer, filled, reference);
-            filled += length;
-            at += 1;
-        }
+        filled = push_word(u64::from_le_bytes(*word), 8, &mut buffer, filled);
     }
     out.extend_from_slice(buffer.get(..filled).unwrap_or_default());
+    if !rest.is_empty() {
+        let mut word = [0; 8];
+        rest.iter().zip(&mut word).for_each(|(from, to)| *to = *from);
+        filled = push_word(u64::from_le_bytes(word), rest.len(), &mut buffer, 0);
+        out.extend_from_slice(buffer.get(..filled).unwrap_or_default());
+    }
+}
+
+/// Escapes the first `len` bytes of a word, of which the others are zero, into the buffer; gives
+/// how far that is filled then.
+#[inline]
+fn push_word(word: u64, len: usize, buffer: &mut [u8; BUFFER_BYTES], mut filled: usize) -> usize {
+    let mut marks = specials(word);
+    let mut rest = word;
+    let mut done = 0;
+    while marks != 0 {
+        let at = marks.trailing_zeros() as usize / 8;
+        place(buffer, filled, rest);
+        filled += at - done;
+        let byte = word >> (8 * at) & 0xff;
+        let reference = REFERENCES[byte as usize];
+        place(buffer, filled, reference);
+        filled += (reference >> 56) as usize;
+        rest = word >> (8 * at) >> 8;
+        done = at + 1;
+        marks &= marks - 1;
+    }
+    place(buffer, filled, rest);
+    filled + len - done
 }
 
 #[inline]
-fn place(buffer: &mut [u8; BUFFER_BYTES], at: usize, word: [u8; 8]) {
+fn place(buffer: &mut [u8; BUFFER_BYTES], at: usize, word: u64) {
     if let Some(place) = buffer.get_mut(at..at + 8) {
-        place.copy_from_slice(&word);
+        place.copy_from_slice(&word.to_le_bytes());
     }
 }
 
@@ -58,55 +72,40 @@ fn plain_length(bytes: &[u8]) -> usize {
     let mut length = 0;
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
-        let word = u64::from_le_bytes(*word);
-        let found = specials(word);
+        let found = specials(u64::from_le_bytes(*word));
         if found != 0 {
             return length + found.trailing_zeros() as usize / 8;
         }
         length += 8;
     }
-    length + rest.iter().take_while(|byte| !is_special(**byte)).count()
+    length + rest.iter().take_while(|byte| REFERENCES[usize::from(**byte)] == 0).count()
 }
 
-/// Marks in the high bit of each byte that is special; the lowest is a true one.
+/// Marks in the high bit of each byte that is special.
 #[inline]
 fn specials(word: u64) -> u64 {
     // Two of them differ in one bit each time: `<` and `>`, `"` and `&`, `'` and `/`.
-    let angles = zeros((word & (0xfd * ONES)) ^ (0x3c * ONES));
-    let marks = zeros((word & (0xfb * ONES)) ^ (0x22 * ONES));
-    let others = zeros((word & (0xf7 * ONES)) ^ (0x27 * ONES));
-    angles | marks | others
+    let no_angles = nonzeros((word & (0xfd * ONES)) ^ (0x3c * ONES));
+    let no_marks = nonzeros((word & (0xfb * ONES)) ^ (0x22 * ONES));
+    let no_others = nonzeros((word & (0xf7 * ONES)) ^ (0x27 * ONES));
+    !(no_angles & no_marks & no_others) & HIGHS
 }
 
-#[inline]
-fn is_special(byte: u8) -> bool {
-    SPECIAL[usize::from(byte)]
-}
-
-/// What stands for a byte, and how long that is.
-#[inline]
-fn reference(byte: u8) -> ([u8; 8], usize) {
-    match byte {
-        b'<' => (*b"&lt;    ", 4),
-        b'>' => (*b"&gt;    ", 4),
-        b'&' => (*b"&amp;   ", 5),
-        b'"' => (*b"&quot;  ", 6),
-        b'\'' => (*b"&#x27;  ", 6),
-        _ => (*b"&#x2f;  ", 6),
-    }
-}
-
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let special = b"<>&\"'/";
-    let mut at = 0;
-    while at < special.len() {
-        table[special[at] as usize] = true;
-        at += 1;
-    }
+/// What stands for a special byte, in the order of memory, and in the highest byte how long that
+/// is; zero for all others.
+const REFERENCES: [u64; 256] = {
+    let mut table = [0; 256];
+    table[b'<' as usize] = u64::from_le_bytes(*b"&lt;\0\0\0\x04");
+    table[b'>' as usize] = u64::from_le_bytes(*b"&gt;\0\0\0\x04");
+    table[b'&' as usize] = u64::from_le_bytes(*b"&amp;\0\0\x05");
+    table[b'"' as usize] = u64::from_le_bytes(*b"&quot;\0\x06");
+    table[b'\'' as usize] = u64::from_le_bytes(*b"&#x27;\0\x06");
+    table[b'/' as usize] = u64::from_le_bytes(*b"&#x2f;\0\x06");
     table
 };
 
+/// The most that a word becomes, and what is written after that.
+const WORD_ROOM_BYTES: usize = 8 * 6 + 8;
 /// On the stack: as many bytes as most texts with markup have.
 const BUFFER_BYTES: usize = 256;
 
