@@ -45,6 +45,21 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one response may take to be written to a slow reader before the connection is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request body or of a response that earn a visitor one second beyond the timeout: who
+/// is slower than this in the long run is cut off.
+pub const RATE_BYTES_MIN: u64 = 1024;
+/// Networks in `trusted_proxies`.
+pub const TRUSTED_PROXIES_MAX: usize = 1024;
+/// Addresses that proxies added to a request and that are looked at, from the last on.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// A header of the PROXY protocol with all its addresses and additions, bytes. Over it: closed.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// A `tracestate` that is handed on, bytes (W3C Trace Context section 3.3.1.5).
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
+/// Hashes of inline scripts or styles in the Content-Security-Policy. Over it: `unsafe-inline`.
+pub const POLICY_HASHES_MAX: usize = 16;
+/// Fields of an upstream's response that one page hands to the visitor, bytes. Over it: 502.
+pub const PASSED_FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// How long a worker drains after it was told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes read and thrown away after an error answer, so that the client can read the answer
@@ -123,7 +138,7 @@ pub const DOWNSTREAM_READ_BYTES: usize = 1024;
 /// Read from an upstream, bytes: the buffer grows by this when it is full.
 pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
 /// Room in front of a page for its response head, bytes.
-pub const RESPONSE_HEAD_ROOM: usize = 512;
+pub const RESPONSE_HEAD_ROOM: usize = 1024;
 /// Buffers a worker keeps for reuse; a larger one than `BUFFER_KEPT_BYTES_MAX` is given back.
 pub const BUFFERS_KEPT_MAX: usize = 256;
 /// The largest buffer a worker keeps for reuse, bytes.

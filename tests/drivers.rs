@@ -35,6 +35,8 @@ mod admission;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "drivers/fields.rs"]
+mod fields;
 #[path = "drivers/framing.rs"]
 mod framing;
 #[path = "drivers/life.rs"]
@@ -43,6 +45,8 @@ mod life;
 mod pages;
 #[path = "drivers/pooling.rs"]
 mod pooling;
+#[path = "drivers/proxies.rs"]
+mod proxies;
 #[path = "drivers/refusals.rs"]
 mod refusals;
 #[path = "drivers/requests.rs"]

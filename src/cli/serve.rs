@@ -102,6 +102,11 @@ fn bounds(server: &ServerPlan) -> Bounds {
         body_timeout: server.body_timeout,
         idle_timeout: server.idle_timeout,
         write_timeout: server.write_timeout,
+        rate_min: server.rate_min,
         drain_timeout: server.drain_timeout,
+        proxy_protocol: match server.proxy_protocol {
+            true => server.trusted_proxies.clone(),
+            false => Vec::new(),
+        },
     }
 }

@@ -4,16 +4,20 @@
 //! This layer knows the keys and the forms of their values. Whether names fit together (a fetch
 //! from an upstream that is not there, a template that is missing) is the site's to check.
 
+mod headers;
 mod origin;
 mod pages;
+mod proxies;
 mod reader;
 mod report;
 mod server;
 mod units;
 mod upstreams;
 
+pub use headers::{PageField, is_own_response_field};
 pub use origin::Origin;
 pub use pages::{FetchTable, LetTable, PageTable};
+pub use proxies::ForwardedFields;
 pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
 pub use server::{DriverChoice, Server, Workers, listen_address};

@@ -1,6 +1,7 @@
 //! `[[page]]`: a route, its fetches and lets, its template, as written.
 
-use super::reader::{At, Entry, Reader};
+use super::headers;
+use super::reader::{At, Entry, Reader, has_key};
 use crate::limits;
 use std::ops::Range;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct FetchTable {
     pub each: Option<At<String>>,
     /// Whether the page can do without.
     pub optional: bool,
+    /// Names of the fields of the response that the visitor gets too.
+    pub pass: Vec<At<String>>,
     /// From its start to its last byte; the upstream's when there is none.
     pub deadline: Option<Duration>,
     /// Items of `each`.
@@ -128,6 +131,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
         headers: Vec::new(),
         each: None,
         optional: false,
+        pass: Vec::new(),
         deadline: None,
         max_items: limits::EACH_ITEMS_MAX,
         concurrency: limits::EACH_CONCURRENCY,
@@ -142,6 +146,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             "headers" => fetch.headers = reader.texts(entry),
             "each" => fetch.each = reader.string(entry),
             "optional" => fetch.optional = reader.flag(entry).unwrap_or_default(),
+            "pass" => fetch.pass = headers::read_passed(reader, entry),
             "deadline" => {
                 let mut deadline = limits::FETCH_DEADLINE;
                 reader.duration(entry, &mut deadline);
@@ -157,6 +162,12 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             reader.problem_hint(entry.key_span.clone(), message, hint);
         }
     }
+    if fetch.each.is_some()
+        && let Some(first) = fetch.pass.first()
+    {
+        let hint = "of many responses none is the one to take a field from";
+        reader.problem_hint(first.span.clone(), "`pass` cannot be used with `each`", hint);
+    }
     if matches!(table.value.get_ref(), DeValue::Table(_)) {
         for (key, hint) in [
             ("from", "add from = \"NAME\" of an upstream"),
@@ -171,10 +182,6 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
     fetch
 }
 
-fn has_key(table: &Entry<'_>, key: &str) -> bool {
-    table.value.get_ref().as_table().is_some_and(|table| table.contains_key(key))
-}
-
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
@@ -186,6 +193,7 @@ const FETCH_KEYS: &[&str] = &[
     "headers",
     "each",
     "optional",
+    "pass",
     "deadline",
     "max_items",
     "concurrency",

@@ -137,6 +137,26 @@ impl<'a> Reader<'a> {
         texts
     }
 
+    /// A list of strings, or one string.
+    pub(super) fn strings(&mut self, entry: &Entry<'_>) -> Vec<At<String>> {
+        let one = std::slice::from_ref(entry.value);
+        let items = match entry.value.get_ref() {
+            DeValue::Array(items) => items.iter().collect::<Vec<_>>(),
+            _ => one.iter().collect(),
+        };
+        let mut strings = Vec::new();
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => strings.push(At { value: text.to_owned(), span: item.span() }),
+                None => {
+                    self.wrong_form(entry, "a list of strings");
+                    return Vec::new();
+                }
+            }
+        }
+        strings
+    }
+
     pub(super) fn flag(&mut self, entry: &Entry<'_>) -> Option<bool> {
         let flag = entry.value.get_ref().as_bool();
         if flag.is_none() {
@@ -171,6 +191,11 @@ impl<'a> Reader<'a> {
             None => self.wrong_form(entry, &format!("a number from {min} to {max}")),
         }
     }
+}
+
+/// Whether a table has a key.
+pub(super) fn has_key(table: &Entry<'_>, key: &str) -> bool {
+    table.value.get_ref().as_table().is_some_and(|table| table.contains_key(key))
 }
 
 /// A TOML integer that is not negative and fits.

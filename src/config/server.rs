@@ -1,7 +1,10 @@
 //! `[server]` and `[admin]`: where to listen, on which CPUs, and the bounds toward visitors.
 
-use super::reader::{Entry, Reader, integer};
+use super::headers::{self, PageField};
+use super::proxies::{self, ForwardedFields};
+use super::reader::{Entry, Reader, has_key, integer};
 use crate::limits;
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -31,12 +34,25 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long a response may take to be written.
     pub write_timeout: Duration,
+    /// Bytes of a body or a response that earn a visitor a second more than these timeouts; 0 for
+    /// none.
+    pub rate_min: u64,
     /// How long a worker drains.
     pub drain_timeout: Duration,
     /// A request head, bytes.
     pub request_head_max: usize,
     /// A request body, bytes.
     pub request_body_max: u64,
+    /// Whose word about visitors is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which fields they say it in.
+    pub forwarded: ForwardedFields,
+    /// Whether connections from them begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The field in which request ids come from them, and go to upstreams; none for neither.
+    pub request_id: Option<String>,
+    /// Fields of all HTML, in place of the usual ones or beside them.
+    pub headers: Vec<PageField>,
 }
 
 /// `workers`: how many threads serve, and where they are pinned.
@@ -79,8 +95,21 @@ impl Default for Server {
             write_timeout: limits::WRITE_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
             request_head_max: limits::REQUEST_HEAD_BYTES_MAX,
+            rate_min: limits::RATE_BYTES_MIN,
             request_body_max: limits::REQUEST_BODY_BYTES_MAX,
+            trusted_proxies: Vec::new(),
+            forwarded: ForwardedFields::XForwarded,
+            proxy_protocol: false,
+            request_id: Some("X-Request-Id".to_owned()),
+            headers: Vec::new(),
         }
+    }
+}
+
+impl Server {
+    /// Whether what comes from this address, in canonical form, may speak for visitors.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -123,12 +152,28 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
             "write_timeout" => reader.duration(entry, &mut server.write_timeout),
+            "rate_min" if entry.value.get_ref().as_bool() == Some(false) => server.rate_min = 0,
+            "rate_min" => reader.size(entry, RATE_BYTES_LIMIT, &mut server.rate_min),
             "drain_timeout" => reader.duration(entry, &mut server.drain_timeout),
             "request_head_max" => read_head_max(reader, entry, &mut server.request_head_max),
             "request_body_max" => {
                 reader.size(entry, BODY_BYTES_MAX, &mut server.request_body_max);
             }
+            "trusted_proxies" => proxies::read(reader, entry, &mut server.trusted_proxies),
+            "forwarded" => match entry.value.get_ref().as_str().and_then(ForwardedFields::named) {
+                Some(fields) => server.forwarded = fields,
+                None => reader.wrong_form(entry, "\"x-forwarded\" or \"forwarded\""),
+            },
+            "proxy_protocol" => server.proxy_protocol = reader.flag(entry).unwrap_or_default(),
+            "request_id" => headers::read_request_id(reader, entry, &mut server.request_id),
+            "headers" => server.headers = headers::read(reader, entry),
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
+        }
+        let believes = matches!(entry.key, "forwarded" | "proxy_protocol");
+        if believes && !has_key(table, "trusted_proxies") {
+            let message = format!("`{}` needs `trusted_proxies`", entry.key);
+            let hint = "say whose word counts, as in trusted_proxies = [\"10.0.0.0/8\"]";
+            reader.problem_hint(entry.key_span.clone(), message, hint);
         }
     }
     server
@@ -215,6 +260,8 @@ const CPU_MAX: usize = 65_535;
 const HEAD_BYTES_MAX: u64 = 1024 * 1024;
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
+/// The most that `rate_min` may be: 1 GiB a second.
+const RATE_BYTES_LIMIT: u64 = 1 << 30;
 /// The most that `memo_max` may be: 1 TiB.
 const MEMO_BYTES_LIMIT: u64 = 1 << 40;
 const KEYS: &[&str] = &[
@@ -229,7 +276,13 @@ const KEYS: &[&str] = &[
     "body_timeout",
     "idle_timeout",
     "write_timeout",
+    "rate_min",
     "drain_timeout",
     "request_head_max",
     "request_body_max",
+    "trusted_proxies",
+    "forwarded",
+    "proxy_protocol",
+    "request_id",
+    "headers",
 ];

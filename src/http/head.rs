@@ -28,6 +28,8 @@ pub struct Head<'a> {
     pub connection: Connection,
     /// Further fields. One that [`push_field`] would refuse is left out.
     pub extra: &'a [(&'a str, &'a [u8])],
+    /// And further field lines, made by [`push_field`].
+    pub lines: [&'a [u8]; 2],
 }
 
 /// What a response says about its connection (RFC 9112 section 9.6).
@@ -231,6 +233,10 @@ fn each_piece(head: &Head<'_>, emit: &mut impl FnMut(&[u8])) {
             emit(value);
             emit(b"\r\n");
         }
+    }
+    for lines in head.lines {
+        debug_assert!(lines.is_empty() || lines.ends_with(b"\r\n"));
+        emit(lines);
     }
     emit(b"\r\n");
 }

@@ -13,6 +13,8 @@
 //! | `body`, `chunked` | where a body ends, and its chunks taken off in place |
 //! | `head`, `status` | heads that go out |
 //! | `path` | percent-encoding of paths and queries |
+//! | `forwarded`, `proxy` | who a visitor is behind proxies |
+//! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
 //! | `error` | why a message was refused, and the status for it |
 
@@ -20,16 +22,19 @@ mod body;
 mod chunked;
 mod error;
 mod fields;
+pub mod forwarded;
 mod head;
 mod method;
 mod octet;
 pub mod path;
+pub mod proxy;
 pub mod request;
 pub mod response;
 mod status;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trace_context;
 mod validator;
 
 pub use body::{BodyReader, Framing, Progress};
@@ -45,6 +50,7 @@ pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use status::reason_phrase;
 pub use target::is_authority;
+pub use trace_context::{is_request_id, is_traceparent};
 pub use validator::EntityTag;
 
 use crate::limits;

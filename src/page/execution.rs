@@ -13,6 +13,7 @@ use crate::press::Data;
 use crate::site::{Context, FetchFailure, Node, NodeKind, Page, Site};
 use crate::upstream::Client;
 
+use super::ties::Ties;
 use super::trace::Trace;
 
 /// One page being made.
@@ -21,7 +22,10 @@ pub(super) struct Execution<'a, D: Driver> {
     pub(super) client: &'a Client<D>,
     pub(super) page: &'a Page,
     pub(super) context: &'a Context,
+    pub(super) ties: &'a Ties,
     pub(super) trace: Option<&'a RefCell<Trace>>,
+    /// Field lines that fetches hand to the visitor.
+    pub(super) passed: RefCell<Vec<u8>>,
     pub(super) start: Instant,
     pub(super) deadline: Instant,
 }
@@ -32,16 +36,23 @@ impl<'a, D: Driver> Execution<'a, D> {
         client: &'a Client<D>,
         page: &'a Page,
         context: &'a Context,
+        ties: &'a Ties,
         trace: Option<&'a RefCell<Trace>>,
     ) -> Self {
         let start = D::now();
         let deadline = start + page.deadline();
-        Self { site, client, page, context, trace, start, deadline }
+        let passed = RefCell::default();
+        Self { site, client, page, context, ties, trace, passed, start, deadline }
     }
 
     /// Fills the context, or says why the page cannot be made: the first failure of something
-    /// that is not optional ends what is still on its way.
-    pub(super) async fn run(&self) -> Result<(), PageError> {
+    /// that is not optional ends what is still on its way. Gives the field lines for the visitor.
+    pub(super) async fn run(self) -> Result<Vec<u8>, PageError> {
+        self.all().await?;
+        Ok(self.passed.into_inner())
+    }
+
+    async fn all(&self) -> Result<(), PageError> {
         if let ([_], Some(fetch)) = (self.page.nodes(), self.only_fetch()) {
             let outcome = self.fetch(fetch).await;
             return self.settle(fetch, outcome);

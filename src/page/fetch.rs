@@ -4,7 +4,8 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::http::Method;
+use crate::http::{self, Method};
+use crate::limits::PASSED_FIELDS_BYTES_MAX;
 use crate::press::{self, Data, Value};
 use crate::site::{Fetch, Node};
 use crate::upstream::{self, FetchError, Response};
@@ -49,6 +50,7 @@ impl<D: Driver> Execution<'_, D> {
         let plan = self.site.upstreams().get(fetch.upstream);
         let (mut target, mut headers) = (self.client.buffer(), self.client.buffer());
         self.page.fetch_request(node, self.context, item, &mut target, &mut headers)?;
+        self.ties.push(fetch.ties, &mut headers);
         let start = D::now();
         let deadline = self.deadline.min(start + fetch.deadline);
         let request = upstream::Request {
@@ -63,7 +65,10 @@ impl<D: Driver> Execution<'_, D> {
         let bytes = outcome.as_ref().map_or(0, |response| response.body.len());
         let reused = outcome.as_ref().is_ok_and(|response| response.reused);
         let value = outcome.map_err(failed).and_then(|response| {
-            let value = understand(&response);
+            let value = understand(&response).and_then(|value| {
+                self.pass(fetch, &response)?;
+                Ok(value)
+            });
             self.client.recycle(response);
             value
         });
@@ -92,6 +97,42 @@ impl<D: Driver> Execution<'_, D> {
         self.client.give_back([target, headers]);
         value
     }
+}
+
+impl<D: Driver> Execution<'_, D> {
+    /// Keeps the fields of a response that its fetch names, for the visitor. Those that the
+    /// upstream meant for this connection alone are none of them (RFC 9110 section 7.6.1).
+    fn pass(&self, fetch: &Fetch, response: &Response) -> Result<(), PageError> {
+        if fetch.pass.is_empty() {
+            return Ok(());
+        }
+        let headers = || response.head.headers.iter(&response.buffer);
+        let options = headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+        let options: Vec<&[u8]> = options
+            .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .collect();
+        let mut passed = self.passed.borrow_mut();
+        for wanted in fetch.pass.iter().filter(|wanted| !is_one_of(wanted.as_bytes(), &options)) {
+            for (name, value) in headers() {
+                if name.eq_ignore_ascii_case(wanted.as_bytes()) {
+                    http::push_field(&mut passed, wanted, value).map_err(|error| {
+                        let message = format!("its field {wanted} cannot be passed on");
+                        PageError::new(PageErrorKind::BadGateway, message).because(error)
+                    })?;
+                }
+            }
+        }
+        if passed.len() > PASSED_FIELDS_BYTES_MAX {
+            let message = format!("its fields to pass on are over {PASSED_FIELDS_BYTES_MAX} bytes");
+            return Err(PageError::new(PageErrorKind::BadGateway, message));
+        }
+        Ok(())
+    }
+}
+
+fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
+    names.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
 fn name(node: &Node, item: Option<(&Value, usize)>) -> String {

@@ -7,6 +7,7 @@ mod execution;
 mod fetch;
 mod memo;
 mod request;
+mod ties;
 mod trace;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ pub use trace::{Step, Trace};
 
 use execution::Execution;
 use memo::Memo;
+use ties::Ties;
 
 /// The pages of a site, served on one worker.
 pub struct Pages<D: Driver> {
@@ -35,7 +37,7 @@ pub struct Pages<D: Driver> {
 }
 
 /// What a page came out as; its body has been appended to the buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status (RFC 9110 section 15).
     pub status: u16,
@@ -47,11 +49,14 @@ pub struct Answer {
     pub retry: bool,
     /// What tells these bytes from any others of this page: ETag (RFC 9110 section 8.8.3).
     pub etag: Option<EntityTag>,
+    /// Field lines that the page's fetches hand to the visitor.
+    pub passed: Vec<u8>,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { status: 200, content_type: "", allow: false, retry: false, etag: None }
+        let (content_type, passed) = ("", Vec::new());
+        Self { status: 200, content_type, allow: false, retry: false, etag: None, passed }
     }
 }
 
@@ -101,11 +106,15 @@ impl<D: Driver> Pages<D> {
         match self.find(request) {
             Ok((page, inputs)) => {
                 let context = page.context(inputs);
-                let execution = Execution::new(&self.site, &self.client, page, &context, trace);
-                match execution.run().await {
-                    Ok(()) => Gathered(Outcome::Ready(page, context)),
-                    Err(error) => Gathered(Outcome::Failed(error)),
-                }
+                let ties = self.ties(request, page);
+                let execution =
+                    Execution::new(&self.site, &self.client, page, &context, &ties, trace);
+                let outcome = match execution.run().await {
+                    Ok(passed) => Outcome::Ready(page, context, passed),
+                    Err(error) => Outcome::Failed(error),
+                };
+                self.client.give_back([ties.into_buffer(), Vec::new()]);
+                Gathered(outcome)
             }
             Err(outcome) => Gathered(outcome),
         }
@@ -119,8 +128,8 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         trace: Option<&RefCell<Trace>>,
     ) -> Answer {
-        let (page, context) = match gathered.0 {
-            Outcome::Ready(page, context) => (page, context),
+        let (page, context, passed) = match gathered.0 {
+            Outcome::Ready(page, context, passed) => (page, context, passed),
             Outcome::Methods => return Answer::methods(),
             Outcome::Refused(status, reason) => {
                 let path = String::from_utf8_lossy(request.path);
@@ -131,7 +140,8 @@ impl<D: Driver> Pages<D> {
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
-        let answer = Answer { content_type: page.content_type(), etag, ..Answer::default() };
+        let answer =
+            Answer { content_type: page.content_type(), etag, passed, ..Answer::default() };
         if etag.is_some_and(|etag| request.has(etag)) {
             return Answer { status: 304, content_type: "", ..answer };
         }
@@ -208,7 +218,8 @@ impl<D: Driver> Pages<D> {
             Method::Options => return Err(Outcome::Methods),
             _ => return Err(Outcome::Refused(405, "this page takes GET and HEAD only")),
         }
-        let inputs = request.inputs(page, path, &params, || self.id(request))?;
+        let server = self.site.server();
+        let inputs = request.inputs(page, path, &params, server, || self.id(request))?;
         Ok((page, inputs))
     }
 
@@ -243,7 +254,26 @@ impl<D: Driver> Pages<D> {
     }
 
     fn id(&self, request: &Request<'_>) -> String {
-        format!("{:08x}-{:x}", self.id_prefix, request.number)
+        let mut id = Vec::new();
+        self.push_id(request, &mut id);
+        String::from_utf8(id).unwrap_or_default()
+    }
+
+    /// Appends the id that a trusted proxy gave, or else one of our own.
+    fn push_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+        match request.given_id(self.site.server()) {
+            Some(id) => out.extend_from_slice(id.as_bytes()),
+            None => ties::push_id(self.id_prefix, request.number, out),
+        }
+    }
+
+    /// What goes along with the fetches of a page.
+    fn ties(&self, request: &Request<'_>, page: &Page) -> Ties {
+        if page.nodes().is_empty() {
+            return Ties::default();
+        }
+        let field = self.site.server().request_id.as_deref();
+        Ties::new(request, field, |out| self.push_id(request, out), self.client.buffer())
     }
 }
 
@@ -251,8 +281,8 @@ impl<D: Driver> Pages<D> {
 pub struct Gathered<'a>(Outcome<'a>);
 
 enum Outcome<'a> {
-    /// A page, and all it is made from.
-    Ready(&'a Page, Context),
+    /// A page, all it is made from, and the field lines that go with it.
+    Ready(&'a Page, Context, Vec<u8>),
     /// The methods there are, no body.
     Methods,
     /// Another status, and why.

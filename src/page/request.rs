@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::ForwardedFields;
 use crate::error::{PageError, PageErrorKind};
+use crate::http::forwarded::{self, Forwarded};
 use crate::http::{self, EntityTag, Headers, Method};
-use crate::site::{Inputs, Page};
+use crate::site::{Inputs, Page, ServerPlan};
 
 /// A request, borrowed from the connection it came on.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,7 @@ impl Request<'_> {
         page: &Page,
         path: &str,
         params: &[(&str, &str)],
+        server: &ServerPlan,
         id: impl FnOnce() -> String,
     ) -> Result<Inputs, PageError> {
         let uses = page.uses();
@@ -62,11 +65,35 @@ impl Request<'_> {
                     .map_or_else(|_| path.as_bytes().into(), |path| path.as_bytes().to_vec()),
             );
             inputs.target = text(self.target);
-            inputs.host = text(self.host);
-            inputs.client = self.peer.ip().to_string();
+            let forwarded = self.forwarded(server);
+            inputs.host = text(forwarded.host.unwrap_or(self.host));
+            inputs.client = forwarded.client.to_string();
+            inputs.scheme = if forwarded.https == Some(true) { "https" } else { "http" };
             inputs.request_id = id();
         }
         Ok(inputs)
+    }
+
+    /// Who the visitor is, as far as proxies that are trusted say.
+    pub(super) fn forwarded(&self, server: &ServerPlan) -> Forwarded<'_> {
+        let peer = self.peer.ip().to_canonical();
+        let nobody = Forwarded { client: peer, https: None, host: None };
+        let Some(headers) = self.headers else { return nobody };
+        let fields = match server.forwarded {
+            ForwardedFields::XForwarded => forwarded::Fields::XForwarded,
+            ForwardedFields::Forwarded => forwarded::Fields::Forwarded,
+        };
+        forwarded::resolve(peer, headers, self.bytes, fields, |ip| server.trusts(ip))
+    }
+
+    /// The id that a trusted proxy gave the request.
+    pub(super) fn given_id(&self, server: &ServerPlan) -> Option<&str> {
+        let field = server.request_id.as_deref()?;
+        if !server.trusts(self.peer.ip().to_canonical()) {
+            return None;
+        }
+        let id = self.headers?.get(self.bytes, field.as_bytes())?;
+        std::str::from_utf8(id).ok().filter(|id| http::is_request_id(id.as_bytes()))
     }
 
     /// Whether the visitor says to have the page with this tag already: `If-None-Match`.

@@ -40,6 +40,8 @@ pub struct Inputs {
     pub host: String,
     /// The visitor's address.
     pub client: String,
+    /// `http` or `https`, as the visitor sees it.
+    pub scheme: &'static str,
     /// The request's id, as in the logs.
     pub request_id: String,
     /// When the request came, in seconds since 1970.
@@ -118,6 +120,7 @@ impl Context {
             inputs.target,
             inputs.host,
             inputs.client,
+            inputs.scheme.to_owned(),
             inputs.request_id,
         ];
         let request = REQUEST_FIELDS.iter().map(|name| (*name).to_owned()).zip(values);
@@ -269,7 +272,8 @@ fn fields(used: bool, pairs: impl IntoIterator<Item = (String, String)>, dashes:
 }
 
 /// The attributes of `request`, in the order in which they are filled.
-pub(crate) const REQUEST_FIELDS: &[&str] = &["method", "path", "target", "host", "client", "id"];
+pub(crate) const REQUEST_FIELDS: &[&str] =
+    &["method", "path", "target", "host", "client", "scheme", "id"];
 
 /// The pairs of all cookie fields (RFC 6265 section 4.2.1).
 fn cookies(headers: &[(String, String)]) -> Vec<(String, String)> {

@@ -31,5 +31,6 @@ pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
 pub use program::Uncovered;
+pub(crate) use scan::{BLOCK, PRINTED, markup};
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::{REQUEST_NAMES, kind_name};

@@ -53,6 +53,29 @@ pub(super) fn template(text: &str) -> Vec<Token> {
     tokens
 }
 
+/// The markup of a template: its text, with a private character for each piece of code.
+pub(crate) fn markup(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for token in template(text) {
+        match token.kind {
+            Kind::BlockStart | Kind::PrintStart => {
+                out.push_str(text.get(copied..token.span.start).unwrap_or_default());
+                out.push(if token.kind == Kind::PrintStart { PRINTED } else { BLOCK });
+            }
+            Kind::End => copied = token.span.end,
+            _ => {}
+        }
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}
+
+/// What [`markup`] has for a value that is printed.
+pub(crate) const PRINTED: char = '\u{e000}';
+/// What it has for a statement.
+pub(crate) const BLOCK: char = '\u{e001}';
+
 /// The tokens of an expression that is by itself.
 pub(super) fn expression(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();

@@ -2,11 +2,12 @@
 //! not fit is told.
 
 use super::check::{self, Scope, Templates};
-use super::page::{Each, Fetch, Node, NodeKind, Page, constant_headers};
+use super::cycle::find_cycle;
+use super::page::{Each, Fetch, Node, NodeKind, Page, Ties, constant_headers};
 use super::plan::{Overrides, UpstreamPlan};
 use super::route::{Pattern, Router, is_name};
 use super::source::Files;
-use super::{Site, error_page};
+use super::{Site, error_page, policy};
 use crate::config::{
     self, At, FetchTable, LetTable, PageTable, Problem, Report, SourceFile, Upstream,
     header_name_trouble, suggestion,
@@ -42,6 +43,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
         known: files.templates.iter().map(|file| file.name.as_str()).collect(),
         functions: &functions,
         upstreams: &written.upstreams,
+        request_id: written.server.request_id.as_deref(),
         templates: &templates,
         builder,
         problems,
@@ -69,6 +71,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
     };
     let error_templates = error_page::templates(&press, &files.templates);
     let (server, admin, name) = (written.server, written.admin, files.name.clone());
+    let policy = policy::Policy::new(&server.headers, &files.templates);
     Ok(Site {
         name,
         server,
@@ -78,6 +81,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
         router,
         press,
         error_templates,
+        policy,
         files,
         overrides,
     })
@@ -89,6 +93,7 @@ struct Compiler<'a> {
     known: BTreeSet<&'a str>,
     functions: &'a [String],
     upstreams: &'a [Upstream],
+    request_id: Option<&'a str>,
     templates: &'a Templates<'a>,
     builder: Builder,
     problems: Vec<Problem>,
@@ -110,7 +115,8 @@ impl Draft {
         let (template, uses) = (press.template(&self.template)?, self.uses);
         let is_pure = |node: &Node| match node.kind {
             NodeKind::Let(expression) => press.is_pure_expression(expression),
-            NodeKind::Fetch(_) => true,
+            // What the visitor gets beside the page is not remembered.
+            NodeKind::Fetch(ref fetch) => fetch.pass.is_empty(),
         };
         let from_address = !uses.headers && !uses.cookies && !uses.request;
         let is_pure = from_address && press.is_pure(template) && self.nodes.iter().all(is_pure);
@@ -271,6 +277,7 @@ impl Compiler<'_> {
                     list: list?,
                 }),
             };
+            let own = || table.headers.iter().map(|(name, _)| name.value.as_str());
             let base_path = upstream.origin.as_ref().map(|origin| origin.base_path.clone());
             Some(NodeKind::Fetch(Fetch {
                 upstream: index,
@@ -280,11 +287,10 @@ impl Compiler<'_> {
                 base_path: base_path.unwrap_or_default(),
                 path: path?,
                 query: query?,
-                constant_headers: constant_headers(
-                    &upstream.headers,
-                    table.headers.iter().map(|(name, _)| name.value.as_str()),
-                ),
+                ties: Ties::new(&upstream.headers, own(), self.request_id),
+                constant_headers: constant_headers(&upstream.headers, own()),
                 headers: headers?,
+                pass: table.pass.iter().map(|name| name.value.clone()).collect(),
             }))
         };
         (fetch(), uses)
@@ -452,45 +458,6 @@ fn union(a: Uses, b: Uses) -> Uses {
         cookies: a.cookies | b.cookies,
         request: a.request | b.request,
     }
-}
-
-/// A cycle, its first node also at its end, if there is one.
-fn find_cycle(needs: &[&[usize]]) -> Option<Vec<usize>> {
-    let mut done = vec![false; needs.len()];
-    for start in 0..needs.len() {
-        let mut trail = Vec::new();
-        if let Some(cycle) = walk(start, needs, &mut done, &mut trail) {
-            return Some(cycle);
-        }
-    }
-    None
-}
-
-fn walk(
-    at: usize,
-    needs: &[&[usize]],
-    done: &mut [bool],
-    trail: &mut Vec<usize>,
-) -> Option<Vec<usize>> {
-    if let Some(first) = trail.iter().position(|passed| *passed == at) {
-        let mut cycle = trail.get(first..)?.to_vec();
-        cycle.push(at);
-        return Some(cycle);
-    }
-    if *done.get(at)? {
-        return None;
-    }
-    trail.push(at);
-    for next in *needs.get(at)? {
-        if let Some(cycle) = walk(*next, needs, done, trail) {
-            return Some(cycle);
-        }
-    }
-    trail.pop();
-    if let Some(done) = done.get_mut(at) {
-        *done = true;
-    }
-    None
 }
 
 /// Names of the context beside those of the request, and words of the language.

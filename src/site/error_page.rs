@@ -111,7 +111,8 @@ const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
     <meta name=\"robots\" content=\"noindex\">\n";
 
-const STYLE: &str = "
+/// The styles of the built-in page, for the policy to allow them.
+pub(super) const STYLE: &str = "
 <style>
 :root { color-scheme: light dark; }
 body { margin: 0; font: 1rem/1.6 system-ui, sans-serif; background: Canvas; color: CanvasText; }

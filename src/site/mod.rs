@@ -3,20 +3,23 @@
 
 mod check;
 mod compile;
+mod cycle;
 mod error_page;
 mod page;
 mod plan;
+mod policy;
 mod route;
 mod source;
 
 pub use crate::config::{DriverChoice, Problem, Report, Workers};
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use error_page::ErrorFacts;
-pub use page::{Each, Fetch, Node, NodeKind, Page};
+pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
 pub use source::Source;
 
 use crate::press::{Press, TemplateId};
+use policy::Policy;
 use route::{Params, Router};
 use source::Files;
 use std::net::SocketAddr;
@@ -34,6 +37,7 @@ pub struct Site {
     press: Arc<Press>,
     /// The template for each status, and with `None` that for all others.
     error_templates: Vec<(Option<u16>, TemplateId)>,
+    policy: Policy,
     files: Arc<Files>,
     overrides: Overrides,
 }
@@ -88,6 +92,16 @@ impl Site {
     /// The pages.
     pub fn pages(&self) -> &[Page] {
         &self.pages
+    }
+
+    /// The field lines of all HTML: what browsers may do with it.
+    pub fn page_fields(&self) -> &[u8] {
+        self.policy.lines()
+    }
+
+    /// Where the templates and the Content-Security-Policy do not get on, one sentence each.
+    pub fn policy_notes(&self) -> &[String] {
+        self.policy.notes()
     }
 
     /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each

@@ -67,12 +67,45 @@ pub struct Fetch {
     pub each: Option<Each>,
     /// From its start to its last byte, for each item anew: its own, or the upstream's.
     pub deadline: Duration,
+    /// Names of the fields of its response that the visitor gets too.
+    pub pass: Vec<String>,
+    /// What of the request goes along by itself.
+    pub ties: Ties,
     pub(super) base_path: String,
     pub(super) path: PathTemplate,
     pub(super) query: QueryTemplate,
     /// Header lines that are always the same: those of the upstream, but for what `headers` says.
     pub(super) constant_headers: Vec<u8>,
     pub(super) headers: Vec<FieldTemplate>,
+}
+
+/// Which fields tie a fetch to the request it is made for. Where a fetch or its upstream names one
+/// itself, that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ties {
+    /// The request's id.
+    pub request_id: bool,
+    /// `traceparent` and `tracestate`.
+    pub trace: bool,
+}
+
+impl Ties {
+    pub(super) fn new<'a>(
+        upstream: &[u8],
+        own: impl Iterator<Item = &'a str> + Clone,
+        request_id: Option<&str>,
+    ) -> Self {
+        let names = |field: &str| {
+            let mut lines = upstream.split(|&byte| byte == b'\n');
+            let in_line = |line: &[u8]| {
+                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+                name.eq_ignore_ascii_case(field.as_bytes())
+            };
+            lines.any(in_line) || own.clone().any(|name| name.eq_ignore_ascii_case(field))
+        };
+        let trace = !names("traceparent") && !names("tracestate");
+        Self { request_id: request_id.is_some_and(|field| !names(field)), trace }
+    }
 }
 
 /// The list of a fetch with one request for each item.
@@ -282,6 +315,19 @@ mod tests {
 
     fn lines(upstream: &str, own: &[&str]) -> String {
         String::from_utf8(constant_headers(upstream.as_bytes(), own.iter().copied())).unwrap()
+    }
+
+    #[test]
+    fn what_is_named_is_not_sent_twice() {
+        let ties = |upstream: &str, own: &[&str], id| {
+            let Ties { request_id, trace } =
+                Ties::new(upstream.as_bytes(), own.iter().copied(), id);
+            (request_id, trace)
+        };
+        assert_eq!(ties("", &[], Some("X-Request-Id")), (true, true));
+        assert_eq!(ties("", &[], None), (false, true));
+        assert_eq!(ties("A: b\r\nx-request-id: 1\r\n", &[], Some("X-Request-Id")), (false, true));
+        assert_eq!(ties("", &["Traceparent"], Some("X-Request-Id")), (true, false));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
 use crate::http::{
-    self, BodyReader, Connection, Framing, Head, Method, ParseError, RequestHead, Version, request,
+    self, BodyReader, Connection, Framing, Head, Method, ParseError, RequestHead, Version, proxy,
+    request,
 };
 use crate::limits;
 use crate::metrics::WorkerMetrics;
@@ -32,6 +33,9 @@ pub(super) async fn converse<D: Driver, S: Service>(
     peer: SocketAddr,
 ) {
     let mut conversation = Conversation::new(&worker, reader, writer, peer);
+    if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
+        return;
+    }
     loop {
         match conversation.turn().await {
             Next::Request => {}
@@ -104,6 +108,30 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let timer = worker.timers.timer();
         let inbound = Inbound::new(reader);
         Self { worker, inbound, writer, timer, peer, buffer: Vec::new() }
+    }
+
+    /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
+    /// address from it. False when there is none: what it is then, nobody knows, so that nobody is
+    /// answered.
+    async fn proxy_header(&mut self) -> bool {
+        let deadline = D::now() + self.worker.bounds.head_timeout;
+        loop {
+            match proxy::parse(&self.buffer) {
+                Ok(Some(header)) => {
+                    self.peer = header.source.unwrap_or(self.peer);
+                    self.buffer.drain(..header.length);
+                    return true;
+                }
+                Ok(None) => {}
+                Err(proxy::InvalidProxyHeader) => {
+                    self.worker.metrics.requests_malformed.add(1);
+                    return false;
+                }
+            }
+            if !matches!(self.read_or_end(deadline).await, Ok(1..)) {
+                return false;
+            }
+        }
     }
 
     /// One request and its answer.
@@ -191,7 +219,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             return Ok(None);
         }
         let bounds = &self.worker.bounds;
-        let deadline = D::now() + bounds.body_timeout;
+        let timeout = D::now() + bounds.body_timeout;
         let mut end = head.length;
         if head.expect_continue && self.buffer.len() == end {
             let (written, _) = self.write(http::CONTINUE.to_vec(), 0).await;
@@ -207,6 +235,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
                 return Ok(Some(end));
             }
             let room = body.room_hint().max(limits::DOWNSTREAM_READ_BYTES);
+            let deadline = timeout + bounds.earned(end - head.length);
             match self.read(deadline, room).await {
                 Ok(1..) => {}
                 Ok(0) | Err(Late::Broken) => return Err(Stop::Gone),
@@ -255,6 +284,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
         let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
         let date = self.worker.date.get();
+        let is_html = response.content_type.starts_with("text/html");
+        let page_fields = if is_html { self.worker.service.page_fields() } else { &[] };
         let head = Head {
             status: response.status,
             content_type: &response.content_type,
@@ -262,6 +293,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             date: &date,
             connection,
             extra: &fields,
+            lines: [page_fields, &response.lines],
         };
         let from = if head_only {
             buffer.clear();
@@ -327,7 +359,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Writes `buffer[from..]`; false when the peer did not take it in time.
     async fn write(&mut self, buffer: Vec<u8>, from: usize) -> (bool, Vec<u8>) {
-        let deadline = D::now() + self.worker.bounds.write_timeout;
+        let bounds = &self.worker.bounds;
+        let earned = bounds.earned(buffer.len().saturating_sub(from));
+        let deadline = D::now() + bounds.write_timeout + earned;
         match self.timer.until(deadline, self.writer.write_all(buffer, from)).await {
             Ok((result, buffer)) => (result.is_ok(), buffer),
             Err(_) => (false, Vec::new()),

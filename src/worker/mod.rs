@@ -12,12 +12,15 @@ pub mod thread;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
 
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
@@ -45,8 +48,28 @@ pub struct Bounds {
     pub idle_timeout: Duration,
     /// For a response to be taken.
     pub write_timeout: Duration,
+    /// Bytes of a body or a response that earn a second more than these timeouts; 0 for none.
+    pub rate_min: u64,
     /// For the requests in flight when the worker is told to stop.
     pub drain_timeout: Duration,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl Bounds {
+    /// What so many bytes add to a timeout: whoever sends or takes them at the least rate is
+    /// never late.
+    fn earned(&self, bytes: usize) -> Duration {
+        let ms = (bytes as u64).saturating_mul(1000).checked_div(self.rate_min);
+        Duration::from_millis(ms.unwrap_or(0))
+    }
+
+    /// Whether a connection from there begins with a header of the PROXY protocol: it either must
+    /// or must not, as what comes first decides who the visitor is.
+    fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol.iter().any(|network| network.contains(&peer))
+    }
 }
 
 impl Default for Bounds {
@@ -59,7 +82,9 @@ impl Default for Bounds {
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
             write_timeout: limits::WRITE_TIMEOUT,
+            rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
+            proxy_protocol: Vec::new(),
         }
     }
 }

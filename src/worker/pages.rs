@@ -77,12 +77,17 @@ impl<D: Driver> Service for Pages<D> {
         let answer = Pages::refuse(self, status, reason, response.body());
         fill(response, answer);
     }
+
+    fn page_fields(&self) -> &[u8] {
+        self.site().page_fields()
+    }
 }
 
 fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
     response.content_type = answer.content_type.into();
     response.etag = answer.etag;
+    response.lines = answer.passed;
     if answer.allow {
         response.fields.push(("Allow", ALLOW.into()));
     }

@@ -21,6 +21,12 @@ pub trait Service: 'static {
     /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one
     /// that panicked.
     fn refuse(&self, status: u16, reason: &str, response: &mut Response);
+
+    /// Field lines of all responses that are HTML, each made by
+    /// [`push_field`](crate::http::push_field).
+    fn page_fields(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// A request, as received.
@@ -55,6 +61,8 @@ pub struct Response {
     pub content_type: Cow<'static, str>,
     /// Further fields; those that may not be sent are left out.
     pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// And further field lines, each made by [`push_field`](crate::http::push_field).
+    pub lines: Vec<u8>,
     /// The entity tag of the body, if it has one.
     pub etag: Option<EntityTag>,
     buffer: Vec<u8>,
@@ -66,8 +74,8 @@ impl Response {
     /// begins: a page that waits for its fetches holds none.
     pub fn new(buffers: Buffers) -> Self {
         let content_type = Cow::Borrowed("");
-        let (fields, buffer) = (Vec::new(), Vec::new());
-        Self { status: 200, content_type, fields, etag: None, buffer, buffers }
+        let (fields, lines, buffer) = (Vec::new(), Vec::new(), Vec::new());
+        Self { status: 200, content_type, fields, lines, etag: None, buffer, buffers }
     }
 
     /// Where to append the body.
@@ -84,6 +92,7 @@ impl Response {
         self.status = 200;
         self.content_type = Cow::Borrowed("");
         self.fields.clear();
+        self.lines.clear();
         self.etag = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
     }

@@ -139,7 +139,10 @@ fn a_reader_that_never_reads(kind: Kind) {
     let upstream =
         Upstream::start(|call| call.json(format!(r#"{{"name": "{}"}}"#, "x".repeat(7_000_000))));
     let stage = Script::on(kind)
-        .bounds(|bounds| bounds.write_timeout = Duration::from_millis(100))
+        .bounds(|bounds| {
+            bounds.write_timeout = Duration::from_millis(100);
+            bounds.rate_min = 1_000_000_000;
+        })
         .user_page()
         .start(upstream);
     let mut visitor = stage.visitor();

@@ -144,6 +144,7 @@ fn slow_heads(kind: Kind) {
         .bounds(|bounds| {
             bounds.head_timeout = std::time::Duration::from_millis(50);
             bounds.body_timeout = std::time::Duration::from_millis(50);
+            bounds.rate_min = 1_000_000;
             bounds.idle_timeout = std::time::Duration::from_millis(200);
         })
         .plain_page()

@@ -18,6 +18,7 @@ fn bounds() -> Bounds {
         body_timeout: SECOND * 3,
         idle_timeout: SECOND * 5,
         write_timeout: SECOND * 4,
+        rate_min: 0,
         ..Bounds::default()
     }
 }
@@ -98,6 +99,61 @@ fn a_body_that_does_not_end_gets_408() {
         drop(client);
         Sim::sleep(SECOND).await;
         server.assert_balanced();
+    });
+}
+
+#[test]
+fn a_body_may_take_long_if_it_keeps_coming() {
+    run(|| async {
+        let server = start(Bounds { rate_min: 1000, ..bounds() });
+        let head = "GET /item/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n";
+        let mut steady = Client::connect(SERVER).await.unwrap();
+        steady.send(head).await.unwrap();
+        for _ in 0..10 {
+            Sim::sleep(SECOND).await;
+            steady.send([b'x'; 1000]).await.unwrap();
+        }
+        let answer = steady.answer(false).await.unwrap().unwrap();
+        assert_eq!((answer.status, answer.keep_alive), (200, true));
+        drop(steady);
+        // One at a tenth of the rate has the timeout, and what its 300 bytes earn.
+        let mut slow = Client::connect(SERVER).await.unwrap();
+        slow.send(head).await.unwrap();
+        let start = Sim::elapsed();
+        for _ in 0..3 {
+            Sim::sleep(SECOND).await;
+            slow.send([b'x'; 100]).await.unwrap();
+        }
+        let answer = slow.answer(false).await.unwrap().unwrap();
+        assert_took(Sim::elapsed() - start, SECOND * 3 + SECOND * 3 / 10);
+        assert_eq!((answer.status, answer.keep_alive), (408, false));
+        drop(slow);
+        Sim::sleep(SECOND * 3).await;
+        server.assert_balanced();
+    });
+}
+
+#[test]
+fn a_large_page_may_be_read_slowly() {
+    let narrow = Faults { pipe_bytes: 1000, ..Faults::none() };
+    run_with(narrow, || async {
+        upstream::start(at(81), |asked| {
+            vec![Step::Send(response(200, &json_filled(asked.token, 20_000)))]
+        });
+        let bounds = Bounds { rate_min: 1000, ..bounds() };
+        let server = Server::start(&item_site("", ""), &[&[at(81)]], bounds);
+        // Four seconds for the answer, and one more for each of its thousand bytes.
+        let mut client = Client::connect(SERVER).await.unwrap();
+        client.send(get("/item/a")).await.unwrap();
+        Sim::sleep(SECOND * 23).await;
+        assert!(client.answer(false).await.unwrap().unwrap().body.len() > 20_000);
+        client.send(get("/item/b")).await.unwrap();
+        Sim::sleep(SECOND * 26).await;
+        assert!(client.answer(false).await.is_err());
+        drop(client);
+        Sim::sleep(SECOND).await;
+        server.assert_balanced();
+        assert_eq!(server.metrics.requests_aborted.get(), 1);
     });
 }
 

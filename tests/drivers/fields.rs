@@ -1,0 +1,70 @@
+//! Fields of responses: what browsers are told about pages, and what upstreams may say to
+//! visitors.
+
+use ringpress::driver::kind::Kind;
+
+use super::stage::Script;
+use super::upstream::{Then, Upstream};
+use super::visitor::get;
+
+on_every_driver!(security_fields, fields_of_upstreams);
+
+fn security_fields(kind: Kind) {
+    let stage = Script::on(kind).plain_page().start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    for target in ["/plain", "/none"] {
+        let reply = visitor.get(target);
+        let policy = reply.field("Content-Security-Policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'self'; script-src 'self';"), "{policy}");
+        assert_eq!(reply.field("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(reply.field("Referrer-Policy"), Some("strict-origin-when-cross-origin"));
+    }
+    // What was no request gets a page too.
+    let reply = visitor.ask("GET /plain HTTP/1.1\r\n\r\n");
+    assert!(reply.field("Content-Security-Policy").is_some(), "{}", reply.head);
+    drop(visitor);
+    stage.finish();
+    let server = "[server.headers]\nContent-Security-Policy = \"default-src *\"\n\
+                  X-Content-Type-Options = false\nPermissions-Policy = 'camera=()'";
+    let stage = Script::on(kind).server(server).plain_page().start(Upstream::json("{}"));
+    let reply = stage.get("/plain");
+    assert_eq!(reply.field("Content-Security-Policy"), Some("default-src *"));
+    assert_eq!(reply.field("X-Content-Type-Options"), None);
+    assert_eq!(reply.field("Permissions-Policy"), Some("camera=()"));
+    stage.finish();
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: x-hop\r\n\
+    Set-Cookie: a=1; HttpOnly\r\nset-cookie: b=2\r\nX-Rate: 7\r\nX-Hop: 1\r\nX-Other: 1\r\n\r\n\
+    {\"name\": \"Ada\"}";
+
+fn fields_of_upstreams(kind: Kind) {
+    let user = |rest: &'static str| {
+        let script = Script::on(kind).page("/users/{id}", rest, "<p>{{ user.name }}</p>");
+        script.start(Upstream::bytes(ANSWER, || Then::Keep))
+    };
+    let stage = user(
+        "[page.fetch.user]\nfrom = 'api'\npath = '/u/{{ path.id }}'\n\
+         pass = ['Set-Cookie', 'X-Rate', 'X-Hop', 'X-None']",
+    );
+    let mut visitor = stage.visitor();
+    visitor.send(get("/users/1"));
+    let reply = visitor.reply();
+    assert_eq!(reply.page(), "<p>Ada</p>");
+    let cookies: Vec<&str> = reply.head.lines().filter(|l| l.starts_with("Set-Cookie")).collect();
+    assert_eq!(cookies, ["Set-Cookie: a=1; HttpOnly", "Set-Cookie: b=2"]);
+    assert_eq!(reply.field("X-Rate"), Some("7"));
+    // It is the connection's, whoever names it.
+    assert_eq!(reply.field("X-Hop"), None);
+    assert_eq!(reply.field("X-Other"), None);
+    // What is no page passes nothing on.
+    assert_eq!(visitor.get("/none").field("X-Rate"), None);
+    drop(visitor);
+    stage.finish();
+    let stage = user("[page.fetch]\nuser = { from = 'api', path = '/u/{{ path.id }}' }");
+    let reply = stage.get("/users/1");
+    for name in ["Set-Cookie", "X-Rate", "X-Hop"] {
+        assert_eq!(reply.field(name), None);
+    }
+    stage.finish();
+}
