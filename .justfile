@@ -16,7 +16,8 @@ test *word:
 
 # Fuzz one target (see fuzz/) for some seconds; needs nightly and cargo-fuzz
 fuzz target seconds="60":
-    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+    mkdir -p fuzz/corpus/{{target}} fuzz/seeds/{{target}}
+    cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}}
 
 # Measure this machine (see bench/README.md): scenarios, contenders, or all for an hour
 bench *arguments:

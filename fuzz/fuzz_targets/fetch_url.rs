@@ -1,0 +1,57 @@
+//! The URL of a fetch, whatever the template and the values: refused, or a target that means what
+//! it says, in which no value is more than one segment or one value of the query.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringpress::http::{Limits, path, request};
+use ringpress::site::{Inputs, Site, Source};
+
+fuzz_target!(|input: (&str, &str, &str)| {
+    let (template, segment, value) = input;
+    if template.len() > TEMPLATE_BYTES_MAX || template.contains(['\'', '\n', '\r']) {
+        return;
+    }
+    // As written by whoever makes the site, and one that is always there.
+    for template in [template, "/a/{{ path.id }}/b"] {
+        check(template, segment, value);
+    }
+});
+
+fn check(template: &str, segment: &str, value: &str) {
+    let text = format!(
+        "[upstreams.api]\nurl = 'http://api.test/base'\n[[page]]\npath = '/{{id}}'\n\
+         template = 'p.html'\n[page.fetch]\n\
+         f = {{ from = 'api', path = '''{template}''', query = {{ q = '{{{{ query.v }}}}' }} }}\n"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("site.toml"), text).expect("a file");
+    std::fs::write(folder.path().join("p.html"), "").expect("a file");
+    let Ok(site) = Site::load(&Source::Folder(folder.path().to_owned())) else { return };
+    let page = site.pages().first().expect("a page");
+    let mut inputs = Inputs { query: vec![("v".to_owned(), value.to_owned())], ..Inputs::default() };
+    inputs.params.push("id", segment);
+    let context = page.context(inputs);
+    let node = page.nodes().first().expect("a fetch");
+    let (mut target, mut headers) = (Vec::new(), Vec::new());
+    if page.fetch_request(node, &context, None, &mut target, &mut headers).is_err() {
+        assert!(target.is_empty() && headers.is_empty());
+        return;
+    }
+    let head = [b"GET ", target.as_slice(), b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    let parsed = request::parse(&head, &Limits::default());
+    let parsed = parsed.expect("a request head").expect("a whole one");
+    let raw = parsed.path.of(&head);
+    assert!(raw.starts_with(b"/base/"), "{}", String::from_utf8_lossy(raw));
+    let normal = path::normalize(raw).expect("a path");
+    let slashes = |path: &[u8]| path.iter().filter(|&&byte| byte == b'/').count();
+    assert_eq!(slashes(raw), slashes(&normal), "{}", String::from_utf8_lossy(raw));
+    if template == "/a/{{ path.id }}/b" {
+        assert_eq!(slashes(raw), 4, "{}", String::from_utf8_lossy(raw));
+        let middle = raw.split(|&byte| byte == b'/').nth(3).expect("a segment");
+        let decoded = path::decode_segment(middle).expect("UTF-8");
+        assert_eq!(decoded, segment);
+    }
+}
+
+const TEMPLATE_BYTES_MAX: usize = 256;
