@@ -189,6 +189,7 @@ fn context(names: &Arc<Names>, contents: &Contents) -> Context {
         params: [("id".into(), "4/2".into())].into_iter().collect(),
         headers: vec![("user-agent".into(), "test".into()), ("cookie".into(), "a=1".into())],
         host: "example.com".into(),
+        scheme: "https",
         client: "127.0.0.1".into(),
         request_id: "1-2".into(),
         now: 1_700_000_100,
