@@ -148,10 +148,11 @@ impl<'a> Reader<'a> {
         for item in items {
             match item.get_ref().as_str() {
                 Some(text) => strings.push(At { value: text.to_owned(), span: item.span() }),
-                None => {
-                    self.wrong_form(entry, "a list of strings");
-                    return Vec::new();
+                None if matches!(entry.value.get_ref(), DeValue::Array(_)) => {
+                    let message = format!("each item of `{}` must be a string", entry.key);
+                    self.problem(item.span(), message);
                 }
+                None => self.wrong_form(entry, "a list of strings"),
             }
         }
         strings
