@@ -76,6 +76,13 @@ pub fn parse(buf: &[u8], limits: &Limits) -> Result<Option<RequestHead>, ParseEr
     }))
 }
 
+/// Whether the request at the start of `buf` is a HEAD, as far as it has come: its answer has no
+/// body, whatever else is wrong with it (RFC 9110 section 9.3.2).
+pub fn is_head(buf: &[u8]) -> bool {
+    let start = run(buf, 0, |byte| matches!(byte, b'\r' | b'\n'));
+    buf.get(start..).is_some_and(|line| line.starts_with(b"HEAD "))
+}
+
 /// A request line (RFC 9112 section 3).
 struct Line {
     method: Span,

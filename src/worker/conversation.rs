@@ -15,8 +15,7 @@ use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
 use crate::http::{
-    self, BodyReader, Connection, Framing, Head, Method, ParseError, RequestHead, Version, proxy,
-    request,
+    self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, proxy, request,
 };
 use crate::limits;
 use crate::metrics::WorkerMetrics;
@@ -72,6 +71,8 @@ struct Conversation<'a, D: Driver, S: Service> {
     peer: SocketAddr,
     /// What was received and not yet consumed.
     buffer: Vec<u8>,
+    /// Whether the request at hand is a HEAD, as far as it has come: its answer has no body.
+    is_head: bool,
 }
 
 /// What comes after a turn.
@@ -107,7 +108,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     ) -> Self {
         let timer = worker.timers.timer();
         let inbound = Inbound::new(reader);
-        Self { worker, inbound, writer, timer, peer, buffer: Vec::new() }
+        Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
     }
 
     /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
@@ -146,7 +147,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason, false).await,
+            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
         };
         let outcome = Outcome::start(&worker.metrics);
         let Some(_in_flight) = worker.admit() else {
@@ -159,7 +160,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             Ok(end) => end,
             Err(Stop::Gone) => return Next::Close,
             Err(Stop::Refused(status, reason)) => {
-                let next = self.refuse(status, reason, head.method == Method::Head).await;
+                let next = self.refuse(status, reason).await;
                 outcome.end(matches!(next, Next::Linger), status);
                 return next;
             }
@@ -191,7 +192,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let bounds = &self.worker.bounds;
         let deadline = D::now() + bounds.head_timeout;
         loop {
-            if let Some(head) = request::parse(&self.buffer, &bounds.limits)? {
+            let parsed = request::parse(&self.buffer, &bounds.limits);
+            self.is_head = request::is_head(&self.buffer);
+            if let Some(head) = parsed? {
                 return Ok(head);
             }
             let room = self.buffer.len().max(limits::DOWNSTREAM_READ_BYTES);
@@ -270,15 +273,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             (true, Version::Http10) => Connection::KeepAlive,
             (true, Version::Http11) => Connection::Persist,
         };
-        self.send_framed(response, connection, head.method == Method::Head).await
+        self.send_framed(response, connection).await
     }
 
-    async fn send_framed(
-        &mut self,
-        mut response: Response,
-        connection: Connection,
-        head_only: bool,
-    ) -> bool {
+    async fn send_framed(&mut self, mut response: Response, connection: Connection) -> bool {
         let mut buffer = response.take_buffer();
         let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
@@ -295,7 +293,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             extra: &fields,
             lines: [page_fields, &response.lines],
         };
-        let from = if head_only {
+        let from = if self.is_head {
             buffer.clear();
             http::write_response_head(&mut buffer, &head);
             0
@@ -309,12 +307,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
     /// doubt, the next one's start is too.
-    async fn refuse(&mut self, status: u16, reason: &'static str, head_only: bool) -> Next {
+    async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);
-        match self.send_framed(response, Connection::Close, head_only).await {
+        match self.send_framed(response, Connection::Close).await {
             true => Next::Linger,
             false => Next::Close,
         }

@@ -338,6 +338,16 @@ fn what_is_too_long_is_refused_as_soon_as_it_is_known() {
 }
 
 #[test]
+fn a_head_is_known_by_its_first_word() {
+    for bytes in [&b"HEAD "[..], b"HEAD /a", b"HEAD  /", b"\r\n\r\nHEAD /a HTTP/1.1\r\n\0"] {
+        assert!(request::is_head(bytes), "{}", bytes.escape_ascii());
+    }
+    for bytes in [&b""[..], b"\r\n", b"HEAD", b"HEADS /", b"head /", b" HEAD /", b"HEAD\t/"] {
+        assert!(!request::is_head(bytes), "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
 fn methods_keep_their_promises() {
     for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"] {
         let method = Method::of(name.as_bytes());
