@@ -17,6 +17,8 @@ pub enum ParseError {
     Target,
     /// A target in a form that its method does not have.
     TargetForm,
+    /// An https URL on a connection that is not TLS.
+    TargetScheme,
     /// The target is over its limit.
     TargetTooLong,
     /// A major version other than 1.
@@ -82,6 +84,7 @@ impl ParseError {
             Self::BodyTooLong => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::TargetScheme => 421,
             Self::HeadTooLong | Self::TooManyHeaders | Self::TrailerTooLong => 431,
             Self::TransferCodingUnknown => 501,
             Self::StatusLine | Self::InterimBody | Self::SwitchingProtocols => 502,
@@ -102,9 +105,10 @@ impl ParseError {
                 "The target holds an octet that must be percent-encoded, or a fragment."
             }
             Self::TargetForm => {
-                "The target must be a path or an http or https URL; only OPTIONS may ask for * \
+                "The target must be a path or an http URL; only OPTIONS may ask for * \
                  and only CONNECT for a host and port."
             }
+            Self::TargetScheme => "An https URL cannot be asked for without TLS.",
             Self::TargetTooLong => "The target is longer than this server accepts.",
             Self::Version => "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
             Self::StatusLine => "The status line is malformed.",

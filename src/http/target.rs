@@ -48,14 +48,16 @@ impl Target {
 
     fn absolute(buf: &[u8], target: Span) -> Result<Self, ParseError> {
         let bytes = target.of(buf);
-        let scheme = [&b"http://"[..], b"https://"]
-            .into_iter()
-            .find(|scheme| {
-                bytes.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-            })
-            .ok_or(ParseError::TargetForm)?;
-        let (start, end) = (target.start as usize + scheme.len(), target.end as usize);
-        let rest = bytes.get(scheme.len()..).unwrap_or_default();
+        let after = |scheme: &[u8]| {
+            let (start, rest) = bytes.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        };
+        // What is to come over TLS must not be given without it (RFC 9110 section 7.4).
+        if after(b"https://").is_some() {
+            return Err(ParseError::TargetScheme);
+        }
+        let rest = after(b"http://").ok_or(ParseError::TargetForm)?;
+        let (start, end) = (target.end as usize - rest.len(), target.end as usize);
         let length = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
         let host = Span::new(start, start + length);
         if !is_authority(host.of(buf)) {

@@ -47,7 +47,7 @@ fn a_target_has_four_forms() {
         ("GET /a? HTTP/1.1", "/a", Some(""), "field"),
         ("GET /http://b/ HTTP/1.1", "/http://b/", None, "field"),
         ("GET http://b/c?d HTTP/1.1", "/c", Some("d"), "b"),
-        ("GET HTTPS://b:81 HTTP/1.1", "/", None, "b:81"),
+        ("GET HTTP://b:81 HTTP/1.1", "/", None, "b:81"),
         ("GET http://b?d/e HTTP/1.1", "/", Some("d/e"), "b"),
         ("GET http://[::1]:8/ HTTP/1.1", "/", None, "[::1]:8"),
         ("OPTIONS * HTTP/1.1", "*", None, "field"),
@@ -67,7 +67,7 @@ fn a_target_has_four_forms() {
 #[test]
 fn a_malformed_line_is_refused() {
     use ParseError::*;
-    let cases: [(&[u8], ParseError, u16, &str); 42] = [
+    let cases: [(&[u8], ParseError, u16, &str); 43] = [
         (b"GET /\r\n", RequestLine, 400, "9112 3: HTTP/0.9"),
         (b"GET / \r\n", RequestLine, 400, "9112 3: no version"),
         (b"GET  / HTTP/1.1\r\n", RequestLine, 400, "9112 3: two spaces"),
@@ -108,6 +108,7 @@ fn a_malformed_line_is_refused() {
         (b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.3"),
         (b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.3"),
         (b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9110 9.3.6: no port"),
+        (b"GET Https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetScheme, 421, "9110 7.4"),
         (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.2"),
         (b"GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMalformed, 400, "9110 4.2.4"),
     ];
