@@ -128,9 +128,12 @@ impl Control {
                 self.host = Some(value);
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                let met = value.of(buf).eq_ignore_ascii_case(b"100-continue");
-                self.expect_continue |= met;
-                self.expect_other |= !met;
+                // Empty elements of a list do not count (RFC 9110 section 5.6.1.2).
+                for member in list(value.of(buf)).filter(|member| !member.is_empty()) {
+                    let met = member.eq_ignore_ascii_case(b"100-continue");
+                    self.expect_continue |= met;
+                    self.expect_other |= !met;
+                }
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for option in list(value.of(buf)) {

@@ -291,13 +291,21 @@ fn only_a_body_can_be_held_back() {
         ("Expect: 100-continue\r\nContent-Length: 5\r\n", true),
         ("expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n", true),
         ("Expect: 100-continue\r\nContent-Length: 0\r\n", false),
+        ("Expect: 100-continue, 100-continue\r\nContent-Length: 5\r\n", true),
+        ("Expect: ,100-continue ,\r\nContent-Length: 5\r\n", true),
         ("Expect: 100-continue\r\n", false),
+        ("Expect:\r\nContent-Length: 5\r\n", false),
         ("Content-Length: 5\r\n", false),
     ];
     for (fields, held) in cases {
         assert_eq!(head(&with(fields)).expect_continue, held, "{fields}");
     }
-    for fields in ["Expect: 200-ok\r\n", "Expect:\r\n", "Expect: 100-continue\r\nExpect: a\r\n"] {
+    for fields in [
+        "Expect: 200-ok\r\n",
+        "Expect: 100-continue, a\r\n",
+        "Expect: 100-continue=1\r\n",
+        "Expect: 100-continue\r\nExpect: a\r\n",
+    ] {
         assert_eq!(refused(&with(fields), parse), ParseError::Expectation, "{fields}");
         assert_eq!(ParseError::Expectation.status(), 417);
     }
