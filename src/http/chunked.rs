@@ -1,6 +1,6 @@
 //! The chunked transfer coding, taken off in place (RFC 9112 section 7.1).
 //!
-//! Stricter than the RFC where it leaves room: CRLF only, no white space around a size, and
+//! Stricter than the RFC where it leaves room: CRLF only, white space by an extension only, and
 //! trailers are checked and dropped, never merged (section 7.1.2).
 
 use super::{ParseError, Progress, octet};
@@ -85,7 +85,7 @@ impl ChunkedDecoder {
     /// Takes one byte of framing.
     fn step(&mut self, byte: u8) -> Result<(), ParseError> {
         self.state = match self.state {
-            State::SizeStart | State::Size => self.size(byte)?,
+            State::SizeStart | State::Size | State::SizePadding => self.size(byte)?,
             State::Extension => {
                 self.count(CHUNK_LINE_BYTES_MAX, ParseError::ChunkLineTooLong)?;
                 match byte {
@@ -114,13 +114,14 @@ impl ChunkedDecoder {
         }
         self.count(CHUNK_LINE_BYTES_MAX, ParseError::ChunkLineTooLong)?;
         match (octet::hex(byte), byte) {
-            (Some(digit), _) => {
+            (Some(digit), _) if self.state != State::SizePadding => {
                 let size = self.remaining.checked_mul(16).ok_or(ParseError::ChunkSize)?;
                 self.remaining = size | u64::from(digit);
                 Ok(State::Size)
             }
             (None, b'\r') if self.state == State::Size => Ok(State::SizeLf),
-            (None, b';') if self.state == State::Size => Ok(State::Extension),
+            (None, b';') if self.state != State::SizeStart => Ok(State::Extension),
+            (None, b' ' | b'\t') if self.state != State::SizeStart => Ok(State::SizePadding),
             _ => Err(ParseError::ChunkSize),
         }
     }
@@ -165,6 +166,8 @@ enum State {
     /// Before the first digit of a size: there must be one.
     SizeStart,
     Size,
+    /// White space after a size: an extension must follow (RFC 9112 section 7.1.1).
+    SizePadding,
     Extension,
     SizeLf,
     Data,

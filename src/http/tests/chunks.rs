@@ -42,13 +42,14 @@ fn decode(bytes: &[u8]) -> Outcome {
 #[test]
 fn chunks_are_joined_and_what_follows_is_kept() {
     let long = format!("{:x}\r\n{}\r\n0\r\n\r\n", 777, "d".repeat(777));
-    let cases: [(&[u8], &[u8], &[u8]); 10] = [
+    let cases: [(&[u8], &[u8], &[u8]); 11] = [
         (b"0\r\n\r\n", b"", b""),
         (b"5\r\nhello\r\n0\r\n\r\n", b"hello", b""),
         (b"5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n", b"hello, world", b""),
         (b"1\r\na\r\n1\r\nb\r\n0\r\n\r\nGET / HTTP/1.1\r\n", b"ab", b"GET / HTTP/1.1\r\n"),
         (b"0000A\r\n0123456789\r\n000\r\n\r\n", b"0123456789", b""),
         (b"2;a\r\nhi\r\n0;b=\"c;d\"; e\r\n\r\n", b"hi", b""),
+        (b"2 \t;a\r\nhi\r\n0 ; b = c\r\n\r\n", b"hi", b""),
         (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n", b""),
         (b"2\r\nhi\r\n0\r\nExpires: never\r\nA:\r\n\r\n", b"hi", b""),
         (b"0\r\n\r\n0\r\n\r\n", b"", b"0\r\n\r\n"),
@@ -72,12 +73,14 @@ fn a_body_that_has_not_ended_is_not_done() {
 fn malformed_framing_is_refused() {
     use ParseError::*;
     // RFC 9112 section 7.1 and below.
-    let cases: [(&[u8], ParseError, &str); 32] = [
+    let cases: [(&[u8], ParseError, &str); 34] = [
         (b"\r\n", ChunkSize, "7.1: no size"),
         (b";a\r\n", ChunkSize, "7.1: no size"),
         (b" 5\r\nhello\r\n", ChunkSize, "7.1: space before"),
         (b"5 \r\nhello\r\n", ChunkSize, "7.1: space after"),
-        (b"5\t;a\r\nhello\r\n", ChunkSize, "7.1.1: bad white space"),
+        (b"5 5\r\nhello\r\n", ChunkSize, "7.1: space within"),
+        (b"5\t\n;a\r\nhello\r\n", ChunkSize, "2.2: bare LF"),
+        (b" ;a\r\nhello\r\n", ChunkSize, "7.1: no size"),
         (b"+5\r\nhello\r\n", ChunkSize, "7.1: a sign"),
         (b"-5\r\nhello\r\n", ChunkSize, "7.1: a sign"),
         (b"0x5\r\nhello\r\n", ChunkSize, "7.1: a prefix"),
