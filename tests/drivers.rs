@@ -35,6 +35,10 @@ mod admission;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "drivers/conformance.rs"]
+mod conformance;
+#[path = "drivers/corpus.rs"]
+mod corpus;
 #[path = "drivers/fields.rs"]
 mod fields;
 #[path = "drivers/framing.rs"]

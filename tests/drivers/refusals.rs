@@ -1,5 +1,6 @@
 //! What is no request as we speak HTTP: a 4xx or 5xx, and the end of the connection, since where
-//! the next message would start is in doubt.
+//! the next message would start is in doubt. Which messages those are is in
+//! tests/conformance/requests.txt.
 
 use ringpress::driver::kind::Kind;
 
@@ -7,7 +8,7 @@ use super::stage::{Script, Stage};
 use super::upstream::Upstream;
 use super::visitor::get;
 
-on_every_driver!(smuggling, malformed_heads, too_large, versions, slow_heads, garbage);
+on_every_driver!(refusals_are_counted, too_large, slow_heads, garbage);
 
 fn stage(kind: Kind) -> Stage {
     Script::on(kind).user_page().plain_page().start(Upstream::json(r#"{"name": "Ada"}"#))
@@ -31,79 +32,14 @@ fn nothing_came_through(stage: Stage, refused: u64) {
     stage.finish();
 }
 
-fn smuggling(kind: Kind) {
-    const CHUNKED: &str = "GET /plain HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+fn refusals_are_counted(kind: Kind) {
     let stage = stage(kind);
-    let fields = [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        "Content-Length: 5\r\nContent-Length: 6\r\n",
-        "Content-Length: 5\r\nContent-Length: 5\r\n",
-        "Content-Length: 5, 6\r\n",
-        "Content-Length: +5\r\n",
-        "Content-Length: -5\r\n",
-        "Content-Length: 0x5\r\n",
-        "Content-Length: 5 \r\n",
-        "Content-Length:\r\n",
-        "Content-Length: 99999999999999999999999\r\n",
-        "Content-Length : 5\r\n",
-        "Transfer-Encoding : chunked\r\n",
-        "Transfer-Encoding: chunked, chunked\r\n",
-        "Transfer-Encoding: chunked, identity\r\n",
-        "Transfer-Encoding: xchunked\r\n",
-        "X: a\r\n folded\r\n",
-        "X: a\rY: b\r\n",
-        "X: a\nContent-Length: 5\r\n",
-        "X: a\0b\r\n",
-        " X: a\r\n",
-        ": a\r\n",
-        "X\r\n",
-    ];
-    let chunks = [
-        "5g\r\nabcde\r\n0\r\n\r\n",
-        "-5\r\nabcde\r\n0\r\n\r\n",
-        "0x5\r\nabcde\r\n0\r\n\r\n",
-        " 5\r\nabcde\r\n0\r\n\r\n",
-        "\r\nabcde\r\n0\r\n\r\n",
-        "5\nabcde\r\n0\r\n\r\n",
-        "5\r\nabcdefg\r\n0\r\n\r\n",
-        "fffffffffffffffff\r\nabcde\r\n0\r\n\r\n",
-        "5;a\nb\r\nabcde\r\n0\r\n\r\n",
-    ];
-    for field in fields {
-        refused(&stage, &format!("GET /plain HTTP/1.1\r\nHost: t\r\n{field}\r\nabcde"), 400);
-    }
-    for chunk in chunks {
-        refused(&stage, &format!("{CHUNKED}{chunk}"), 400);
-    }
-    nothing_came_through(stage, (fields.len() + chunks.len()) as u64);
-}
-
-fn malformed_heads(kind: Kind) {
-    let stage = stage(kind);
-    let heads = [
-        "GET /plain HTTP/1.1\r\n\r\n",
-        "GET /plain HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        "GET /plain HTTP/1.1\r\nHost: a/b\r\n\r\n",
-        "GET  /plain HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /plain  HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /plain\r\n\r\n",
-        "GET plain HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET * HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /pl#ain HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /plain HTTP/1.1\nHost: t\n\n",
-        "GET /plain http/1.1\r\nHost: t\r\n\r\n",
-        "G(T /plain HTTP/1.1\r\nHost: t\r\n\r\n",
-        " GET /plain HTTP/1.1\r\nHost: t\r\n\r\n",
-        "\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET /plain HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /plain HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ];
-    for head in heads {
-        refused(&stage, head, 400);
-    }
-    let gzip = "GET /plain HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
-    refused(&stage, gzip, 501);
-    nothing_came_through(stage, heads.len() as u64 + 1);
+    let head = |fields: &str| format!("GET /plain HTTP/1.1\r\nHost: t\r\n{fields}\r\n");
+    refused(&stage, "GET /plain HTTP/1.1\r\n\r\n", 400);
+    refused(&stage, &(head("Transfer-Encoding: chunked\r\n") + "x\r\n"), 400);
+    refused(&stage, &head("Transfer-Encoding: gzip, chunked\r\n"), 501);
+    refused(&stage, "GET /plain HTTP/2.0\r\n\r\n", 505);
+    nothing_came_through(stage, 4);
 }
 
 fn too_large(kind: Kind) {
@@ -113,11 +49,6 @@ fn too_large(kind: Kind) {
         .plain_page()
         .start(Upstream::json("{}"));
     let head = |fields: &str| format!("GET /plain HTTP/1.1\r\nHost: t\r\n{fields}\r\n");
-    let long = "x".repeat(9_000);
-    refused(&stage, &format!("GET /{long} HTTP/1.1\r\nHost: t\r\n\r\n"), 414);
-    refused(&stage, &format!("GET /{}", long.repeat(4)), 414);
-    refused(&stage, &head(&format!("X: {long}\r\nY: {long}\r\n")), 431);
-    refused(&stage, &head(&"X: y\r\n".repeat(101)), 431);
     refused(&stage, &head("Content-Length: 101\r\n"), 413);
     let chunk = format!("65\r\n{}\r\n0\r\n\r\n", "x".repeat(101));
     refused(&stage, &(head("Transfer-Encoding: chunked\r\n") + &chunk), 413);
@@ -125,18 +56,8 @@ fn too_large(kind: Kind) {
     let mut visitor = stage.visitor();
     let body = "x".repeat(100);
     assert_eq!(visitor.ask(head("Content-Length: 100\r\n") + &body).page(), "<p>plain</p>");
-    assert_eq!(visitor.ask(head(&"X: y\r\n".repeat(99))).page(), "<p>plain</p>");
     drop(visitor);
-    nothing_came_through(stage, 6);
-}
-
-fn versions(kind: Kind) {
-    let stage = stage(kind);
-    for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3.0"] {
-        refused(&stage, &format!("GET /plain {version}\r\nHost: t\r\n\r\n"), 505);
-    }
-    refused(&stage, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
-    nothing_came_through(stage, 4);
+    nothing_came_through(stage, 2);
 }
 
 fn slow_heads(kind: Kind) {
