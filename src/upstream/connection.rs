@@ -127,6 +127,7 @@ impl<D: Driver> Connection<D> {
             timer: &mut timer,
             buffer: Vec::new(),
             answered: false,
+            full: false,
         };
         let head = match receiver.head(method, head_deadline, bounds).await {
             Ok(head) => head,
@@ -137,9 +138,14 @@ impl<D: Driver> Connection<D> {
         };
         requests.put(request);
         let body = receiver.body(&head, bounds).await?;
-        let buffer = receiver.buffer;
-        // A byte too many was sent by someone who does not know where messages end.
-        let reusable = head.keep_alive && body.end == buffer.len();
+        let Receiver { mut buffer, full, .. } = receiver;
+        // A byte too many was sent by someone who does not know where messages end. Where the
+        // last read had no room to spare, one may be waiting: it would pass for the next answer.
+        let reusable = head.keep_alive && body.end == buffer.len() && !full;
+        if full {
+            // Whoever has the buffer next, for an answer as long as this one, will know.
+            buffer.reserve_exact(buffer.capacity() - buffer.len() + 1);
+        }
         let connection = reusable.then(|| {
             inbound.pend(responses.take(), limits::UPSTREAM_READ_BYTES);
             Self { inbound, writer, timer, slot }
@@ -155,6 +161,8 @@ struct Receiver<'a, D: Driver> {
     buffer: Vec<u8>,
     /// Whether a byte has come. An interim response is one, though it is gone from the buffer.
     answered: bool,
+    /// Whether the last read filled all the room it had.
+    full: bool,
 }
 
 impl<D: Driver> Receiver<'_, D> {
@@ -166,15 +174,19 @@ impl<D: Driver> Receiver<'_, D> {
         bounds: &Bounds,
     ) -> Result<ResponseHead, FetchError> {
         let mut interim = 0;
+        let mut persists = true;
         loop {
             if self.more(deadline, Phase::Head, 0, bounds).await? == 0 {
                 return Err(FetchError::Closed(Phase::Head));
             }
-            while let Some(head) =
+            while let Some(mut head) =
                 response::parse(&self.buffer, &bounds.limits, method == Method::Head)
                     .map_err(FetchError::Protocol)?
             {
+                // A `close` ends the connection whichever answer says it (RFC 9112 section 9.6).
+                persists &= head.keep_alive;
                 if !head.interim {
+                    head.keep_alive = persists;
                     return Ok(head);
                 }
                 interim += 1;
@@ -201,7 +213,8 @@ impl<D: Driver> Receiver<'_, D> {
             if progress.done {
                 return Ok(start..end);
             }
-            let room = body.room_hint();
+            // One more than is to come, for a byte too many to be seen.
+            let room = body.room_hint().saturating_add(1);
             if self.more(bounds.deadline, Phase::Body, room, bounds).await? == 0 {
                 body.finish_at_eof().map_err(FetchError::Protocol)?;
                 return Ok(start..end);
@@ -222,6 +235,7 @@ impl<D: Driver> Receiver<'_, D> {
         let room = room.max(buffer.len()).max(limits::UPSTREAM_READ_BYTES);
         let read = self.inbound.read(self.timer, deadline, buffer, room).await;
         let (buffer, result) = read.map_err(|_| bounds.late(phase))?;
+        self.full = buffer.len() == buffer.capacity();
         self.buffer = buffer;
         self.answered |= matches!(result, Ok(1..));
         result.map_err(|error| FetchError::Broken(phase, error))
