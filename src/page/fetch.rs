@@ -146,6 +146,8 @@ fn name(node: &Node, item: Option<(&Value, usize)>) -> String {
 fn understand(response: &Response) -> Result<Data, PageError> {
     match response.head.status {
         204 => Ok(Data::Value(Value::from(()))),
+        // Nobody asked for a range: what came may look whole, and is not (RFC 9110 section 15.3.7).
+        206 => Err(PageError::new(PageErrorKind::BadGateway, "the upstream answered 206: a part")),
         200..=299 => press::parse(response.body()).map_err(|error| {
             PageError::new(PageErrorKind::BadGateway, "the response is not JSON").because(error)
         }),
