@@ -100,6 +100,8 @@ pub(super) struct Control {
     /// Whether white space follows the length.
     pub(super) content_length_padded: bool,
     pub(super) coding: Option<Coding>,
+    /// Whether an element of Transfer-Encoding is empty.
+    pub(super) coding_gap: bool,
     pub(super) expect_continue: bool,
     pub(super) expect_other: bool,
     close: bool,
@@ -111,6 +113,9 @@ impl Control {
         let mut control = Self::default();
         for &(name, value) in headers.spans() {
             control.note(buf, name.of(buf), value)?;
+        }
+        if control.coding_gap && control.coding.is_none() {
+            control.coding = Some(Coding::Malformed);
         }
         Ok(control)
     }
@@ -150,7 +155,11 @@ impl Control {
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 for coding in list(value.of(buf)) {
-                    self.coding = Some(Coding::then(self.coding, coding));
+                    if coding.is_empty() {
+                        self.coding_gap = true;
+                    } else {
+                        self.coding = Some(Coding::then(self.coding, coding));
+                    }
                 }
             }
             _ => {}

@@ -30,6 +30,7 @@ fn a_body_is_framed_in_one_way() {
         ("HTTP/1.1 200\r\nContent-Length: 5\r\n", false, Framing::Length(5), true),
         ("HTTP/1.1 200 \r\nContent-Length: 0\r\n", false, Framing::Length(0), true),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", false, Framing::Chunked, true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: ,chunked, ,\r\n", false, Framing::Chunked, true),
         ("HTTP/1.1 200 OK\r\n", false, Framing::UntilClose, false),
         (
             "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 5\r\n",
@@ -113,6 +114,7 @@ fn a_broken_head_is_refused() {
             "9112 6.1",
         ),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", TransferCoding, "9112 6.3"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: ,\r\n\r\n", TransferCoding, "9112 6.3: nothing"),
         (
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             TransferCodingVersion,
