@@ -59,5 +59,7 @@ mod requests;
 mod stage;
 #[path = "common/upstream.rs"]
 mod upstream;
+#[path = "drivers/upstreams.rs"]
+mod upstreams;
 #[path = "common/visitor.rs"]
 mod visitor;

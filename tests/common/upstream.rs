@@ -39,6 +39,8 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Then {
     Keep,
     Close,
+    /// With a RST in place of a FIN.
+    Reset,
 }
 
 impl Upstream {
@@ -190,8 +192,13 @@ fn serve(
         shared.calls.lock().expect("calls").push(target.to_owned());
         turn += 1;
         let mut call = Call { head: &head, target, connection, turn, stream: &mut stream };
-        if let Then::Close = script(&mut call) {
-            return;
+        match script(&mut call) {
+            Then::Keep => {}
+            Then::Close => return,
+            Then::Reset => {
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                return;
+            }
         }
     }
 }
