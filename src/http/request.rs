@@ -70,7 +70,8 @@ pub fn parse(buf: &[u8], limits: &Limits) -> Result<Option<RequestHead>, ParseEr
         headers,
         host: target.host.or(host),
         body,
-        keep_alive: control.persists(line.version),
+        // Whoever takes the answer for a tunnel sends bytes that are no request.
+        keep_alive: control.persists(line.version) && method != Method::Connect,
         expect_continue: expects_continue(&control, line.version, body)?,
         length,
     }))

@@ -23,6 +23,16 @@ impl EntityTag {
     /// Whether a value of `If-None-Match` names it, or anything (RFC 9110 section 13.1.2): then a
     /// reader has what we would send. Weak and strong tags are the same here.
     pub fn is_named_by(&self, value: &[u8]) -> bool {
+        self.is_in(value, true)
+    }
+
+    /// Whether a value of `If-Match` names it, or anything (RFC 9110 section 13.1.1). A weak tag
+    /// is not the same here.
+    pub fn is_demanded_by(&self, value: &[u8]) -> bool {
+        self.is_in(value, false)
+    }
+
+    fn is_in(&self, value: &[u8], or_weak: bool) -> bool {
         let mut rest = value.trim_ascii();
         if rest == b"*" {
             return true;
@@ -34,7 +44,8 @@ impl EntityTag {
                 return false;
             };
             let end = start + length + 2;
-            if rest.get(start..end) == Some(&self.0) {
+            let is_weak = start >= 2 && rest.get(start - 2..start) == Some(b"W/");
+            if rest.get(start..end) == Some(&self.0) && (or_weak || !is_weak) {
                 return true;
             }
             rest = rest.get(end..).unwrap_or_default();
@@ -50,6 +61,23 @@ const DIGIT: &[u8; 16] = b"0123456789abcdef";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_weak_tag_demands_nothing() {
+        let tag = EntityTag::new(7);
+        let text = String::from_utf8(tag.as_bytes().to_vec()).unwrap();
+        for (value, demanded) in [
+            ("*".to_owned(), true),
+            (text.clone(), true),
+            (format!("\"other\", {text}"), true),
+            (format!("W/{text}"), false),
+            (format!("W/{text}, {text}"), true),
+            ("\"other\"".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(tag.is_demanded_by(value.as_bytes()), demanded, "{value}");
+        }
+    }
 
     #[test]
     fn a_tag_is_its_number_in_quotes() {

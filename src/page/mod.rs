@@ -140,6 +140,11 @@ impl<D: Driver> Pages<D> {
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
+        if request.wants_another(etag) {
+            let path = String::from_utf8_lossy(request.path);
+            let message = "This page is not (any more) what was asked for.";
+            return self.error_page(412, message, &path, "", None, out);
+        }
         let answer =
             Answer { content_type: page.content_type(), etag, passed, ..Answer::default() };
         if etag.is_some_and(|etag| request.has(etag)) {

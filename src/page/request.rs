@@ -104,6 +104,20 @@ impl Request<'_> {
         })
     }
 
+    /// Whether the visitor wants the page only if it is another than the one with this tag:
+    /// `If-Match` (RFC 9110 section 13.1.1).
+    pub(super) fn wants_another(&self, etag: Option<EntityTag>) -> bool {
+        let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
+        let mut values = fields
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"if-match"))
+            .map(|(_, value)| value)
+            .peekable();
+        let is_met = |value: &[u8]| {
+            value.trim_ascii() == b"*" || etag.is_some_and(|etag| etag.is_demanded_by(value))
+        };
+        values.peek().is_some() && !values.any(is_met)
+    }
+
     /// The header fields, all or the cookies only.
     fn fields(&self, all: bool) -> Vec<(String, String)> {
         let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
