@@ -279,7 +279,7 @@ impl Compiler<'_> {
             };
             let own = || table.headers.iter().map(|(name, _)| name.value.as_str());
             let base_path = upstream.origin.as_ref().map(|origin| origin.base_path.clone());
-            Some(NodeKind::Fetch(Fetch {
+            Some(NodeKind::Fetch(Box::new(Fetch {
                 upstream: index,
                 optional: table.optional,
                 each,
@@ -291,7 +291,7 @@ impl Compiler<'_> {
                 constant_headers: constant_headers(&upstream.headers, own()),
                 headers: headers?,
                 pass: table.pass.iter().map(|name| name.value.clone()).collect(),
-            }))
+            })))
         };
         (fetch(), uses)
     }

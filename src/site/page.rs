@@ -51,7 +51,7 @@ impl Node {
 #[derive(Debug)]
 pub enum NodeKind {
     /// An upstream.
-    Fetch(Fetch),
+    Fetch(Box<Fetch>),
     /// An expression over other nodes.
     Let(ExpressionId),
 }
@@ -172,7 +172,7 @@ impl Page {
     /// # Errors
     /// When the expression fails, gives no list, or one that is too long.
     pub fn items(&self, node: &Node, context: &Context) -> Result<Vec<Value>, PageError> {
-        let NodeKind::Fetch(Fetch { each: Some(each), .. }) = &node.kind else {
+        let Some(each) = node.fetch().and_then(|fetch| fetch.each.as_ref()) else {
             return Err(internal(format!("`{}` has no `each`", node.name)));
         };
         let list = self.press.evaluate(each.list, &context.root())?;

@@ -111,7 +111,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
                 2
             }
             _ => {
-                bytes.extend_from_slice(rest[..first.len_utf8()].as_bytes());
+                bytes.extend_from_slice(&rest.as_bytes()[..first.len_utf8()]);
                 first.len_utf8()
             }
         };
