@@ -54,10 +54,31 @@ impl<'a> View<'a> {
         self.find(tape::tag(name.as_bytes()), name.len(), is_name)
     }
 
-    /// The same for a name that was made ready.
+    /// The same for a name that was made ready. What an API says has mostly the same shape: where
+    /// the name was the last time is where it is looked for first.
     #[inline]
     pub(crate) fn get_named(self, name: &Name) -> Option<Self> {
-        self.find(name.tag(), name.text().len(), |text, at| name.is_at(text, at))
+        let nodes = self.doc.tape.nodes.as_slice();
+        let object = nodes.get(self.at as usize)?;
+        let at = self.at.wrapping_add(name.place());
+        if let Some(key) = nodes.get(at as usize)
+            && key.level == object.level
+            && (key.tag, key.len as usize) == (name.tag(), name.text().len())
+            && key.kind == Kind::String
+            && object.kind == Kind::Object
+            && at < object.next
+            && name.is_at(self.doc.tape.all().as_bytes(), key.start as usize)
+        {
+            return Some(View { at: at + 1, ..self });
+        }
+        self.find_named(name)
+    }
+
+    fn find_named(self, name: &Name) -> Option<Self> {
+        let is_name = |text: &[u8], at| name.is_at(text, at);
+        let found = self.find(name.tag(), name.text().len(), is_name)?;
+        name.remember(found.at - 1 - self.at);
+        Some(found)
     }
 
     /// The value of a name with this tag and length, and with which it is at its place of the text.

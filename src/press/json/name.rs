@@ -1,15 +1,18 @@
 //! Names that templates look up in objects, made ready to be compared.
 
 use super::tape::tag;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The name of a value in an object.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Name {
     text: Box<str>,
     tag: u16,
     /// Its first eight bytes, and where it has some.
     first: u64,
     mask: u64,
+    /// How many nodes behind its object it was the last time. A hint, which only one worker has.
+    place: AtomicU32,
 }
 
 impl Name {
@@ -21,7 +24,20 @@ impl Name {
             mask[at] = 0xff;
         }
         let (first, mask) = (u64::from_le_bytes(first), u64::from_le_bytes(mask));
-        Self { text: text.into(), tag: tag(text.as_bytes()), first, mask }
+        let (tag, place) = (tag(text.as_bytes()), AtomicU32::new(1));
+        Self { text: text.into(), tag, first, mask, place }
+    }
+
+    /// Where it was the last time, in nodes behind its object.
+    #[inline]
+    pub(super) fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// Where it is.
+    #[inline]
+    pub(super) fn remember(&self, place: u32) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     #[inline]

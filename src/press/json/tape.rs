@@ -7,14 +7,17 @@
 //! to serde_json, as is telling what is wrong with something that is not JSON.
 
 use crate::limits::JSON_DEPTH_MAX;
-use crate::press::octets::{HIGHS, ONES, zeros};
+use crate::press::octets::{WIDTH, json_marks, padded};
 use smallvec::SmallVec;
 
 /// A value, or the name of one in an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) kind: Kind,
-    /// Of a string, [`tag`] of its text.
+    /// Of an object, the levels that may be in it; of its names, the same; of all else 0. So a name
+    /// that stands within an object's nodes and has its level is one of its own.
+    pub(super) level: u8,
+    /// Of a name, [`tag`] of its text.
     pub(super) tag: u16,
     /// The node after this one and all in it; after a name's, that after its value.
     pub(super) next: u32,
@@ -58,164 +61,157 @@ pub(super) fn read(text: &str) -> Option<Tape> {
     let mut copy = String::with_capacity(text.len() + text.len() / UNESCAPED_USUAL);
     copy.push_str(text);
     let tape = Tape { nodes, text: copy };
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, tape };
-    reader.skip_space();
-    reader.value(JSON_DEPTH_MAX)?;
-    reader.skip_space();
-    (reader.at == reader.bytes.len()).then_some(reader.tape)
+    let mut reader = Reader { text, bytes: text.as_bytes(), tape };
+    let start = reader.after_space(0);
+    let end = reader.value(start, JSON_DEPTH_MAX)?;
+    (reader.after_space(end) == text.len()).then_some(reader.tape)
 }
 
+/// Reads what begins at a place, and gives the place behind it: those are in registers.
 struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
     tape: Tape,
 }
 
 impl Reader<'_> {
     #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
     }
 
     #[inline]
-    fn skip_space(&mut self) {
-        if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.skip_all_space();
+    fn after_space(&self, at: usize) -> usize {
+        match self.byte(at) {
+            Some(..=b' ') => self.after_all_space(at),
+            _ => at,
         }
     }
 
-    fn skip_all_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+    fn after_all_space(&self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte(at) {
+            at += 1;
         }
+        at
     }
 
     /// Reads a value that may have `depth - 1` levels.
-    fn value(&mut self, depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.string().map(drop),
-            b'{' => self.object(depth.checked_sub(1).filter(|left| *left > 0)?),
-            b'[' => self.array(depth.checked_sub(1).filter(|left| *left > 0)?),
-            b't' => self.word("true", Kind::True),
-            b'f' => self.word("false", Kind::False),
-            b'n' => self.word("null", Kind::Null),
-            _ => self.number(),
+    fn value(&mut self, at: usize, depth: usize) -> Option<usize> {
+        match self.byte(at)? {
+            b'"' => self.string(at + 1, 0),
+            b'{' => self.object(at, depth.checked_sub(1).filter(|left| *left > 0)?),
+            b'[' => self.array(at, depth.checked_sub(1).filter(|left| *left > 0)?),
+            b't' => self.word(at, "true", Kind::True),
+            b'f' => self.word(at, "false", Kind::False),
+            b'n' => self.word(at, "null", Kind::Null),
+            _ => self.number(at),
         }
     }
 
-    fn word(&mut self, word: &str, kind: Kind) -> Option<()> {
-        if !self.bytes.get(self.at..)?.starts_with(word.as_bytes()) {
+    fn word(&mut self, at: usize, word: &str, kind: Kind) -> Option<usize> {
+        if !self.bytes.get(at..)?.starts_with(word.as_bytes()) {
             return None;
         }
-        self.push(kind, 0, self.at, word.len());
-        self.at += word.len();
-        Some(())
+        self.push(kind, 0, 0, at, word.len());
+        Some(at + word.len())
     }
 
-    fn array(&mut self, depth: usize) -> Option<()> {
-        let node = self.open(Kind::Array);
-        self.skip_space();
-        if self.peek()? == b']' {
-            return self.close(node);
+    fn array(&mut self, start: usize, depth: usize) -> Option<usize> {
+        let node = self.open(Kind::Array, 0, start);
+        let mut at = self.after_space(start + 1);
+        if self.byte(at)? == b']' {
+            return self.close(node, at + 1);
         }
         loop {
-            self.value(depth)?;
-            self.skip_space();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b']' => return self.close(node),
+            at = self.value(at, depth)?;
+            at = self.after_space(at);
+            match self.byte(at)? {
+                b',' => at = self.after_space(at + 1),
+                b']' => return self.close(node, at + 1),
                 _ => return None,
             }
-            self.skip_space();
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<()> {
-        let node = self.open(Kind::Object);
-        self.skip_space();
-        if self.peek()? == b'}' {
-            return self.close(node);
+    fn object(&mut self, start: usize, depth: usize) -> Option<usize> {
+        let level = depth as u8;
+        let node = self.open(Kind::Object, level, start);
+        let mut at = self.after_space(start + 1);
+        if self.byte(at)? == b'}' {
+            return self.close(node, at + 1);
         }
         let mut names = Names::default();
         loop {
-            if self.peek()? != b'"' {
+            if self.byte(at)? != b'"' {
                 return None;
             }
-            let name = self.string()?;
+            let name = self.tape.nodes.len();
+            at = self.string(at + 1, level)?;
             names.add(self.tape.nodes.get(name)?.tag);
-            self.skip_space();
-            if self.peek()? != b':' {
+            at = self.after_space(at);
+            if self.byte(at)? != b':' {
                 return None;
             }
-            self.at += 1;
-            self.skip_space();
-            self.value(depth)?;
+            at = self.after_space(at + 1);
+            at = self.value(at, depth)?;
             let next = self.tape.nodes.len() as u32;
             self.tape.nodes.get_mut(name)?.next = next;
-            self.skip_space();
-            match self.peek()? {
-                b',' => self.at += 1,
+            at = self.after_space(at);
+            match self.byte(at)? {
+                b',' => at = self.after_space(at + 1),
                 b'}' => break,
                 _ => return None,
             }
-            self.skip_space();
         }
         if names.may_repeat && self.repeats(node) {
             return None;
         }
-        self.close(node)
+        self.close(node, at + 1)
     }
 
     /// Begins a list or an object, at its bracket.
-    fn open(&mut self, kind: Kind) -> usize {
+    fn open(&mut self, kind: Kind, level: u8, at: usize) -> usize {
         let node = self.tape.nodes.len();
-        self.push(kind, 0, self.at, 0);
-        self.at += 1;
+        self.push(kind, level, 0, at, 0);
         node
     }
 
-    /// Ends it, at its bracket.
-    fn close(&mut self, node: usize) -> Option<()> {
-        self.at += 1;
+    /// Ends it, behind its bracket.
+    fn close(&mut self, node: usize, at: usize) -> Option<usize> {
         let next = u32::try_from(self.tape.nodes.len()).ok()?;
-        let at = self.at;
         let node = self.tape.nodes.get_mut(node)?;
         node.next = next;
         node.len = (at - node.start as usize) as u32;
-        Some(())
+        Some(at)
     }
 
     #[inline]
-    fn push(&mut self, kind: Kind, tag: u16, start: usize, len: usize) {
+    fn push(&mut self, kind: Kind, level: u8, tag: u16, start: usize, len: usize) {
         // Texts and copies are within 4 GiB, and no node has less than a byte.
         let next = self.tape.nodes.len() as u32 + 1;
-        self.tape.nodes.push(Node { kind, tag, next, start: start as u32, len: len as u32 });
+        let (start, len) = (start as u32, len as u32);
+        self.tape.nodes.push(Node { kind, level, tag, next, start, len });
     }
 
-    /// Reads a string, at its first quote, and gives its node.
+    /// Reads a string, behind its first quote: a value, or where `level` is not 0 a name.
     #[inline]
-    fn string(&mut self) -> Option<usize> {
-        let node = self.tape.nodes.len();
-        let start = self.at + 1;
+    fn string(&mut self, start: usize, level: u8) -> Option<usize> {
         let end = start + plain_length(self.bytes.get(start..)?);
-        if self.bytes.get(end)? == &b'"' {
-            let tag = tag(self.bytes.get(start..end)?);
-            self.push(Kind::String, tag, start, end - start);
-            self.at = end + 1;
-            return Some(node);
+        if self.byte(end)? != b'"' {
+            return self.escaped_string(start, end, level);
         }
-        self.escaped_string(start, end).map(|()| node)
+        let tag = if level == 0 { 0 } else { tag_at(self.bytes, start, end - start) };
+        self.push(Kind::String, level, tag, start, end - start);
+        Some(end + 1)
     }
 
     /// Reads a string that has something other than plain characters at `at`.
-    #[cold]
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Option<()> {
+    fn escaped_string(&mut self, start: usize, mut at: usize, level: u8) -> Option<usize> {
         let copy = self.tape.text.len();
         let mut plain = start;
         loop {
             self.tape.text.push_str(self.text.get(plain..at)?);
-            match self.bytes.get(at)? {
+            match self.byte(at)? {
                 b'"' => break,
                 b'\\' => at = self.escape(at + 1)?,
                 _ => return None,
@@ -224,10 +220,9 @@ impl Reader<'_> {
             at += plain_length(self.bytes.get(at..)?);
         }
         let len = self.tape.text.len() - copy;
-        let tag = tag(self.tape.text.as_bytes().get(copy..)?);
-        self.push(Kind::String, tag, copy, len);
-        self.at = at + 1;
-        Some(())
+        let tag = if level == 0 { 0 } else { tag_at(self.tape.text.as_bytes(), copy, len) };
+        self.push(Kind::String, level, tag, copy, len);
+        Some(at + 1)
     }
 
     /// Copies what the escape stands for that is at `at`, after its backslash; gives its end.
@@ -274,65 +269,55 @@ impl Reader<'_> {
         are_digits.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
     }
 
-    fn number(&mut self) -> Option<()> {
-        let start = self.at;
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        let whole = self.digits();
-        let leading_zero = self.bytes.get(self.at - whole) == Some(&b'0');
-        if whole == 0 || (leading_zero && whole > 1) {
+    fn number(&mut self, start: usize) -> Option<usize> {
+        let whole = start + usize::from(self.byte(start)? == b'-');
+        let mut at = self.after_digits(whole);
+        let leading_zero = self.byte(whole) == Some(b'0');
+        if at == whole || (leading_zero && at - whole > 1) {
             return None;
         }
         let mut is_float = false;
-        if self.peek() == Some(b'.') {
-            self.at += 1;
+        if self.byte(at) == Some(b'.') {
             is_float = true;
-            if self.digits() == 0 {
-                return None;
-            }
+            at = self.after_some_digits(at + 1)?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
+        if let Some(b'e' | b'E') = self.byte(at) {
             is_float = true;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            if self.digits() == 0 {
-                return None;
-            }
+            let is_signed = matches!(self.byte(at + 1), Some(b'+' | b'-'));
+            at = self.after_some_digits(at + 1 + usize::from(is_signed))?;
         }
-        let text = self.text.get(start..self.at)?;
         // Minus zero is a floating point number.
-        let kind = if is_float || text == "-0" { Kind::Float } else { Kind::Integer };
-        let usual = match kind {
-            Kind::Integer => text.len() <= DIGITS_SURE,
-            _ => text.len() <= FLOAT_BYTES_SURE && !text.contains(['e', 'E']),
-        };
-        if !usual && !self.is_64_bits(text, kind) {
+        let is_float = is_float || (leading_zero && whole != start);
+        let kind = if is_float { Kind::Float } else { Kind::Integer };
+        if (is_float || at - start > DIGITS_SURE) && !self.is_64_bits(start, at, kind)? {
             return None;
         }
-        self.push(kind, 0, start, text.len());
-        Some(())
+        self.push(kind, 0, 0, start, at - start);
+        Some(at)
     }
 
     /// Whether a number is what its looks say.
-    #[cold]
-    fn is_64_bits(&self, text: &str, kind: Kind) -> bool {
-        match kind {
+    fn is_64_bits(&self, start: usize, end: usize, kind: Kind) -> Option<bool> {
+        let text = self.text.get(start..end)?;
+        Some(match kind {
             Kind::Integer => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
+            _ if text.len() <= FLOAT_BYTES_SURE && !text.contains(['e', 'E']) => true,
             _ => serde_json::from_str::<f64>(text).is_ok(),
-        }
+        })
     }
 
-    /// Skips digits, and counts them.
     #[inline]
-    fn digits(&mut self) -> usize {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
+    fn after_digits(&self, mut at: usize) -> usize {
+        while let Some(b'0'..=b'9') = self.byte(at) {
+            at += 1;
         }
-        self.at - start
+        at
+    }
+
+    /// The same where there must be some.
+    fn after_some_digits(&self, at: usize) -> Option<usize> {
+        let end = self.after_digits(at);
+        (end > at).then_some(end)
     }
 
     /// Whether an object, the last thing read, has a name twice.
@@ -367,14 +352,28 @@ impl Tape {
     }
 }
 
-/// Something of a text that tells it from most others: names are compared by it first.
+/// Something of a name that tells it from most others: they are compared by it first.
 #[inline]
-pub(super) fn tag(text: &[u8]) -> u16 {
-    let byte = |at: usize| u32::from(text.get(at).copied().unwrap_or_default());
-    let half = byte(text.len() / 2);
-    let last = byte(text.len().wrapping_sub(1));
-    let mix = byte(0) | half << 8 | last << 16 | (text.len() as u32) << 24;
-    (mix.wrapping_mul(0x9E37_79B1) >> 16) as u16
+pub(super) fn tag(name: &[u8]) -> u16 {
+    tag_at(name, 0, name.len())
+}
+
+/// The same of a name in a text, of which it takes the first eight bytes, the last eight and the
+/// length.
+#[inline]
+fn tag_at(text: &[u8], start: usize, len: usize) -> u16 {
+    let word = |at: usize| text.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    let (first, last) = match (word(start), len.checked_sub(WORD_BYTES)) {
+        (Some(first), None) => (first & !(u64::MAX << (8 * len)), 0),
+        (Some(first), Some(rest)) => (first, word(start + rest).unwrap_or_default()),
+        // Hardly ever: a name at the end of its text.
+        (None, _) => {
+            let bytes = text.get(start..start + len).unwrap_or_default().iter().rev();
+            (bytes.fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
+        }
+    };
+    let mix = first ^ last.rotate_left(29) ^ (len as u64) << 59;
+    (mix.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as u16
 }
 
 /// The names of an object, hardly: enough to know mostly that none is there twice.
@@ -397,23 +396,19 @@ impl Names {
 #[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     let mut length = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let quote = zeros(word ^ (u64::from(b'"') * ONES));
-        let backslash = zeros(word ^ (u64::from(b'\\') * ONES));
-        let control = word.wrapping_sub(0x20 * ONES) & !word & HIGHS;
-        let found = quote | backslash | control;
-        if found != 0 {
-            // In each of the three the lowest mark is a true one.
-            return length + found.trailing_zeros() as usize / 8;
+    let (chunks, rest) = bytes.as_chunks::<WIDTH>();
+    for chunk in chunks {
+        let marks = json_marks(chunk);
+        if marks != 0 {
+            return length + marks.trailing_zeros() as usize;
         }
-        length += 8;
+        length += WIDTH;
     }
-    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
-    length + rest.iter().take_while(is_plain).count()
+    // The zeros behind the rest are control characters.
+    length + (json_marks(&padded(rest)).trailing_zeros() as usize).min(rest.len())
 }
 
+const WORD_BYTES: usize = 8;
 /// Names that are compared each with each.
 const NAMES_FEW: usize = 12;
 

@@ -3,17 +3,12 @@
 use super::op::Escape;
 use super::operand::Operand;
 use super::run::{FOREIGN_FUEL, GaveUp, Ran, Run};
-use super::write::push_html;
+use super::sheet::Sheet;
 use crate::press::json::{Kind, View};
 use minijinja::value::ValueKind;
 
 impl<'a> Run<'a, '_> {
-    pub(super) fn emit(
-        &mut self,
-        value: &Operand<'a>,
-        escape: Escape,
-        out: &mut Vec<u8>,
-    ) -> Ran<()> {
+    pub(super) fn emit(&mut self, value: &Operand<'a>, escape: Escape, out: &mut Sheet) -> Ran<()> {
         if escape == Escape::Json {
             return self.emit_foreign(value, escape, out);
         }
@@ -22,12 +17,12 @@ impl<'a> Run<'a, '_> {
                 return Err(GaveUp("what is not there is printed"));
             }
             Operand::Silent => {}
-            Operand::None => out.extend_from_slice(b"None"),
+            Operand::None => out.push(b"None"),
             Operand::Bool(flag) => {
-                out.extend_from_slice(if *flag { b"True" } else { b"False" });
+                out.push(if *flag { b"True" } else { b"False" });
             }
             Operand::Integer(number) => {
-                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+                out.push(itoa::Buffer::new().format(*number).as_bytes());
             }
             Operand::Text(text) => push_text(text, escape, out),
             Operand::View(view) => {
@@ -38,7 +33,7 @@ impl<'a> Run<'a, '_> {
             Operand::Value(string) if string.kind() == ValueKind::String => {
                 let text = string.as_str().unwrap_or_default();
                 if string.is_safe() {
-                    out.extend_from_slice(text.as_bytes());
+                    out.push(text.as_bytes());
                 } else {
                     push_text(text, escape, out);
                 }
@@ -52,7 +47,7 @@ impl<'a> Run<'a, '_> {
 
     /// Lists, objects, fractions, and all of a JSON page: as minijinja prints them.
     #[cold]
-    fn emit_foreign(&mut self, value: &Operand<'a>, escape: Escape, out: &mut Vec<u8>) -> Ran<()> {
+    fn emit_foreign(&mut self, value: &Operand<'a>, escape: Escape, out: &mut Sheet) -> Ran<()> {
         if let Operand::Unset | Operand::Undefined = value {
             return Err(GaveUp("what is not there is printed"));
         }
@@ -61,30 +56,30 @@ impl<'a> Run<'a, '_> {
         let text = text.map_err(|_| GaveUp("a value that cannot be printed"))?;
         self.spend(FOREIGN_FUEL + text.len() as u64)?;
         self.room(out, text.len())?;
-        out.extend_from_slice(text.as_bytes());
+        out.push(text.as_bytes());
         Ok(())
     }
 }
 
 /// Appends what JSON other than lists, objects and fractions prints; false for those.
 #[inline]
-pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Vec<u8>) -> bool {
+pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Sheet) -> bool {
     match view.kind() {
         Kind::String => push_text(view.text(), escape, out),
         // As it came: there is one way to write an integer.
-        Kind::Integer => out.extend_from_slice(view.text().as_bytes()),
-        Kind::Null => out.extend_from_slice(b"None"),
-        Kind::True => out.extend_from_slice(b"True"),
-        Kind::False => out.extend_from_slice(b"False"),
+        Kind::Integer => out.push(view.text().as_bytes()),
+        Kind::Null => out.push(b"None"),
+        Kind::True => out.push(b"True"),
+        Kind::False => out.push(b"False"),
         Kind::Float | Kind::Array | Kind::Object => return false,
     }
     true
 }
 
 #[inline]
-fn push_text(text: &str, escape: Escape, out: &mut Vec<u8>) {
+fn push_text(text: &str, escape: Escape, out: &mut Sheet) {
     match escape {
-        Escape::Html => push_html(text, out),
-        _ => out.extend_from_slice(text.as_bytes()),
+        Escape::Html => out.push_html(text),
+        _ => out.push(text.as_bytes()),
     }
 }

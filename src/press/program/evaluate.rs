@@ -6,6 +6,7 @@ use super::operand::Operand;
 use super::run::{
     ARGUMENTS_USUAL, BYTES_A_FUEL, FOREIGN_FUEL, Found, GaveUp, PATH_FUEL, Ran, Run, take_text,
 };
+use super::sheet::Sheet;
 use crate::press::json::{Data, Kind, Name, View};
 use minijinja::Value;
 use minijinja::value::ValueKind;
@@ -58,12 +59,12 @@ impl<'a> Run<'a, '_> {
                 }
             }
             Expr::Call(id, args, escape) => {
-                let mut text = Vec::new();
+                let mut text = Sheet::default();
                 self.call(*id, args, None, &mut text)?;
                 take_text(0, *escape, &mut text)?
             }
             Expr::Body(body, escape) => {
-                let mut text = Vec::new();
+                let mut text = Sheet::default();
                 self.captured(body, *escape, &mut text)?.1
             }
         })

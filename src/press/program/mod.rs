@@ -20,8 +20,8 @@ mod op;
 mod operand;
 mod run;
 mod scope;
+mod sheet;
 mod statement;
-mod write;
 
 pub use compile::Uncovered;
 pub(super) use compile::{Library, compile};

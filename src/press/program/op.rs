@@ -1,6 +1,7 @@
 //! What programs are made of.
 
 use crate::press::json::Name;
+use crate::press::octets::{WIDTH, padded};
 use minijinja::{AutoEscape, Value};
 
 /// A template as a program.
@@ -31,7 +32,7 @@ pub(in crate::press) enum Escape {
 #[derive(Debug)]
 pub(super) enum Step {
     /// Appends a text.
-    Raw(Box<str>),
+    Raw(Text),
     /// Appends a value.
     Emit(Expr, Escape),
     For(Box<For>),
@@ -51,6 +52,13 @@ pub(super) enum Step {
     Discard(Box<[Step]>),
     Break,
     Continue,
+}
+
+/// A text of the template, in chunks; zeros fill the last one up.
+#[derive(Debug)]
+pub(super) struct Text {
+    chunks: Box<[[u8; WIDTH]]>,
+    len: usize,
 }
 
 /// A loop.
@@ -185,6 +193,29 @@ pub(in crate::press) type Slot = u32;
 pub(in crate::press) type NameId = u32;
 pub(in crate::press) type MacroId = u32;
 pub(in crate::press) type ForeignId = u32;
+
+impl Text {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn chunks(&self) -> &[[u8; WIDTH]] {
+        &self.chunks
+    }
+
+    /// The bytes, without the zeros.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.chunks.as_flattened().get(..self.len).unwrap_or_default()
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(text: &[u8]) -> Self {
+        Self { chunks: text.chunks(WIDTH).map(padded).collect(), len: text.len() }
+    }
+}
 
 impl LoopField {
     pub(super) fn named(name: &str) -> Option<Self> {

@@ -6,6 +6,7 @@ use super::foreign::Outcome;
 use super::items::{Items, iterate};
 use super::op::{Escape, Expr, For, ForeignId, NameId, Program, Slot, Step, Target};
 use super::operand::Operand;
+use super::sheet::Sheet;
 use crate::limits::{PAGE_BYTES_MAX, PROGRAM_CALLS_MAX, RENDER_FUEL};
 use crate::press::json::{Data, Kind};
 use minijinja::Value;
@@ -63,7 +64,10 @@ pub(in crate::press) fn run<'a>(
         kept: Vec::new(),
     };
     run.slots.resize(program.slots, Operand::Unset);
-    run.steps(&program.steps, out).map(drop)
+    let mut sheet = Sheet::on(std::mem::take(out));
+    let ran = run.steps(&program.steps, &mut sheet);
+    *out = sheet.into_bytes();
+    ran.map(drop)
 }
 
 pub(super) struct Run<'a, 'h> {
@@ -92,12 +96,12 @@ pub(super) enum Flow {
 }
 
 impl<'a> Run<'a, '_> {
-    fn steps(&mut self, steps: &'a [Step], out: &mut Vec<u8>) -> Ran<Flow> {
+    fn steps(&mut self, steps: &'a [Step], out: &mut Sheet) -> Ran<Flow> {
         for step in steps {
             match step {
                 Step::Raw(text) => {
                     self.room(out, text.len())?;
-                    out.extend_from_slice(text.as_bytes());
+                    out.push_text(text);
                 }
                 Step::Emit(Expr::Call(id, args, _), _) => self.call(*id, args, None, out)?,
                 Step::Emit(value, escape) => self.print(value, *escape, out)?,
@@ -150,7 +154,7 @@ impl<'a> Run<'a, '_> {
     }
 
     #[inline]
-    fn print(&mut self, value: &'a Expr, escape: Escape, out: &mut Vec<u8>) -> Ran<()> {
+    fn print(&mut self, value: &'a Expr, escape: Escape, out: &mut Sheet) -> Ran<()> {
         let before = out.len();
         if let Some(view) = self.path(value)
             && escape != Escape::Json
@@ -173,7 +177,7 @@ impl<'a> Run<'a, '_> {
 
     /// Makes sure that so much more may be printed.
     #[inline]
-    pub(super) fn room(&mut self, out: &[u8], bytes: usize) -> Ran<()> {
+    pub(super) fn room(&mut self, out: &Sheet, bytes: usize) -> Ran<()> {
         if out.len().saturating_add(bytes) > self.end {
             return Err(GaveUp("the page is too long"));
         }
@@ -205,7 +209,7 @@ impl<'a> Run<'a, '_> {
         &mut self,
         body: &'a [Step],
         escape: Escape,
-        out: &mut Vec<u8>,
+        out: &mut Sheet,
     ) -> Ran<(Flow, Operand<'a>)> {
         let before = out.len();
         let flow = self.steps(body, out)?;
@@ -243,7 +247,7 @@ impl<'a> Run<'a, '_> {
         Ok(())
     }
 
-    fn each(&mut self, each: &'a For, out: &mut Vec<u8>) -> Ran<Flow> {
+    fn each(&mut self, each: &'a For, out: &mut Sheet) -> Ran<Flow> {
         let list = self.expression(&each.list)?;
         let mut items = Items::of(list, each.needs_length && each.filter.is_none())?;
         if let Some((target, filter)) = &each.filter {
@@ -279,7 +283,7 @@ impl<'a> Run<'a, '_> {
         id: u32,
         args: &'a [Option<Expr>],
         body: Option<&'a [Step]>,
-        out: &mut Vec<u8>,
+        out: &mut Sheet,
     ) -> Ran<()> {
         let Some(called) = self.program.macros.get(id as usize) else {
             return Err(GaveUp("a macro that is not there"));
@@ -310,7 +314,7 @@ impl<'a> Run<'a, '_> {
     }
 
     /// The body of the call block, with the variables of where it is written.
-    fn caller(&mut self, out: &mut Vec<u8>) -> Ran<()> {
+    fn caller(&mut self, out: &mut Sheet) -> Ran<()> {
         let Some(Some((body, base))) = self.callers.last().copied() else {
             return Err(GaveUp("`caller` without a call block"));
         };
@@ -326,7 +330,7 @@ impl<'a> Run<'a, '_> {
     }
 
     /// A body that can leave no loop.
-    fn whole(&mut self, body: &'a [Step], out: &mut Vec<u8>) -> Ran<()> {
+    fn whole(&mut self, body: &'a [Step], out: &mut Sheet) -> Ran<()> {
         match self.steps(body, out)? {
             Flow::Next => Ok(()),
             _ => Err(GaveUp("a loop is left from within a macro")),
@@ -335,9 +339,10 @@ impl<'a> Run<'a, '_> {
 }
 
 /// Takes the end of `out` away, as the value of what was captured.
-pub(super) fn take_text<'a>(from: usize, escape: Escape, out: &mut Vec<u8>) -> Ran<Operand<'a>> {
-    let text = out.get(from..).map(std::str::from_utf8);
-    let Some(Ok(text)) = text else { return Err(GaveUp("a text that is not UTF-8")) };
+pub(super) fn take_text<'a>(from: usize, escape: Escape, out: &mut Sheet) -> Ran<Operand<'a>> {
+    let Ok(text) = std::str::from_utf8(out.since(from)) else {
+        return Err(GaveUp("a text that is not UTF-8"));
+    };
     let value = match escape {
         Escape::None => Value::from(text),
         _ => Value::from_safe_string(text.to_owned()),

@@ -5,7 +5,7 @@ use super::compile::{Compiler, Covered};
 use super::foreign::input;
 use super::op::{Escape, Expr, For, If, Step, Target};
 use super::scope::Bound;
-use super::write::push_html;
+use super::sheet::Sheet;
 use minijinja::machinery::ast::{self, Stmt};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ impl<'s> Compiler<'s, '_> {
 
     fn statement(&mut self, statement: &'s Stmt<'s>) -> Covered<Vec<Step>> {
         Ok(match statement {
-            Stmt::EmitRaw(raw) => vec![Step::Raw(raw.raw.into())],
+            Stmt::EmitRaw(raw) => vec![Step::Raw(raw.raw.as_bytes().into())],
             Stmt::EmitExpr(emit) => {
                 self.at(emit.span());
                 return self.emit(&emit.expr);
@@ -103,11 +103,11 @@ impl<'s> Compiler<'s, '_> {
         }
         let value = self.expression(expression)?;
         Ok(vec![match (constant_text(&value), self.escape) {
-            (Some(text), Escape::None) => Step::Raw(text.into()),
+            (Some(text), Escape::None) => Step::Raw(text.as_bytes().into()),
             (Some(text), Escape::Html) => {
-                let mut out = Vec::new();
-                push_html(&text, &mut out);
-                Step::Raw(String::from_utf8(out).unwrap_or_default().into())
+                let mut sheet = Sheet::default();
+                sheet.push_html(&text);
+                Step::Raw(sheet.since(0).into())
             }
             _ => Step::Emit(value, self.escape),
         }])
@@ -332,8 +332,10 @@ impl<'s> Compiler<'s, '_> {
 /// Appends a step; texts that follow each other become one.
 fn push(steps: &mut Vec<Step>, step: Step) {
     match (steps.last_mut(), step) {
-        (_, Step::Raw(text)) if text.is_empty() => {}
-        (Some(Step::Raw(before)), Step::Raw(text)) => *before = [&**before, &*text].concat().into(),
+        (_, Step::Raw(text)) if text.len() == 0 => {}
+        (Some(Step::Raw(before)), Step::Raw(text)) => {
+            *before = [before.bytes(), text.bytes()].concat().as_slice().into();
+        }
         (_, step) => steps.push(step),
     }
 }
