@@ -39,12 +39,15 @@ pub const TURNED_AWAY_MAX: u64 = 1024;
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// How long a request head may take from its first byte. Over it: 408.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request body may take. Over it: 408.
+/// How long a request body may take, and wait for its next byte. Over it: 408.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a downstream connection may be idle between requests before it is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long one response may take to be written to a slow reader before the connection is closed.
+/// How long a piece of a response may take to be written to a slow reader before the connection is
+/// closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A response is written in pieces of so many bytes: each has `WRITE_TIMEOUT` and what it earns.
+pub const WRITE_PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of a request body or of a response that earn a visitor one second beyond the timeout: who
 /// is slower than this in the long run is cut off.
 pub const RATE_BYTES_MIN: u64 = 1024;

@@ -33,8 +33,12 @@ fn templates_of_a_line() {
             continue;
         };
         count += 1;
-        let ways: Vec<String> =
-            contexts().iter().map(|context| templates.compare(context)).collect();
+        let mut contexts = contexts();
+        // Millions of steps or bytes take a while, and see nothing of a context.
+        if line.contains("100000") {
+            contexts.truncate(1);
+        }
+        let ways: Vec<String> = contexts.iter().map(|context| templates.compare(context)).collect();
         let _ = writeln!(shown, "{line}\n    {}", ways.join(" | "));
     }
     assert!(count >= 300, "there are {count}");

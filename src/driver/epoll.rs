@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use monoio::net::{TcpListener, TcpStream};
@@ -87,12 +88,12 @@ pub struct EpollWriter {
 }
 
 impl Writer for EpollWriter {
-    fn write_all(
+    fn write_range(
         &mut self,
         buffer: Vec<u8>,
-        from: usize,
+        range: Range<usize>,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
-        self.writer.write_all(buffer, from)
+        self.writer.write_range(buffer, range)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

@@ -32,6 +32,7 @@ compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or t
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How a worker talks to the kernel. See the table in the README for the drivers there are.
@@ -104,12 +105,23 @@ pub struct Read<R> {
 
 /// The write half of a connection.
 pub trait Writer: 'static {
+    /// Writes all of `buffer[range]` and gives the buffer back, whole. Where the range ends before
+    /// it begins there is nothing to write; it ends within the buffer.
+    fn write_range(
+        &mut self,
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
     /// Writes all of `buffer[from..]` and gives the buffer back, whole.
     fn write_all(
         &mut self,
         buffer: Vec<u8>,
         from: usize,
-    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
+        let end = buffer.len();
+        self.write_range(buffer, from..end)
+    }
 
     /// Ends the stream toward the peer (`shutdown(2)` with SHUT_WR); reading goes on.
     fn shutdown(&mut self) -> io::Result<()>;

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{
@@ -115,11 +116,15 @@ impl Reader for MonoioReader {
 pub struct MonoioWriter(OwnedWriteHalf<TcpStream>);
 
 impl Writer for MonoioWriter {
-    async fn write_all(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
-        if from >= buffer.len() {
+    async fn write_range(
+        &mut self,
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        if range.is_empty() {
             return (Ok(()), buffer);
         }
-        let (result, slice) = self.0.write_all(buffer.slice(from..)).await;
+        let (result, slice) = self.0.write_all(buffer.slice(range)).await;
         (result.map(|_| ()), slice.into_inner())
     }
 

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -115,11 +116,15 @@ impl Reader for TokioUringReader {
 pub struct TokioUringWriter(Rc<Connection>);
 
 impl Writer for TokioUringWriter {
-    async fn write_all(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
-        if from >= buffer.len() {
+    async fn write_range(
+        &mut self,
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        if range.is_empty() {
             return (Ok(()), buffer);
         }
-        let (result, slice) = self.0.0.write_all(buffer.slice(from..)).await;
+        let (result, slice) = self.0.0.write_all(buffer.slice(range)).await;
         (result, slice.into_inner())
     }
 

@@ -97,15 +97,13 @@ pub(super) struct Control {
     pub(super) host: Option<Span>,
     pub(super) host_repeated: bool,
     pub(super) content_length: Option<u64>,
-    /// Whether white space follows the length.
-    pub(super) content_length_padded: bool,
     pub(super) coding: Option<Coding>,
-    /// Whether an element of Transfer-Encoding is empty.
-    pub(super) coding_gap: bool,
     pub(super) expect_continue: bool,
     pub(super) expect_other: bool,
     close: bool,
     keep_alive: bool,
+    /// Whether an element of Transfer-Encoding is empty.
+    coding_gap: bool,
 }
 
 impl Control {
@@ -114,6 +112,7 @@ impl Control {
         for &(name, value) in headers.spans() {
             control.note(buf, name.of(buf), value)?;
         }
+        // Empty elements are passed over (RFC 9110 section 5.6.1.2), but something must be there.
         if control.coding_gap && control.coding.is_none() {
             control.coding = Some(Coding::Malformed);
         }
@@ -151,7 +150,6 @@ impl Control {
                     return Err(ParseError::ContentLengthRepeated);
                 }
                 self.content_length = Some(content_length(value.of(buf))?);
-                self.content_length_padded = buf.get(value.end as usize) != Some(&b'\r');
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 for coding in list(value.of(buf)) {

@@ -1,6 +1,6 @@
 //! Request heads, as a server reads them (RFC 9112 sections 2, 3 and 6).
 
-use super::fields::{Coding, Control};
+use super::fields::Control;
 use super::target::Target;
 use super::{
     Framing, Headers, Limits, Method, ParseError, Span, Version, crlf_at, is_authority, octet,
@@ -167,16 +167,10 @@ fn host(buf: &[u8], control: &Control, version: Version) -> Result<Option<Span>,
 /// How the body is framed (RFC 9112 section 6.3), refusing what might be smuggling (section 11.2)
 /// where the RFC would let one of two framings win.
 fn framing(control: &Control, version: Version, max: u64) -> Result<Framing, ParseError> {
-    // An empty element is to be skipped (RFC 9110 section 5.6.1), but not every parser does, and
-    // what reads a request in two ways is more likely to be an attack than a slip.
-    let coding = if control.coding_gap { Some(Coding::Malformed) } else { control.coding };
-    match (coding, control.content_length) {
+    match (control.coding, control.content_length) {
         (Some(_), Some(_)) => Err(ParseError::LengthAndCoding),
         (Some(_), None) if version == Version::Http10 => Err(ParseError::TransferCodingVersion),
         (Some(coding), None) => coding.check().map(|()| Framing::Chunked),
-        // A field value may be padded (RFC 9112 section 5), but nobody who means well pads this
-        // one, and not every parser takes the padding off.
-        (None, Some(_)) if control.content_length_padded => Err(ParseError::ContentLength),
         (None, Some(length)) if length > max => Err(ParseError::BodyTooLong),
         (None, Some(length)) => Ok(Framing::Length(length)),
         (None, None) => Ok(Framing::None),

@@ -147,7 +147,8 @@ impl<D: Driver> Pages<D> {
         }
         let answer =
             Answer { content_type: page.content_type(), etag, passed, ..Answer::default() };
-        if etag.is_some_and(|etag| request.has(etag)) {
+        let has_it = request.has(etag);
+        if has_it && etag.is_some() {
             return Answer { status: 304, content_type: "", ..answer };
         }
         if let Some(made) = inputs.as_ref().and_then(|inputs| self.memo.get(inputs)) {
@@ -172,6 +173,11 @@ impl<D: Driver> Pages<D> {
         }
         if let Some(inputs) = &inputs {
             self.memo.put(inputs, out.get(before..).unwrap_or_default());
+        }
+        // Without a tag it takes the page to know that there is one.
+        if has_it {
+            out.truncate(before);
+            return Answer { status: 304, content_type: "", ..answer };
         }
         answer
     }

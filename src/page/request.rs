@@ -96,12 +96,14 @@ impl Request<'_> {
         std::str::from_utf8(id).ok().filter(|id| http::is_request_id(id.as_bytes()))
     }
 
-    /// Whether the visitor says to have the page with this tag already: `If-None-Match`.
-    pub(super) fn has(&self, etag: EntityTag) -> bool {
+    /// Whether the visitor says to have the page with this tag already, or any page at all:
+    /// `If-None-Match` (RFC 9110 section 13.1.2).
+    pub(super) fn has(&self, etag: Option<EntityTag>) -> bool {
         let mut fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
-        fields.any(|(name, value)| {
-            name.eq_ignore_ascii_case(b"if-none-match") && etag.is_named_by(value)
-        })
+        let is_named = |value: &[u8]| {
+            value.trim_ascii() == b"*" || etag.is_some_and(|etag| etag.is_named_by(value))
+        };
+        fields.any(|(name, value)| name.eq_ignore_ascii_case(b"if-none-match") && is_named(value))
     }
 
     /// Whether the visitor wants the page only if it is another than the one with this tag:

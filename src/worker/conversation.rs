@@ -222,7 +222,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             return Ok(None);
         }
         let bounds = &self.worker.bounds;
-        let timeout = D::now() + bounds.body_timeout;
+        let begun = D::now();
         let mut end = head.length;
         if head.expect_continue && self.buffer.len() == end {
             let (written, _) = self.write(http::CONTINUE.to_vec(), 0).await;
@@ -238,7 +238,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
                 return Ok(Some(end));
             }
             let room = body.room_hint().max(limits::DOWNSTREAM_READ_BYTES);
-            let deadline = timeout + bounds.earned(end - head.length);
+            // What has come earns time for the whole, but no pause longer than the timeout.
+            let earned = bounds.earned(end - head.length);
+            let deadline = (begun + earned).min(D::now()) + bounds.body_timeout;
             match self.read(deadline, room).await {
                 Ok(1..) => {}
                 Ok(0) | Err(Late::Broken) => return Err(Stop::Gone),
@@ -355,15 +357,20 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         result.map_err(|_| Late::Broken)
     }
 
-    /// Writes `buffer[from..]`; false when the peer did not take it in time.
-    async fn write(&mut self, buffer: Vec<u8>, from: usize) -> (bool, Vec<u8>) {
+    /// Writes `buffer[from..]`; false when the peer did not take it in time. A large answer goes
+    /// in pieces, each with its own time: who stops reading has no more than one piece earns.
+    async fn write(&mut self, mut buffer: Vec<u8>, mut from: usize) -> (bool, Vec<u8>) {
         let bounds = &self.worker.bounds;
-        let earned = bounds.earned(buffer.len().saturating_sub(from));
-        let deadline = D::now() + bounds.write_timeout + earned;
-        match self.timer.until(deadline, self.writer.write_all(buffer, from)).await {
-            Ok((result, buffer)) => (result.is_ok(), buffer),
-            Err(_) => (false, Vec::new()),
+        while from < buffer.len() {
+            let end = buffer.len().min(from + limits::WRITE_PIECE_BYTES);
+            let deadline = D::now() + bounds.write_timeout + bounds.earned(end - from);
+            match self.timer.until(deadline, self.writer.write_range(buffer, from..end)).await {
+                Ok((Ok(()), whole)) => (buffer, from) = (whole, end),
+                Ok((Err(_), whole)) => return (false, whole),
+                Err(_) => return (false, Vec::new()),
+            }
         }
+        (true, buffer)
     }
 
     /// Drops what has been answered from the buffer. What a large request left of room is given

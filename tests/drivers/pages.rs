@@ -24,6 +24,7 @@ on_every_driver!(
     a_template_that_fails_is_never_half_a_page,
     no_such_page,
     a_page_from_the_same_inputs_is_made_once,
+    any_page_is_had_already_with_a_tag_or_without,
     a_template_that_never_ends_is_one_500,
 );
 
@@ -309,6 +310,32 @@ fn a_page_from_the_same_inputs_is_made_once(kind: Kind) {
     assert_ne!(visitor.ask(get("/users/2")).field("etag"), Some(&*tags[0]));
     drop(visitor);
     stage.finish();
+}
+
+/// Nobody has a tag of a page that has none, but `*` is true of any page (RFC 9110 section 13.1.2).
+fn any_page_is_had_already_with_a_tag_or_without(kind: Kind) {
+    for server in ["", "memo_max = '1MiB'"] {
+        let stage = Script::on(kind)
+            .server(server)
+            .user_page()
+            .plain_page()
+            .start(Upstream::json(r#"{"name": "Ada"}"#));
+        let mut visitor = stage.visitor();
+        let with = |request: String, value: &str| {
+            request.replacen("\r\n\r\n", &format!("\r\nIf-None-Match: {value}\r\n\r\n"), 1)
+        };
+        for target in ["/plain", "/users/1"] {
+            for method in ["GET", "HEAD"] {
+                visitor.send(with(get(target), "*").replacen("GET", method, 1));
+                let reply = visitor.reply_to_head();
+                assert_eq!((reply.status, reply.field("content-length")), (304, None));
+            }
+            assert_eq!(visitor.ask(with(get(target), "\"*\"")).status, 200);
+        }
+        visitor.ask(with(get("/nowhere"), "*")).is_error(404);
+        drop(visitor);
+        stage.finish();
+    }
 }
 
 fn a_template_that_never_ends_is_one_500(kind: Kind) {

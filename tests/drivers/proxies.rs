@@ -12,6 +12,7 @@ on_every_driver!(
     proxy_header_in_front,
     proxy_header_that_is_none,
     ids_and_traces,
+    nothing_of_a_request_goes_on_unasked,
 );
 
 const WHO: &str = "{{ request.client }} {{ request.scheme }} {{ request.host }}";
@@ -162,5 +163,29 @@ fn ids_and_traces(kind: Kind) {
     let stage = Script::on(kind).server("request_id = false").user_page();
     let stage = stage.start(Upstream::start(mirror));
     assert_eq!(stage.get("/users/1").page(), "<p></p>");
+    stage.finish();
+}
+
+/// Neither what is meant for this connection alone (RFC 9110 section 7.6.1), nor trailers, nor what
+/// no fetch names.
+fn nothing_of_a_request_goes_on_unasked(kind: Kind) {
+    let upstream = Upstream::start(|call| {
+        let fields = call.head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        let names: Vec<String> = fields.map(|(name, _)| name.to_ascii_lowercase()).collect();
+        call.json(format!("{{\"name\": \"{}\"}}", names.join(" ")))
+    });
+    let stage = Script::on(kind).user_page().start(upstream);
+    let mut visitor = stage.visitor();
+    let names = "host user-agent x-request-id";
+    assert_eq!(mirrored(&mut visitor, ""), names);
+    let fields = "Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\n\
+                  Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\n\
+                  TE: trailers\r\nUpgrade: h2c\r\nTrailer: traceparent\r\nCookie: a=1\r\n\
+                  Authorization: Basic eA==\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\
+                  traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    assert_eq!(mirrored(&mut visitor, fields), names);
+    assert_eq!(mirrored(&mut visitor, ""), names);
+    drop(visitor);
     stage.finish();
 }

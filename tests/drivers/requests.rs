@@ -13,6 +13,7 @@ on_every_driver!(
     pipelined,
     byte_by_byte,
     bodies_are_read_and_passed_over,
+    a_body_that_keeps_coming_may_take_its_time,
     head_has_no_body,
     options,
     wrong_method,
@@ -97,6 +98,25 @@ fn bodies_are_read_and_passed_over(kind: Kind) {
     visitor.send(large);
     assert_eq!(visitor.reply().page(), "<p>user 3</p>");
     assert_eq!(stage.upstream().calls(), ["/users/1", "/users/2", "/users/3"]);
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_body_that_keeps_coming_may_take_its_time(kind: Kind) {
+    let stage = Script::on(kind)
+        .bounds(|bounds| {
+            bounds.body_timeout = Duration::from_secs(2);
+            bounds.rate_min = 1;
+        })
+        .plain_page()
+        .start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    visitor.send("GET /plain HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
+    for byte in *b"hello" {
+        std::thread::sleep(Duration::from_millis(500));
+        visitor.send([byte]);
+    }
+    assert_eq!(visitor.reply().page(), "<p>plain</p>");
     drop(visitor);
     stage.finish();
 }

@@ -92,6 +92,16 @@ impl Client {
         Ok(())
     }
 
+    /// Reads on until so many bytes of an answer are there.
+    pub(crate) async fn until(&mut self, count: usize) -> io::Result<()> {
+        while self.buffer.len() < count {
+            if self.more().await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
     fn received(&self) -> String {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }

@@ -158,6 +158,58 @@ fn a_large_page_may_be_read_slowly() {
 }
 
 #[test]
+fn who_stops_in_mid_body_has_no_longer_for_what_came() {
+    run(|| async {
+        let server = start(Bounds { rate_min: 1000, ..bounds() });
+        let mut client = Client::connect(SERVER).await.unwrap();
+        let head = "GET /item/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+        client.send(head).await.unwrap();
+        // Fifty seconds of what they earn, sent at once.
+        client.send(vec![b'x'; 50_000]).await.unwrap();
+        Sim::sleep(SECOND).await;
+        client.send("x").await.unwrap();
+        let start = Sim::elapsed();
+        let answer = client.answer(false).await.unwrap().unwrap();
+        assert_took(Sim::elapsed() - start, SECOND * 3);
+        assert_eq!((answer.status, answer.keep_alive), (408, false));
+        drop(client);
+        Sim::sleep(SECOND * 3).await;
+        server.assert_balanced();
+    });
+}
+
+#[test]
+fn who_stops_in_mid_page_has_no_longer_for_its_length() {
+    run(|| async {
+        upstream::start(at(81), |asked| {
+            vec![Step::Send(response(200, &json_filled(asked.token, 1_000_000)))]
+        });
+        let bounds = Bounds { rate_min: 10_000, ..bounds() };
+        let server = Server::start(&item_site("", ""), &[&[at(81)]], bounds);
+        let mut client = Client::connect(SERVER).await.unwrap();
+        client.send(get("/item/a")).await.unwrap();
+        // Four seconds, and what a piece earns: not the hundred of the whole page.
+        Sim::sleep(SECOND * 9).await;
+        assert_eq!(server.metrics.connections.get(), 1);
+        Sim::sleep(SECOND * 3).await;
+        server.assert_balanced();
+        assert_eq!(server.metrics.requests_aborted.get(), 1);
+        drop(client);
+        // One who takes a piece in its time has all of them.
+        let mut client = Client::connect(SERVER).await.unwrap();
+        client.send(get("/item/b")).await.unwrap();
+        for pieces in 1..=15 {
+            Sim::sleep(SECOND * 5).await;
+            client.until(pieces * 60_000).await.unwrap();
+        }
+        assert!(client.answer(false).await.unwrap().unwrap().body.len() > 1_000_000);
+        drop(client);
+        Sim::sleep(SECOND).await;
+        server.assert_balanced();
+    });
+}
+
+#[test]
 fn an_idle_connection_is_closed_without_a_word() {
     run(|| async {
         let server = start(bounds());

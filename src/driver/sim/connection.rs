@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -325,17 +326,21 @@ impl fmt::Debug for ReadHalf {
 pub struct WriteHalf(Half);
 
 impl Writer for WriteHalf {
-    async fn write_all(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
+    async fn write_range(
+        &mut self,
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
         let Half { connection, end } = &self.0;
         connection.maybe_reset();
-        let mut sent = from.min(buffer.len());
-        while sent < buffer.len() {
-            let rest = &buffer[sent..];
+        let Range { start: mut sent, end: until } = range;
+        while sent < until {
+            let rest = &buffer[sent..until];
             match poll_fn(|context| connection.poll_write(*end, rest, context)).await {
                 Ok(count) => sent += count,
                 Err(error) => return (Err(error), buffer),
             }
-            if sent < buffer.len() {
+            if sent < until {
                 yield_once().await;
             }
         }

@@ -203,6 +203,8 @@ fn a_body_is_framed_in_one_way() {
     assert_eq!(head(&with("Content-Length: 1048576\r\n")).body, Framing::Length(1 << 20));
     assert_eq!(head(&with("Transfer-Encoding: chunked\r\n")).body, Framing::Chunked);
     assert_eq!(head(&with("transfer-encoding:\t CHUNKED \r\n")).body, Framing::Chunked);
+    assert_eq!(head(&with("Content-Length: \t5 \t\r\n")).body, Framing::Length(5));
+    assert_eq!(head(&with("Transfer-Encoding: ,chunked, ,\r\n")).body, Framing::Chunked);
 
     use ParseError::*;
     let cases = [
@@ -216,7 +218,6 @@ fn a_body_is_framed_in_one_way() {
         ("Content-Length: 5, 5\r\n", ContentLength, 400, "6.3: a list"),
         ("Content-Length: +5\r\n", ContentLength, 400, "9110 8.6: a sign"),
         ("Content-Length: -5\r\n", ContentLength, 400, "9110 8.6: a sign"),
-        ("Content-Length: 5 \r\n", ContentLength, 400, "ours: space after"),
         ("Content-Length: 5 5\r\n", ContentLength, 400, "9110 8.6"),
         ("Content-Length: 0x5\r\n", ContentLength, 400, "9110 8.6: hexadecimal"),
         ("Content-Length: 5.0\r\n", ContentLength, 400, "9110 8.6"),
@@ -248,8 +249,7 @@ fn a_body_is_framed_in_one_way() {
         ),
         ("Transfer-Encoding: gzip, chunked, chunked\r\n", TransferCoding, 400, "6.1: twice"),
         ("Transfer-Encoding:\r\n", TransferCoding, 400, "6.1: empty"),
-        ("Transfer-Encoding: chunked,\r\n", TransferCoding, 400, "ours: an empty element"),
-        ("Transfer-Encoding: ,chunked\r\n", TransferCoding, 400, "ours: an empty element"),
+        ("Transfer-Encoding: , ,\r\n", TransferCoding, 400, "6.1: empty"),
         ("Transfer-Encoding: \"chunked\"\r\n", TransferCoding, 400, "7: not a token"),
         ("Transfer-Encoding: xchunked\r\n", TransferCoding, 400, "6.3: not chunked"),
         ("Transfer-Encoding: chunked;a=b\r\n", TransferCoding, 400, "7.1: no parameters"),
