@@ -44,8 +44,14 @@ impl<'a> View<'a> {
     /// The text of a string; of all else as it is written.
     #[inline]
     pub(crate) fn text(self) -> &'a str {
+        self.kind_and_text().1
+    }
+
+    /// Both at once.
+    #[inline]
+    pub(crate) fn kind_and_text(self) -> (Kind, &'a str) {
         let node = self.doc.node(self.at);
-        node.map_or("", |node| self.doc.tape.text(node))
+        node.map_or((Kind::Null, ""), |node| (node.kind, self.doc.tape.text(node)))
     }
 
     /// The value of a name, if this is an object that has it.

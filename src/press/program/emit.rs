@@ -64,10 +64,11 @@ impl<'a> Run<'a, '_> {
 /// Appends what JSON other than lists, objects and fractions prints; false for those.
 #[inline]
 pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Sheet) -> bool {
-    match view.kind() {
-        Kind::String => push_text(view.text(), escape, out),
+    let (kind, text) = view.kind_and_text();
+    match kind {
+        Kind::String => push_text(text, escape, out),
         // As it came: there is one way to write an integer.
-        Kind::Integer => out.push(view.text().as_bytes()),
+        Kind::Integer => out.push(text.as_bytes()),
         Kind::Null => out.push(b"None"),
         Kind::True => out.push(b"True"),
         Kind::False => out.push(b"False"),

@@ -99,15 +99,24 @@ impl<'a> Run<'a, '_> {
     #[inline]
     pub(super) fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
         match expression {
-            Expr::Attribute(of, name) => self.path(of)?.get_named(name),
-            Expr::Local(slots, _) => match self.slot(*slots.first()?) {
-                Operand::View(view) => Some(*view),
-                _ => None,
+            Expr::Attribute(of, name) => match &**of {
+                // What most are: something of a loop's item.
+                Expr::Local(slots, _) => self.local_view(slots)?.get_named(name),
+                of => self.path(of)?.get_named(name),
             },
+            Expr::Local(slots, _) => self.local_view(slots),
             Expr::Root(name) => match self.host.name(*name) {
                 Found::Data(Data::Doc(doc)) => Some(doc.root()),
                 _ => None,
             },
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn local_view(&self, slots: &[Slot]) -> Option<View<'a>> {
+        match self.slot(*slots.first()?) {
+            Operand::View(view) => Some(*view),
             _ => None,
         }
     }
