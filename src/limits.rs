@@ -86,12 +86,73 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after
 /// which common servers close theirs, so that we seldom send into a connection that is dying.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections to one upstream, a worker. Over it a fetch waits for one, within its deadline.
-pub const UPSTREAM_CONNECTIONS_MAX: usize = 16_384;
+/// From the response head's last byte to the body's last.
+pub const RESPONSE_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections to one upstream of the whole server, divided among its workers. Over its share a
+/// worker's fetch waits for one, within its deadline.
+pub const UPSTREAM_CONNECTIONS_MAX: usize = 65_536;
 /// Idle connections kept to one upstream, a worker.
 pub const UPSTREAM_IDLE_MAX: usize = 1024;
-/// Fetches that wait for a connection to one upstream, a worker. Over it they fail at once.
+/// Fetches that wait for a connection or for a place in flight to one upstream, a worker. Over it
+/// they fail at once.
 pub const UPSTREAM_WAITERS_MAX: usize = 4096;
+/// Fetches from one upstream in flight at once, a worker. Over it a fetch waits its turn.
+pub const UPSTREAM_IN_FLIGHT_MAX: usize = 65_536;
+/// How long a fetch waits for a place in flight. Over it: 503.
+pub const UPSTREAM_QUEUE_TIMEOUT: Duration = Duration::from_millis(100);
+/// Tries of one fetch where an upstream has `retry`, the first included.
+pub const RETRY_ATTEMPTS: usize = 2;
+/// The most tries that may be asked for.
+pub const RETRY_ATTEMPTS_MAX: usize = 5;
+/// The longest pause before the first retry; it doubles with each, up to `RETRY_BACKOFF_MAX`.
+pub const RETRY_BACKOFF: Duration = Duration::from_millis(25);
+/// The longest pause before any retry, but for what a Retry-After asks.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Fetches that earn one more try, a retry or a hedge: one in ten. Without one saved, there is none.
+pub const RETRY_EARNED_BY: u32 = 10;
+/// Tries saved up, one upstream and worker; also what it starts with.
+pub const RETRY_SAVED_MAX: u32 = 10;
+/// How long earns a try by itself, for an upstream that is seldom asked.
+pub const RETRY_DRIP: Duration = Duration::from_secs(10);
+/// Exchanges that must have been timed before one is hedged by their 95th percentile.
+pub const HEDGE_SAMPLES_MIN: u32 = 32;
+/// A hedge is not sent earlier than this, however quick an upstream is.
+pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(1);
+/// Times kept of one upstream's exchanges; at that many, all count half.
+pub const LATENCY_SAMPLES_MAX: u32 = 1024;
+/// Failed exchanges among a thousand that open a breaker.
+pub const BREAKER_FAILURES_PER_MILLE: u32 = 800;
+/// Slow exchanges among a thousand that open it, where `slow` says what slow is.
+pub const BREAKER_SLOW_PER_MILLE: u32 = 900;
+/// The time over which it looks back.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(10);
+/// Parts of that time; the oldest is forgotten when a new one begins.
+pub const BREAKER_SLICES: usize = 10;
+/// Exchanges in that time without which it does not open.
+pub const BREAKER_REQUESTS_MIN: usize = 20;
+/// How long it stays open before it lets probes through.
+pub const BREAKER_OPEN: Duration = Duration::from_secs(5);
+/// Probes that must succeed for it to close, and that are let through at once.
+pub const BREAKER_PROBES: usize = 3;
+/// A fetch that was given less time than this, and less than its upstream's deadline, and was
+/// late, says nothing about the upstream.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// Failures in a row after which an address gets no new exchanges for a while.
+pub const EJECT_FAILURES: usize = 5;
+/// For how long the first time; it doubles with each, up to `EJECT_TIME_MAX`.
+pub const EJECT_TIME: Duration = Duration::from_secs(10);
+/// The longest that an address is left out before it is tried again.
+pub const EJECT_TIME_MAX: Duration = Duration::from_secs(300);
+/// How often an address is asked for its health, where an upstream has `health`.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+/// How long its answer may take. Over it: a failed check.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Failed checks in a row after which an address gets no new exchanges.
+pub const HEALTH_FAILS: usize = 3;
+/// Passed checks in a row after which it gets them again.
+pub const HEALTH_PASSES: usize = 2;
+/// The answer to a health check, bytes. Over it: a failed check.
+pub const HEALTH_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// How often the control thread looks names up again.
 pub const DNS_REFRESH: Duration = Duration::from_secs(30);
 /// Addresses tried for one connection.
@@ -186,4 +247,9 @@ const _: () = assert!(UPSTREAM_READ_BYTES <= RESPONSE_HEAD_BYTES_MAX);
 const _: () = assert!(CONNECT_TIMEOUT.as_millis() < FETCH_DEADLINE.as_millis());
 const _: () = assert!(EACH_CONCURRENCY <= EACH_ITEMS_MAX);
 const _: () = assert!(UPSTREAM_IDLE_MAX <= UPSTREAM_CONNECTIONS_MAX);
+const _: () = assert!(UPSTREAM_QUEUE_TIMEOUT.as_millis() < FETCH_DEADLINE.as_millis());
+const _: () = assert!(RETRY_ATTEMPTS <= RETRY_ATTEMPTS_MAX);
+const _: () = assert!(RETRY_BACKOFF.as_millis() <= RETRY_BACKOFF_MAX.as_millis());
+const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX);
+const _: () = assert!(HEALTH_TIMEOUT.as_millis() <= HEALTH_INTERVAL.as_millis());
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());

@@ -16,7 +16,7 @@ use crate::http::Method;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, Answer, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
-use crate::upstream::{Client, Directory};
+use crate::upstream::{Client, Directory, Seat};
 
 use super::options::names;
 use super::{Exit, fail, logging, options, say};
@@ -118,7 +118,7 @@ impl Job {
         let timers = Timers::<D>::start();
         let metrics = Arc::new(WorkerMetrics::default());
         let upstreams = self.site.upstreams();
-        let client = Client::new(upstreams, self.directory, timers.clone(), metrics);
+        let client = Client::new(upstreams, self.directory, Seat::ALONE, timers.clone(), metrics);
         let pages = Pages::new(self.site, client, std::process::id());
         let target = match self.url.query.as_str() {
             "" => self.url.path.clone(),

@@ -7,6 +7,7 @@
 mod headers;
 mod origin;
 mod pages;
+mod policies;
 mod proxies;
 mod reader;
 mod report;
@@ -17,6 +18,7 @@ mod upstreams;
 pub use headers::{PageField, is_own_response_field};
 pub use origin::Origin;
 pub use pages::{FetchTable, LetTable, PageTable};
+pub use policies::{Breaker, Cause, Eject, Health, Hedge, Retry};
 pub use proxies::ForwardedFields;
 pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};

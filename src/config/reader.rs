@@ -186,6 +186,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A part of all, from above 0 to 1, in thousandths.
+    pub(super) fn per_mille(&mut self, entry: &Entry<'_>, into: &mut u32) {
+        let number = match entry.value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        match number.filter(|number| (0.001..=1.0).contains(number)) {
+            Some(number) => *into = (number * 1000.0).round() as u32,
+            None => self.wrong_form(entry, "a ratio from 0.001 to 1"),
+        }
+    }
+
     pub(super) fn count(&mut self, entry: &Entry<'_>, min: usize, max: usize, into: &mut usize) {
         match integer(entry.value.get_ref()).filter(|count| (min..=max).contains(count)) {
             Some(count) => *into = count,

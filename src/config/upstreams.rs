@@ -1,8 +1,10 @@
 //! `[upstreams.NAME]`: where an API is, and how patient we are with it.
 
 use super::origin::Origin;
+use super::policies::{self, Breaker, Eject, Health, Hedge, Retry};
 use super::reader::{At, Entry, Reader};
 use crate::limits;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// `[upstreams.NAME]`, with the defaults of [`limits`] where nothing is written.
@@ -12,20 +14,38 @@ pub struct Upstream {
     pub name: At<String>,
     /// Where it is; `None` when that could not be read, which is a problem.
     pub origin: Option<Origin>,
+    /// Its addresses, where they are not to be looked up.
+    pub addresses: Vec<SocketAddr>,
     /// A fetch, from its start to its last byte.
     pub deadline: Duration,
     /// A TCP connect.
     pub connect_timeout: Duration,
     /// From the request's last byte to the end of the response head.
     pub header_timeout: Duration,
+    /// From there to the end of the body.
+    pub body_timeout: Duration,
     /// How long a pooled connection may be idle.
     pub idle_timeout: Duration,
-    /// Connections a worker has to it.
+    /// Connections that all workers together have to it.
     pub max_connections: usize,
+    /// Fetches that a worker has in flight to it.
+    pub max_in_flight: usize,
+    /// How long a fetch waits to be one of these.
+    pub queue_timeout: Duration,
     /// Idle connections a worker keeps to it.
     pub max_idle: usize,
     /// A response body, bytes.
     pub max_body: u64,
+    /// Which failures are tried again, if any.
+    pub retry: Option<Retry>,
+    /// Whether a fetch that takes long is sent a second time.
+    pub hedge: Option<Hedge>,
+    /// When to stop asking it for a while.
+    pub breaker: Option<Breaker>,
+    /// When to leave out one of its addresses.
+    pub eject: Option<Eject>,
+    /// How its addresses are asked whether they are well.
+    pub health: Option<Health>,
     /// Header fields sent with every request, as they go out: `name: value` and CRLF.
     pub headers: Vec<u8>,
 }
@@ -38,20 +58,36 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Vec<Upstream> 
     upstreams
 }
 
+impl Upstream {
+    /// What nothing else is written of.
+    fn new(name: At<String>) -> Self {
+        Self {
+            name,
+            origin: None,
+            addresses: Vec::new(),
+            deadline: limits::FETCH_DEADLINE,
+            connect_timeout: limits::CONNECT_TIMEOUT,
+            header_timeout: limits::HEADER_TIMEOUT,
+            body_timeout: limits::RESPONSE_BODY_TIMEOUT,
+            idle_timeout: limits::UPSTREAM_IDLE_TIMEOUT,
+            max_connections: limits::UPSTREAM_CONNECTIONS_MAX,
+            max_in_flight: limits::UPSTREAM_IN_FLIGHT_MAX,
+            queue_timeout: limits::UPSTREAM_QUEUE_TIMEOUT,
+            max_idle: limits::UPSTREAM_IDLE_MAX,
+            max_body: limits::RESPONSE_BODY_BYTES_MAX,
+            retry: None,
+            hedge: None,
+            breaker: Some(Breaker::default()),
+            eject: Some(Eject::default()),
+            health: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
 fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
     let name = At { value: table.key.to_owned(), span: table.key_span.clone() };
-    let mut upstream = Upstream {
-        name,
-        origin: None,
-        deadline: limits::FETCH_DEADLINE,
-        connect_timeout: limits::CONNECT_TIMEOUT,
-        header_timeout: limits::HEADER_TIMEOUT,
-        idle_timeout: limits::UPSTREAM_IDLE_TIMEOUT,
-        max_connections: limits::UPSTREAM_CONNECTIONS_MAX,
-        max_idle: limits::UPSTREAM_IDLE_MAX,
-        max_body: limits::RESPONSE_BODY_BYTES_MAX,
-        headers: Vec::new(),
-    };
+    let mut upstream = Upstream::new(name);
     let is_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if table.key.is_empty() || !table.key.bytes().all(is_label) {
         let message = format!("`{}` cannot be the name of an upstream", table.key.escape_default());
@@ -60,25 +96,10 @@ fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
     }
     let mut has_url = false;
     for entry in &reader.table(table) {
-        match entry.key {
-            "url" => {
-                has_url = true;
-                upstream.origin = read_url(reader, entry);
-            }
-            "deadline" => reader.duration(entry, &mut upstream.deadline),
-            "connect_timeout" => reader.duration(entry, &mut upstream.connect_timeout),
-            "header_timeout" => reader.duration(entry, &mut upstream.header_timeout),
-            "idle_timeout" => reader.duration(entry, &mut upstream.idle_timeout),
-            "max_connections" => {
-                reader.count(entry, 1, CONNECTIONS_MAX, &mut upstream.max_connections);
-            }
-            "max_idle" => reader.count(entry, 0, CONNECTIONS_MAX, &mut upstream.max_idle),
-            "max_body" => reader.size(entry, BODY_BYTES_MAX, &mut upstream.max_body),
-            "headers" => upstream.headers = read_headers(reader, entry),
-            _ => {
-                let place = format!("in [upstreams.{}]", table.key);
-                reader.unknown_key(entry, KEYS, &place);
-            }
+        has_url |= entry.key == "url";
+        if !read_bound(reader, entry, &mut upstream) && !read_policy(reader, entry, &mut upstream) {
+            let place = format!("in [upstreams.{}]", table.key);
+            reader.unknown_key(entry, KEYS, &place);
         }
     }
     if !has_url {
@@ -87,6 +108,68 @@ fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
     }
     upstream.max_idle = upstream.max_idle.min(upstream.max_connections);
     upstream
+}
+
+/// Reads an entry that is a bound; false when it is none.
+fn read_bound(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstream) -> bool {
+    match entry.key {
+        "deadline" => reader.duration(entry, &mut upstream.deadline),
+        "connect_timeout" => reader.duration(entry, &mut upstream.connect_timeout),
+        "header_timeout" => reader.duration(entry, &mut upstream.header_timeout),
+        "body_timeout" => reader.duration(entry, &mut upstream.body_timeout),
+        "idle_timeout" => reader.duration(entry, &mut upstream.idle_timeout),
+        "queue_timeout" => reader.duration(entry, &mut upstream.queue_timeout),
+        "max_connections" => reader.count(entry, 1, COUNT_MAX, &mut upstream.max_connections),
+        "max_in_flight" => reader.count(entry, 1, COUNT_MAX, &mut upstream.max_in_flight),
+        "max_idle" => reader.count(entry, 0, COUNT_MAX, &mut upstream.max_idle),
+        "max_body" => reader.size(entry, BODY_BYTES_MAX, &mut upstream.max_body),
+        _ => return false,
+    }
+    true
+}
+
+/// Reads an entry that says what else is to be done; false when it is none.
+fn read_policy(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstream) -> bool {
+    match entry.key {
+        "url" => upstream.origin = read_url(reader, entry),
+        "addresses" => upstream.addresses = read_addresses(reader, entry),
+        "retry" => upstream.retry = policies::switch(reader, entry, policies::read_retry),
+        "hedge" => upstream.hedge = policies::switch(reader, entry, policies::read_hedge),
+        "breaker" => upstream.breaker = policies::switch(reader, entry, policies::read_breaker),
+        "eject" => upstream.eject = policies::switch(reader, entry, policies::read_eject),
+        "health" => upstream.health = policies::read_health(reader, entry),
+        "headers" => upstream.headers = read_headers(reader, entry),
+        _ => return false,
+    }
+    true
+}
+
+fn read_addresses(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    let texts = reader.strings(entry);
+    if texts.len() > limits::ADDRESSES_MAX {
+        let message = format!("`addresses` has {}; the most are", texts.len());
+        reader.problem(entry.value.span(), format!("{message} {}", limits::ADDRESSES_MAX));
+    }
+    for text in texts {
+        match text.value.parse::<SocketAddr>() {
+            Ok(address) if addresses.contains(&address) => {
+                reader.problem(text.span, format!("the address {address} is there twice"));
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let message = format!("`{}` is not an address with a port", text.value);
+                let hint =
+                    "write it as in \"10.0.0.1:8080\" or \"[2001:db8::1]:8080\"; names are for url";
+                reader.problem_hint(text.span, message, hint);
+            }
+        }
+    }
+    if addresses.is_empty() && reader.problems.is_empty() {
+        let hint = "leave it out, and the host of url is looked up";
+        reader.problem_hint(entry.value.span(), "`addresses` is empty", hint);
+    }
+    addresses
 }
 
 fn read_url(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Origin> {
@@ -158,17 +241,26 @@ const OWN_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-const CONNECTIONS_MAX: usize = 1_000_000;
+const COUNT_MAX: usize = 1_000_000;
 const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 const KEYS: &[&str] = &[
     "url",
+    "addresses",
     "deadline",
     "connect_timeout",
     "header_timeout",
+    "body_timeout",
     "idle_timeout",
+    "queue_timeout",
     "max_connections",
+    "max_in_flight",
     "max_idle",
     "max_body",
+    "retry",
+    "hedge",
+    "breaker",
+    "eject",
+    "health",
     "headers",
 ];

@@ -72,6 +72,24 @@ pub struct WorkerMetrics {
     pub upstream_reused: Counter,
     /// Exchanges sent again, on a new connection, because a pooled one died before its answer.
     pub upstream_retries: Counter,
+    /// Tries after a failure, as an upstream's `retry` has them.
+    pub upstream_retried: Counter,
+    /// Second requests for fetches that took long, as `hedge` has them.
+    pub upstream_hedges: Counter,
+    /// Those of them whose answer was the first good one.
+    pub upstream_hedges_won: Counter,
+    /// Retries and hedges that were not sent because the budget was spent.
+    pub upstream_retries_denied: Counter,
+    /// Times that a breaker opened.
+    pub upstream_breaker_opens: Counter,
+    /// Exchanges that were not begun because a breaker was open.
+    pub upstream_breaker_rejects: Counter,
+    /// Times that an address was left out for its failures.
+    pub upstream_ejections: Counter,
+    /// Times that an address was taken out by its health checks.
+    pub upstream_unwell: Counter,
+    /// Fetches that failed because `max_in_flight` were in flight.
+    pub upstream_queue_rejects: Counter,
     /// Upstream connections open now, idle or in use.
     pub upstream_connections: Counter,
 }

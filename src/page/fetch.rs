@@ -170,7 +170,7 @@ fn understand(response: &Response) -> Result<Data, PageError> {
 fn failed(error: FetchError) -> PageError {
     let kind = match &error {
         FetchError::Timeout(..) => PageErrorKind::Timeout,
-        FetchError::Busy => PageErrorKind::Overload,
+        error if error.is_shed() => PageErrorKind::Overload,
         _ => PageErrorKind::BadGateway,
     };
     PageError::new(kind, "no whole response").because(error)

@@ -1,7 +1,7 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
 use super::{DriverChoice, Workers};
-use crate::config::{self, Origin, Problem, Upstream};
+use crate::config::{self, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,20 +21,38 @@ pub struct UpstreamPlan {
     pub authority: String,
     /// What all targets begin with: empty, or begins with a slash and does not end with one.
     pub base_path: String,
+    /// Its addresses, where they are not to be looked up.
+    pub addresses: Vec<SocketAddr>,
     /// A fetch, from its start to its last byte.
     pub deadline: Duration,
     /// A TCP connect.
     pub connect_timeout: Duration,
     /// From the request's last byte to the end of the response head.
     pub header_timeout: Duration,
+    /// From there to the end of the body.
+    pub body_timeout: Duration,
     /// How long a pooled connection may be idle.
     pub idle_timeout: Duration,
-    /// Connections a worker has to it.
+    /// Connections that all workers together have to it.
     pub max_connections: usize,
+    /// Fetches that a worker has in flight to it.
+    pub max_in_flight: usize,
+    /// How long a fetch waits to be one of these.
+    pub queue_timeout: Duration,
     /// Idle connections a worker keeps to it.
     pub max_idle: usize,
     /// A response body, bytes.
     pub max_body: u64,
+    /// Which failures are tried again, if any.
+    pub retry: Option<Retry>,
+    /// Whether a fetch that takes long is sent a second time.
+    pub hedge: Option<Hedge>,
+    /// When to stop asking it for a while.
+    pub breaker: Option<Breaker>,
+    /// When to leave out one of its addresses.
+    pub eject: Option<Eject>,
+    /// How its addresses are asked whether they are well.
+    pub health: Option<Health>,
 }
 
 /// What stands above the site file: flags and the environment.
@@ -80,7 +98,11 @@ impl Overrides {
         for (name, url) in &self.upstreams {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);
             match (upstream, Origin::parse(url)) {
-                (Some(upstream), Ok(origin)) => upstream.origin = Some(origin),
+                (Some(upstream), Ok(origin)) => {
+                    // The addresses in the file are those of the URL in the file.
+                    upstream.addresses.clear();
+                    upstream.origin = Some(origin);
+                }
                 (None, _) => {
                     let message = format!("there is no upstream `{name}` to give another URL");
                     problems.push(Problem::of_file("", message));
@@ -104,13 +126,22 @@ impl UpstreamPlan {
             port: origin.port,
             authority: origin.authority,
             base_path: origin.base_path,
+            addresses: upstream.addresses,
             deadline: upstream.deadline,
             connect_timeout: upstream.connect_timeout,
             header_timeout: upstream.header_timeout,
+            body_timeout: upstream.body_timeout,
             idle_timeout: upstream.idle_timeout,
             max_connections: upstream.max_connections,
+            max_in_flight: upstream.max_in_flight,
+            queue_timeout: upstream.queue_timeout,
             max_idle: upstream.max_idle,
             max_body: upstream.max_body,
+            retry: upstream.retry,
+            hedge: upstream.hedge,
+            breaker: upstream.breaker,
+            eject: upstream.eject,
+            health: upstream.health,
         })
     }
 }

@@ -24,16 +24,10 @@ impl Addresses {
         }
     }
 
-    /// The `n`th address, counted around; none while the name has not been found.
-    pub fn nth(&self, n: usize) -> Option<SocketAddr> {
-        let addresses = self.0.load();
-        let index = n.checked_rem(addresses.len())?;
-        addresses.get(index).copied()
-    }
-
-    /// How many addresses there are.
-    pub fn count(&self) -> usize {
-        self.0.load().len()
+    /// The addresses now; empty while the name has not been found. The same list until they
+    /// change.
+    pub fn now(&self) -> Arc<Vec<SocketAddr>> {
+        self.0.load_full()
     }
 }
 
@@ -45,15 +39,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_counted_around_and_outlive_a_failed_look_up() {
+    fn addresses_outlive_a_failed_look_up_and_are_replaced_only_by_others() {
         let [a, b] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, 80)));
         let addresses = Addresses::default();
-        assert_eq!(addresses.nth(0), None);
+        assert!(addresses.now().is_empty());
         addresses.set(vec![a, b]);
-        assert_eq!(addresses.nth(0), Some(a));
-        assert_eq!(addresses.nth(1), Some(b));
-        assert_eq!(addresses.nth(2), Some(a));
+        let before = addresses.now();
+        assert_eq!(*before, [a, b]);
+        addresses.set(vec![a, b]);
         addresses.set(Vec::new());
-        assert_eq!(addresses.count(), 2);
+        assert!(Arc::ptr_eq(&before, &addresses.now()));
+        addresses.set(vec![b]);
+        assert_eq!(*addresses.now(), [b]);
     }
 }

@@ -1,44 +1,61 @@
-//! A worker's HTTP client: every upstream of the site, each with its pool.
+//! A worker's HTTP client: every upstream of the site, each with its connections and its policy.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
-use crate::http::{self, Limits, Method, RequestLine};
-use crate::limits;
+use crate::http::Method;
 use crate::metrics::WorkerMetrics;
 use crate::site::UpstreamPlan;
 
 use super::address::Directory;
-use super::connection::{Bounds, Connection, Failure, Response};
+use super::connection::Response;
 use super::error::{FetchError, Phase};
-use super::pool::{self, Lease, Pool, Slot};
+use super::exchange::Try;
+use super::health;
+use super::origin::Origin;
+use super::queue::Pass;
+use super::random::Random;
 
 /// A worker's HTTP client. A clone is the same client.
 pub struct Client<D: Driver>(Rc<Inner<D>>);
 
-struct Inner<D: Driver> {
-    origins: Vec<Origin<D>>,
-    directory: Directory,
-    timers: Timers<D>,
+pub(super) struct Inner<D: Driver> {
+    pub(super) origins: Vec<Origin<D>>,
+    pub(super) directory: Directory,
+    pub(super) timers: Timers<D>,
     /// For requests, which are small.
-    requests: Buffers,
+    pub(super) requests: Buffers,
     /// For responses: an idle connection holds one too, for its pending read.
-    responses: Buffers,
-    metrics: Arc<WorkerMetrics>,
+    pub(super) responses: Buffers,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) random: Random,
 }
 
-/// One upstream as this worker sees it.
-struct Origin<D: Driver> {
-    plan: UpstreamPlan,
-    pool: Pool<D>,
-    /// Which address the next connection goes to.
-    turn: Cell<usize>,
+/// Which of a server's workers a client belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number, from 0 on.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Makes what it does by chance differ from one start of the server to the next.
+    pub seed: u64,
+}
+
+impl Seat {
+    /// The only worker there is.
+    pub const ALONE: Self = Self { number: 0, of: 1, seed: 0 };
+
+    /// This worker's part of what is for the whole server: at least one.
+    pub(super) fn share(self, all: usize) -> usize {
+        let (each, rest) = (all / self.of.max(1), all % self.of.max(1));
+        (each + usize::from(self.number < rest)).max(1)
+    }
 }
 
 /// What to fetch.
@@ -63,25 +80,23 @@ impl<D: Driver> Clone for Client<D> {
 }
 
 impl<D: Driver> Client<D> {
-    /// A client for these upstreams, at the addresses of `directory` (same order).
+    /// A client for these upstreams, at the addresses of `directory` (same order). Called inside
+    /// [`Driver::run`].
     pub fn new(
         upstreams: &[UpstreamPlan],
         directory: Directory,
+        seat: Seat,
         timers: Timers<D>,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        let origin = |plan: &UpstreamPlan| {
-            let bounds = pool::Bounds {
-                connections_max: plan.max_connections,
-                idle_max: plan.max_idle,
-                idle_timeout: plan.idle_timeout,
-            };
-            let pool = Pool::new(bounds, Arc::clone(&metrics));
-            Origin { plan: plan.clone(), pool, turn: Cell::new(0) }
-        };
-        let origins = upstreams.iter().map(origin).collect();
+        let origins = upstreams.iter().map(|plan| Origin::new(plan, seat, &metrics)).collect();
         let (requests, responses) = (Buffers::default(), Buffers::default());
-        Self(Rc::new(Inner { origins, directory, timers, requests, responses, metrics }))
+        let random = Random::new(seat.seed ^ (seat.number as u64).rotate_right(16));
+        let inner = Inner { origins, directory, timers, requests, responses, metrics, random };
+        let client = Self(Rc::new(inner));
+        client.0.follow();
+        health::start(&client.0);
+        client
     }
 
     /// A buffer for the target or the fields of a request.
@@ -99,15 +114,16 @@ impl<D: Driver> Client<D> {
         &self.0.metrics
     }
 
-    /// Fetches: on a pooled connection where there is one, else on a new one. A pooled connection
-    /// that dies before the first byte of its answer is replaced once, by a new one, if the
-    /// method is idempotent (RFC 9110 section 9.2.2).
+    /// Fetches, as the policy of the upstream says: with retries where it has them, and not at all
+    /// where it is left alone. In any case a pooled connection that dies before the first byte of
+    /// its answer is replaced once, by a new one, if the method is idempotent (RFC 9110 section
+    /// 9.2.2).
     ///
     /// # Errors
     /// [`FetchError`]; a response with an error status is not one.
     pub async fn fetch(&self, request: Request<'_>) -> Result<Response, FetchError> {
         let tally = Tally::start(&self.0.metrics);
-        let outcome = self.attempt(request).await;
+        let outcome = self.0.fetch(&request).await;
         tally.end(outcome.is_ok());
         outcome
     }
@@ -117,136 +133,63 @@ impl<D: Driver> Client<D> {
         self.0.responses.put(response.buffer);
     }
 
-    /// Closes what has been idle for too long. To be called a few times a second.
+    /// Closes what has been idle for too long, and goes along where addresses have changed. To be
+    /// called a few times a second.
     pub fn sweep(&self) {
+        self.0.follow();
         let now = D::now();
         for origin in &self.0.origins {
             origin.pool.sweep(now);
         }
     }
-
-    async fn attempt(&self, request: Request<'_>) -> Result<Response, FetchError> {
-        let inner = &*self.0;
-        let Some(origin) = inner.origins.get(request.upstream) else {
-            return Err(FetchError::NoAddress { host: String::new() });
-        };
-        let plan = &origin.plan;
-        let deadline = request.deadline;
-        let bounds = Bounds {
-            deadline,
-            deadline_limit: deadline.saturating_duration_since(D::now()),
-            header_timeout: plan.header_timeout,
-            limits: Limits { body_bytes_max: plan.max_body, ..Limits::response() },
-        };
-        let mut bytes = inner.requests.take();
-        let line = RequestLine {
-            method: request.method,
-            target: request.target,
-            host: plan.authority.as_bytes(),
-        };
-        http::write_request_head(&mut bytes, line, request.headers, None)
-            .map_err(FetchError::Request)?;
-        let mut fresh = false;
-        loop {
-            let (connection, reused) =
-                inner.connection(request.upstream, origin, &bounds, fresh).await?;
-            let exchange = connection.exchange(
-                bytes,
-                request.method,
-                &bounds,
-                &inner.requests,
-                &inner.responses,
-            );
-            match exchange.await {
-                Ok((mut response, connection)) => {
-                    if let Some(connection) = connection {
-                        origin.pool.put(connection, D::now());
-                    }
-                    response.reused = reused;
-                    return Ok(response);
-                }
-                Err(Failure { unanswered: Some(request_bytes), .. })
-                    if reused && request.method.is_idempotent() =>
-                {
-                    inner.metrics.upstream_retries.add(1);
-                    bytes = request_bytes;
-                    fresh = true;
-                }
-                Err(Failure { error, .. }) => return Err(error),
-            }
-        }
-    }
 }
 
 impl<D: Driver> Inner<D> {
-    /// A connection, and whether it has served before.
-    async fn connection(
-        &self,
-        upstream: usize,
-        origin: &Origin<D>,
-        bounds: &Bounds,
-        fresh: bool,
-    ) -> Result<(Connection<D>, bool), FetchError> {
-        let now = D::now();
-        let lease = match origin.pool.try_lease(now, fresh) {
-            Some(lease) => lease,
-            None => {
-                let wait = origin.pool.lease(now, fresh);
-                match self.until(bounds.deadline, wait).await {
-                    Some(Some(lease)) => lease,
-                    Some(None) => return Err(FetchError::Busy),
-                    None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
-                }
-            }
+    async fn fetch(&self, request: &Request<'_>) -> Result<Response, FetchError> {
+        let Some(origin) = self.origins.get(request.upstream) else {
+            return Err(FetchError::NoAddress { host: String::new() });
         };
-        match lease {
-            Lease::Reused(connection) => {
-                self.metrics.upstream_reused.add(1);
-                Ok((connection, true))
-            }
-            Lease::Open(slot) => {
-                let connection = self.connect(upstream, origin, bounds, slot).await?;
-                Ok((connection, false))
-            }
+        let _pass = match origin.gate.try_enter() {
+            Some(pass) => pass,
+            None => self.queue(origin, request).await?,
+        };
+        if origin.is_plain() {
+            let at = Cell::new(None);
+            return self.attempt(origin, Try { request, avoid: None, at: &at }).await;
         }
+        // Boxed: a page that waits for a plain upstream is not to be larger for this.
+        Box::pin(self.persist(origin, request)).await
     }
 
-    /// Connects to the next address, and to the others in turn while they refuse.
-    async fn connect(
+    /// Waits to be in flight, at the bound.
+    async fn queue<'a>(
         &self,
-        upstream: usize,
-        origin: &Origin<D>,
-        bounds: &Bounds,
-        slot: Slot<D>,
-    ) -> Result<Connection<D>, FetchError> {
-        let addresses = self.directory.get(upstream);
-        let mut failure = FetchError::NoAddress { host: origin.plan.host.clone() };
-        let count = addresses.map_or(0, |addresses| addresses.count());
-        for _ in 0..count.min(limits::CONNECT_ATTEMPTS_MAX) {
-            let turn = origin.turn.get();
-            origin.turn.set(turn.wrapping_add(1));
-            let Some(address) = addresses.and_then(|addresses| addresses.nth(turn)) else { break };
-            let now = D::now();
-            let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
-            let limit = deadline.saturating_duration_since(now);
-            self.metrics.upstream_connects.add(1);
-            match self.until(deadline, D::connect(address)).await {
-                Some(Ok((reader, writer))) => {
-                    let timer = self.timers.timer();
-                    return Ok(Connection::new(reader, writer, timer, slot, &self.responses));
-                }
-                Some(Err(error)) => failure = FetchError::Connect(error),
-                None => failure = FetchError::Timeout(Phase::Connect, limit),
-            }
-            if limit == Duration::ZERO {
-                break;
+        origin: &'a Origin<D>,
+        request: &Request<'_>,
+    ) -> Result<Pass<'a>, FetchError> {
+        let now = D::now();
+        // Whoever would wait for nothing is told at once.
+        drop(origin.admit(now)?);
+        let full = || {
+            self.metrics.upstream_queue_rejects.add(1);
+            FetchError::Full
+        };
+        let deadline = request.deadline.min(now + origin.plan.queue_timeout);
+        match self.timers.timer().until(deadline, origin.gate.enter()).await {
+            Ok(pass) => pass.ok_or_else(full),
+            Err(_) if deadline < request.deadline => Err(full()),
+            Err(_) => {
+                let limit = deadline.saturating_duration_since(now);
+                Err(FetchError::Timeout(Phase::Queue, limit))
             }
         }
-        Err(failure)
     }
 
-    async fn until<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-        self.timers.timer().until(deadline, work).await.ok()
+    /// Goes along where addresses have changed.
+    fn follow(&self) {
+        for (origin, addresses) in self.origins.iter().zip(self.directory.iter()) {
+            origin.follow(&addresses.now());
+        }
     }
 }
 
@@ -277,5 +220,20 @@ impl Drop for Tally<'_> {
         if !self.ended {
             self.metrics.upstream_cancelled.add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_whole_server_is_divided_and_nobody_gets_nothing() {
+        let share = |all, of| -> Vec<usize> {
+            (0..of).map(|number| Seat { number, of, seed: 0 }.share(all)).collect()
+        };
+        assert_eq!(share(10, 4), [3, 3, 2, 2]);
+        assert_eq!(share(2, 3), [1, 1, 1]);
+        assert_eq!(Seat::ALONE.share(7), 7);
     }
 }

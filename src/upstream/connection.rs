@@ -22,7 +22,8 @@ pub(super) struct Connection<D: Driver> {
     inbound: Inbound<D>,
     writer: D::Writer,
     timer: Timer<D>,
-    slot: Slot<D>,
+    /// Held for as long as the connection is open, if it counts.
+    slot: Option<Slot>,
 }
 
 /// What bounds an exchange.
@@ -33,6 +34,8 @@ pub(super) struct Bounds {
     pub(super) deadline_limit: Duration,
     /// From the request's last byte to the response head's last.
     pub(super) header_timeout: Duration,
+    /// From there to the body's last byte.
+    pub(super) body_timeout: Duration,
     /// Sizes.
     pub(super) limits: Limits,
 }
@@ -41,6 +44,7 @@ impl Bounds {
     fn late(&self, phase: Phase) -> FetchError {
         let limit = match phase {
             Phase::Head => self.header_timeout.min(self.deadline_limit),
+            Phase::Body => self.body_timeout.min(self.deadline_limit),
             _ => self.deadline_limit,
         };
         FetchError::Timeout(phase, limit)
@@ -86,7 +90,7 @@ impl<D: Driver> Connection<D> {
         reader: D::Reader,
         writer: D::Writer,
         timer: Timer<D>,
-        slot: Slot<D>,
+        slot: Option<Slot>,
         responses: &Buffers,
     ) -> Self {
         let mut inbound = Inbound::new(reader);
@@ -207,6 +211,8 @@ impl<D: Driver> Receiver<'_, D> {
         let start = head.length;
         let mut end = start;
         let mut body = BodyReader::new(head.framing, bounds.limits.body_bytes_max);
+        // Most bodies come with their head, and need no time.
+        let mut deadline = None;
         loop {
             let progress = body.advance(&mut self.buffer, end).map_err(FetchError::Protocol)?;
             end = progress.end;
@@ -215,7 +221,9 @@ impl<D: Driver> Receiver<'_, D> {
             }
             // One more than is to come, for a byte too many to be seen.
             let room = body.room_hint().saturating_add(1);
-            if self.more(bounds.deadline, Phase::Body, room, bounds).await? == 0 {
+            let until = || bounds.deadline.min(D::now() + bounds.body_timeout);
+            let deadline = *deadline.get_or_insert_with(until);
+            if self.more(deadline, Phase::Body, room, bounds).await? == 0 {
                 body.finish_at_eof().map_err(FetchError::Protocol)?;
                 return Ok(start..end);
             }

@@ -32,6 +32,11 @@ pub enum FetchError {
     /// All connections that `max_connections` allows were in use for the whole deadline, or too
     /// many fetches waited for one already.
     Busy,
+    /// As many fetches as `max_in_flight` allows were in flight for all of `queue_timeout`, or too
+    /// many waited already.
+    Full,
+    /// Its breaker is open: it has failed too often of late, and is left alone for so long.
+    Open(Duration),
 }
 
 /// How far an exchange was.
@@ -53,6 +58,17 @@ impl FetchError {
     /// Whether time ran out, rather than something breaking.
     pub fn is_timeout(&self) -> bool {
         matches!(self, FetchError::Timeout(..))
+    }
+
+    /// Whether it was a bound of ours, and the upstream was not even asked: coming back in a
+    /// moment may help.
+    pub fn is_shed(&self) -> bool {
+        matches!(self, FetchError::Busy | FetchError::Full | FetchError::Open(_))
+    }
+
+    /// Whether it says nothing about how the upstream is.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_shed() || matches!(self, FetchError::NoAddress { .. } | FetchError::Request(_))
     }
 }
 
@@ -84,6 +100,10 @@ impl fmt::Display for FetchError {
             FetchError::Protocol(error) => write!(f, "bad response: {error}"),
             FetchError::TooManyInterim => f.write_str("bad response: too many 1xx responses"),
             FetchError::Busy => f.write_str("all connections are in use (max_connections)"),
+            FetchError::Full => f.write_str("too many fetches are in flight (max_in_flight)"),
+            FetchError::Open(wait) => {
+                write!(f, "it has failed too often: not asked for another {wait:?} (breaker)")
+            }
         }
     }
 }

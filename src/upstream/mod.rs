@@ -1,15 +1,29 @@
-//! A worker's HTTP client: pools, exchanges, the one safe retry.
+//! A worker's HTTP client: addresses, pools, exchanges, and the policy of each upstream.
 //!
-//! Owns the connections toward upstreams and decides which may serve again. Refuses to guess: a
-//! response it cannot frame is an error, and its connection is closed.
+//! Owns the connections toward upstreams and decides which may serve again, what is tried again
+//! and who is left alone. Refuses to guess: a response it cannot frame is an error, and its
+//! connection is closed. Refuses to make things worse: retries and hedges have a budget.
 
 pub mod address;
+mod breaker;
+mod budget;
+mod choice;
 pub mod client;
 mod connection;
+mod ejection;
+mod endpoint;
 pub mod error;
+mod exchange;
+mod health;
+mod latency;
+mod origin;
+mod persist;
 mod pool;
+mod queue;
+mod random;
+mod retry;
 
 pub use address::{Addresses, Directory};
-pub use client::{Client, Request};
+pub use client::{Client, Request, Seat};
 pub use connection::Response;
 pub use error::{FetchError, Phase};

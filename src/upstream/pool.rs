@@ -1,30 +1,37 @@
-//! The connections to one upstream: idle ones for reuse, a bound on all, a queue at the bound.
+//! The connections to one upstream: idle ones at each of its addresses, a bound on all, a queue
+//! at the bound.
 //!
-//! Last in, first out: the warmest connection serves next, and those that a spike left behind
-//! grow old and go. An idle connection keeps a read pending, so that bytes or an end that nobody
-//! asked for are noticed before it is used again: they can never pass for an answer.
+//! The address with the fewest exchanges under way is next; there it is last in, first out: the
+//! warmest connection serves next, and those that a spike left behind grow old and go. An idle
+//! connection keeps a read pending, so that bytes or an end that nobody asked for are noticed
+//! before it is used again: they can never pass for an answer.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::config::Eject;
 use crate::driver::Driver;
-use crate::limits;
 use crate::metrics::WorkerMetrics;
 
+use super::choice::{Candidate, choose};
 use super::connection::Connection;
+use super::endpoint::{Endpoint, Held};
+use super::queue::Queue;
 
-/// The connections to one upstream, on one worker. A clone is the same pool.
-pub(super) struct Pool<D: Driver>(Rc<State<D>>);
+/// The connections to one upstream, on one worker.
+pub(super) struct Pool<D: Driver> {
+    endpoints: RefCell<Vec<Rc<Endpoint<D>>>>,
+    /// With which of several the next choice begins.
+    turn: Cell<usize>,
+    state: Rc<State>,
+}
 
-struct State<D: Driver> {
-    /// Oldest first.
-    idle: RefCell<VecDeque<Idle<D>>>,
-    waiters: RefCell<Waiters>,
+/// What is shared with the connections that are open.
+struct State {
+    queue: Queue,
     open: Cell<usize>,
     bounds: Bounds,
     metrics: Arc<WorkerMetrics>,
@@ -41,169 +48,179 @@ pub(super) struct Bounds {
     pub(super) idle_timeout: Duration,
 }
 
-struct Idle<D: Driver> {
-    connection: Connection<D>,
-    since: Instant,
+/// What is asked of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Whether only a connection will do that has not served before.
+    pub(super) fresh: bool,
+    /// An address that another one would be preferred to.
+    pub(super) avoid: Option<SocketAddr>,
 }
 
-/// What a pool gives: a connection that has served before, or leave to open one.
+/// What a pool gives: an address, and a connection to it or leave to open one.
 pub(super) enum Lease<D: Driver> {
     /// A warm connection, found quiet a moment ago.
-    Reused(Connection<D>),
+    Reused(Held<D>, Connection<D>),
     /// Leave to connect.
-    Open(Slot<D>),
+    Open(Held<D>, Slot),
 }
 
 /// The right to have one connection open, given back on drop.
-pub(super) struct Slot<D: Driver>(Rc<State<D>>);
+pub(super) struct Slot(Rc<State>);
 
 impl<D: Driver> Pool<D> {
     pub(super) fn new(bounds: Bounds, metrics: Arc<WorkerMetrics>) -> Self {
         debug_assert!(bounds.connections_max > 0);
-        Self(Rc::new(State {
-            idle: RefCell::default(),
-            waiters: RefCell::default(),
-            open: Cell::new(0),
-            bounds,
-            metrics,
-        }))
+        let (queue, open) = (Queue::default(), Cell::new(0));
+        let state = Rc::new(State { queue, open, bounds, metrics });
+        Self { endpoints: RefCell::default(), turn: Cell::new(0), state }
     }
 
-    /// Waits for a connection, or for leave to open one. `fresh` asks for one that has not served
-    /// before. None when too many wait already.
-    pub(super) async fn lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        let mut ticket = Ticket { state: &self.0, number: self.0.waiters.borrow_mut().enter()? };
-        poll_fn(|context| match ticket.is_first().then(|| self.take(now, fresh)).flatten() {
-            Some(lease) => Poll::Ready(Some(lease)),
-            None => {
-                ticket.wait(context.waker());
-                Poll::Pending
-            }
-        })
-        .await
+    /// Takes over the addresses as they are now. Those that are gone end what is under way and
+    /// get nothing new; those that stay keep all they have.
+    pub(super) fn move_to(&self, addresses: &[SocketAddr]) {
+        let before = self.endpoints.take();
+        let endpoint = |address: &SocketAddr| {
+            let same = before.iter().find(|endpoint| endpoint.address() == *address);
+            same.map_or_else(|| Endpoint::new(*address), Rc::clone)
+        };
+        self.endpoints.replace(addresses.iter().map(endpoint).collect());
+        for endpoint in before.iter().filter(|one| !addresses.contains(&one.address())) {
+            endpoint.leave();
+        }
+    }
+
+    /// Whether there is no address to connect to.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.endpoints.borrow().is_empty()
+    }
+
+    /// Its addresses at the moment.
+    pub(super) fn endpoints(&self) -> Vec<Rc<Endpoint<D>>> {
+        self.endpoints.borrow().clone()
+    }
+
+    /// Waits for a connection, or for leave to open one. None when too many wait already.
+    pub(super) async fn lease(&self, now: Instant, wish: Wish) -> Option<Lease<D>> {
+        self.state.queue.wait(|| self.take(now, wish)).await
+    }
+
+    /// The same without waiting; none at the bound, and none while others wait: who asks again
+    /// and again would have every connection before they are polled.
+    pub(super) fn try_lease(&self, now: Instant, wish: Wish) -> Option<Lease<D>> {
+        // Looked at before, not while, taking: that may drop a connection, which wakes the first.
+        let nobody_waits = self.state.queue.is_empty();
+        nobody_waits.then(|| self.take(now, wish)).flatten()
+    }
+
+    /// Another address to connect to than those that were tried.
+    pub(super) fn another(&self, now: Instant, tried: &[SocketAddr]) -> Option<Held<D>> {
+        let endpoints = self.endpoints.borrow();
+        let index = choose(endpoints.len(), self.next_turn(), |index| {
+            let untried = endpoints.get(index).filter(|one| !tried.contains(&one.address()));
+            untried.map_or(LAST, |one| one.candidate(now, false))
+        });
+        let endpoint = endpoints.get(index?)?;
+        (!tried.contains(&endpoint.address())).then(|| endpoint.hold())
     }
 
     /// Keeps a connection for reuse, if it is quiet and there is room.
-    pub(super) fn put(&self, mut connection: Connection<D>, now: Instant) {
-        let mut idle = self.0.idle.borrow_mut();
-        if idle.len() < self.0.bounds.idle_max && connection.is_quiet() {
-            idle.push_back(Idle { connection, since: now });
-            drop(idle);
-            self.0.waiters.borrow_mut().wake_next();
+    pub(super) fn put(&self, endpoint: &Endpoint<D>, connection: Connection<D>, now: Instant) {
+        let idle: usize = self.endpoints.borrow().iter().map(|one| one.idle_count()).sum();
+        if idle < self.state.bounds.idle_max && endpoint.keep(connection, now) {
+            self.state.queue.wake_next();
+        }
+    }
+
+    /// An exchange with an address failed. Where that was one too many, the address is left out
+    /// for a while, but never more than half of them: they would all have to do its work.
+    pub(super) fn failed(&self, failed: &Endpoint<D>, policy: &Eject, now: Instant) {
+        let endpoints = self.endpoints.borrow();
+        if endpoints.len() < 2 {
+            return;
+        }
+        let others = endpoints.iter().filter(|one| one.address() != failed.address());
+        let may_be = || {
+            let out = others.filter(|one| !one.is_in_good_standing(now)).count();
+            (out + 1) * 2 <= endpoints.len()
+        };
+        if failed.failed(policy, now, may_be) {
+            self.state.metrics.upstream_ejections.add(1);
+            tracing::warn!(address = %failed.address(), "an address fails: left out for a while");
         }
     }
 
     /// Closes connections that were idle for too long or that the upstream has closed.
     pub(super) fn sweep(&self, now: Instant) {
-        let mut gone = Vec::new();
-        let mut idle = self.0.idle.borrow_mut();
-        for _ in 0..idle.len() {
-            let Some(mut entry) = idle.pop_front() else { break };
-            if self.is_fresh(&entry, now) && entry.connection.is_quiet() {
-                idle.push_back(entry);
-            } else {
-                gone.push(entry);
+        for endpoint in self.endpoints.borrow().iter() {
+            endpoint.sweep(now, self.state.bounds.idle_timeout);
+        }
+    }
+
+    fn take(&self, now: Instant, wish: Wish) -> Option<Lease<D>> {
+        let endpoints = self.endpoints.borrow();
+        let chosen = self.choose(&endpoints, now, wish.avoid)?;
+        let timeout = self.state.bounds.idle_timeout;
+        if !wish.fresh
+            && let Some(connection) = chosen.warm(now, timeout)
+        {
+            return Some(Lease::Reused(chosen.hold(), connection));
+        }
+        if self.state.open.get() >= self.state.bounds.connections_max {
+            // One that is idle elsewhere will do, rather than be closed for a new one.
+            let mut others = endpoints.iter().filter(|one| !wish.fresh && one.is_available(now));
+            let warm = others.find_map(|one| Some((one.hold(), one.warm(now, timeout)?)));
+            if let Some((endpoint, connection)) = warm {
+                return Some(Lease::Reused(endpoint, connection));
+            }
+            // Those that are left serve nobody at the moment, and make room.
+            if !endpoints.iter().any(|one| one.close_oldest()) {
+                return None;
             }
         }
-        drop(idle);
-        // Dropped only now: a connection that goes frees its slot, which may look into the pool.
-        drop(gone);
+        Some(Lease::Open(chosen.hold(), Slot::new(&self.state)))
     }
 
-    /// The same without waiting; none at the bound, and none while others wait: who asks again
-    /// and again would have every connection before they are polled.
-    pub(super) fn try_lease(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        // Looked at before, not while, taking: that may drop a connection, which wakes the first.
-        let nobody_waits = self.0.waiters.borrow().queue.is_empty();
-        nobody_waits.then(|| self.take(now, fresh)).flatten()
-    }
-
-    fn take(&self, now: Instant, fresh: bool) -> Option<Lease<D>> {
-        let next = || if fresh { None } else { self.0.idle.borrow_mut().pop_back() };
-        while let Some(mut entry) = next() {
-            if self.is_fresh(&entry, now) && entry.connection.is_quiet() {
-                return Some(Lease::Reused(entry.connection));
-            }
+    fn choose<'a>(
+        &self,
+        endpoints: &'a [Rc<Endpoint<D>>],
+        now: Instant,
+        avoid: Option<SocketAddr>,
+    ) -> Option<&'a Rc<Endpoint<D>>> {
+        if let [only] = endpoints {
+            return Some(only);
         }
-        if self.0.open.get() >= self.0.bounds.connections_max {
-            // Where idle ones fill the bound and a fresh one is wanted, the oldest makes room.
-            let oldest = if fresh { self.0.idle.borrow_mut().pop_front() } else { None };
-            drop(oldest?);
-        }
-        self.0.open.set(self.0.open.get() + 1);
-        self.0.metrics.upstream_connections.add(1);
-        Some(Lease::Open(Slot(Rc::clone(&self.0))))
+        let index = choose(endpoints.len(), self.next_turn(), |index| {
+            let candidate =
+                |one: &Rc<Endpoint<D>>| one.candidate(now, avoid == Some(one.address()));
+            endpoints.get(index).map_or(LAST, candidate)
+        });
+        endpoints.get(index?)
     }
 
-    fn is_fresh(&self, entry: &Idle<D>, now: Instant) -> bool {
-        now.saturating_duration_since(entry.since) < self.0.bounds.idle_timeout
+    fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
     }
 }
 
-impl<D: Driver> Drop for Slot<D> {
+/// Chosen after all others.
+const LAST: Candidate = Candidate { available: false, avoided: true, outstanding: usize::MAX };
+
+impl Slot {
+    fn new(state: &Rc<State>) -> Self {
+        state.open.set(state.open.get() + 1);
+        state.metrics.upstream_connections.add(1);
+        Self(Rc::clone(state))
+    }
+}
+
+impl Drop for Slot {
     fn drop(&mut self) {
         debug_assert!(self.0.open.get() > 0);
         self.0.open.set(self.0.open.get().saturating_sub(1));
         self.0.metrics.upstream_connections.sub(1);
-        self.0.waiters.borrow_mut().wake_next();
-    }
-}
-
-/// Those who wait for a connection, first come, first served.
-#[derive(Default)]
-struct Waiters {
-    queue: VecDeque<(u64, Option<Waker>)>,
-    next_number: u64,
-}
-
-impl Waiters {
-    fn enter(&mut self) -> Option<u64> {
-        if self.queue.len() >= limits::UPSTREAM_WAITERS_MAX {
-            return None;
-        }
-        let number = self.next_number;
-        self.next_number += 1;
-        self.queue.push_back((number, None));
-        Some(number)
-    }
-
-    /// Wakes the first that sleeps. It stays in the queue until it has what it waits for.
-    fn wake_next(&mut self) {
-        if let Some(waker) = self.queue.iter_mut().find_map(|(_, waker)| waker.take()) {
-            waker.wake();
-        }
-    }
-}
-
-/// A place in the queue, given up on drop.
-struct Ticket<'a, D: Driver> {
-    state: &'a State<D>,
-    number: u64,
-}
-
-impl<D: Driver> Ticket<'_, D> {
-    fn is_first(&self) -> bool {
-        let waiters = self.state.waiters.borrow();
-        waiters.queue.front().is_some_and(|(number, _)| *number == self.number)
-    }
-
-    fn wait(&mut self, waker: &Waker) {
-        let mut waiters = self.state.waiters.borrow_mut();
-        if let Some((_, slot)) = waiters.queue.iter_mut().find(|(n, _)| *n == self.number) {
-            *slot = Some(waker.clone());
-        }
-    }
-}
-
-impl<D: Driver> Drop for Ticket<'_, D> {
-    fn drop(&mut self) {
-        let mut waiters = self.state.waiters.borrow_mut();
-        let woken = waiters.queue.iter().any(|(n, waker)| *n == self.number && waker.is_none());
-        waiters.queue.retain(|(n, _)| *n != self.number);
-        // One that was woken and left without taking passes the chance on; one that took does so
-        // too, which costs the next a look at the pool and loses nothing.
-        if woken {
-            waiters.wake_next();
-        }
+        self.0.queue.wake_next();
     }
 }

@@ -7,7 +7,7 @@ use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, ALLOW, Answer, Pages};
 use crate::site::Site;
-use crate::upstream::{Client, Directory};
+use crate::upstream::{Client, Directory, Seat};
 
 use super::service::{Request, Response, Service};
 use super::thread::Recipe;
@@ -20,6 +20,8 @@ pub struct SiteRecipe {
     pub directory: Directory,
     /// Makes request ids unique from one start of the server to the next.
     pub id_seed: u32,
+    /// How many workers share what upstreams allow the whole server.
+    pub workers: usize,
 }
 
 impl Recipe for SiteRecipe {
@@ -37,6 +39,7 @@ impl Recipe for SiteRecipe {
         let client = Client::new(
             site.upstreams(),
             Arc::clone(&self.directory),
+            Seat { number, of: self.workers, seed: self.id_seed.into() },
             timers.clone(),
             Arc::clone(metrics),
         );

@@ -124,7 +124,7 @@ impl Script {
         let site = Site::load(&Source::Folder(folder.path().to_owned()));
         let site = site.unwrap_or_else(|report| panic!("{report}"));
         let directory = Arc::from([Addresses::new(vec![upstream])]);
-        self.start_recipe(SiteRecipe { site, directory, id_seed: 1 })
+        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers: self.workers })
     }
 
     /// Starts a server for something else than a site.

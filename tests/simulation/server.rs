@@ -36,7 +36,7 @@ impl Server {
         let site = Site::load(source).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(site.upstreams().len(), upstreams.len());
         let directory = upstreams.iter().map(|addresses| Addresses::new(addresses.to_vec()));
-        let recipe = SiteRecipe { site, directory: directory.collect(), id_seed: 1 };
+        let recipe = SiteRecipe { site, directory: directory.collect(), id_seed: 1, workers: 1 };
         let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();
         let pages = recipe.make::<Sim>(&timers, &metrics, 0).unwrap();

@@ -1,0 +1,197 @@
+//! One try of a fetch: an address, a connection to it, an exchange on that.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::driver::Driver;
+use crate::http::{self, Limits, RequestLine};
+use crate::limits;
+
+use super::client::{Inner, Request};
+use super::connection::{Bounds, Connection, Failure, Response};
+use super::endpoint::Held;
+use super::error::{FetchError, Phase};
+use super::origin::Origin;
+use super::pool::{Lease, Slot, Wish};
+
+/// A try of a fetch.
+#[derive(Clone, Copy)]
+pub(super) struct Try<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// An address that another one would be preferred to.
+    pub(super) avoid: Option<SocketAddr>,
+    /// The address that is asked, as soon as that is decided.
+    pub(super) at: &'a Cell<Option<SocketAddr>>,
+}
+
+/// How an exchange ended: the response, with its connection if that can serve again.
+type Outcome<D> = Result<(Response, Option<Connection<D>>), FetchError>;
+
+/// A connection to an address, and whether it has served before.
+type Connected<D> = (Held<D>, Connection<D>, bool);
+
+impl<D: Driver> Inner<D> {
+    /// Asks once, if the breaker lets it, and notes what became of it.
+    pub(super) async fn attempt(
+        &self,
+        origin: &Origin<D>,
+        ask: Try<'_>,
+    ) -> Result<Response, FetchError> {
+        let start = D::now();
+        let watch = origin.admit(start)?;
+        let given = ask.request.deadline.saturating_duration_since(start);
+        let (outcome, held) = self.exchange(origin, ask, start, given).await;
+        let now = D::now();
+        let verdict = origin.verdict(outcome.as_ref().map(|(response, _)| response), given);
+        let took = now.saturating_duration_since(start);
+        origin.settle(watch, held.as_deref(), verdict, took, now);
+        let (response, connection) = outcome?;
+        if let (Some(held), Some(connection)) = (&held, connection) {
+            origin.pool.put(held, connection, now);
+        }
+        Ok(response)
+    }
+
+    async fn exchange(
+        &self,
+        origin: &Origin<D>,
+        ask: Try<'_>,
+        now: Instant,
+        given: Duration,
+    ) -> (Outcome<D>, Option<Held<D>>) {
+        let (plan, request) = (&origin.plan, ask.request);
+        let bounds = Bounds {
+            deadline: request.deadline,
+            deadline_limit: given,
+            header_timeout: plan.header_timeout,
+            body_timeout: plan.body_timeout,
+            limits: Limits { body_bytes_max: plan.max_body, ..Limits::response() },
+        };
+        let mut bytes = self.requests.take();
+        let line = RequestLine {
+            method: request.method,
+            target: request.target,
+            host: plan.authority.as_bytes(),
+        };
+        if let Err(error) = http::write_request_head(&mut bytes, line, request.headers, None) {
+            return (Err(FetchError::Request(error)), None);
+        }
+        let mut wish = Wish { fresh: false, avoid: ask.avoid };
+        loop {
+            let (held, connection, reused) =
+                match self.connection(origin, &bounds, wish, ask.at, now).await {
+                    Ok(connected) => connected,
+                    Err(error) => return (Err(error), None),
+                };
+            let (requests, responses) = (&self.requests, &self.responses);
+            let exchange = connection.exchange(bytes, request.method, &bounds, requests, responses);
+            match exchange.await {
+                Ok((mut response, connection)) => {
+                    response.reused = reused;
+                    return (Ok((response, connection)), Some(held));
+                }
+                Err(Failure { unanswered: Some(request_bytes), .. })
+                    if reused && request.method.is_idempotent() =>
+                {
+                    self.metrics.upstream_retries.add(1);
+                    bytes = request_bytes;
+                    wish.fresh = true;
+                }
+                Err(Failure { error, .. }) => return (Err(error), Some(held)),
+            }
+        }
+    }
+
+    /// A connection, when it is this fetch's turn to have one.
+    async fn connection(
+        &self,
+        origin: &Origin<D>,
+        bounds: &Bounds,
+        wish: Wish,
+        at: &Cell<Option<SocketAddr>>,
+        now: Instant,
+    ) -> Result<Connected<D>, FetchError> {
+        let lease = match origin.pool.try_lease(now, wish) {
+            Some(lease) => lease,
+            None if origin.pool.is_nowhere() => {
+                return Err(FetchError::NoAddress { host: origin.plan.host.clone() });
+            }
+            None => match self.until(bounds.deadline, origin.pool.lease(now, wish)).await {
+                Some(Some(lease)) => lease,
+                Some(None) => return Err(FetchError::Busy),
+                None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
+            },
+        };
+        match lease {
+            Lease::Reused(held, connection) => {
+                at.set(Some(held.address()));
+                self.metrics.upstream_reused.add(1);
+                Ok((held, connection, true))
+            }
+            Lease::Open(held, slot) => {
+                let (held, connection) = self.connect(origin, bounds, held, slot, at).await?;
+                Ok((held, connection, false))
+            }
+        }
+    }
+
+    /// Connects to an address, and to others in turn while they refuse.
+    async fn connect(
+        &self,
+        origin: &Origin<D>,
+        bounds: &Bounds,
+        mut held: Held<D>,
+        slot: Slot,
+        at: &Cell<Option<SocketAddr>>,
+    ) -> Result<(Held<D>, Connection<D>), FetchError> {
+        let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
+        loop {
+            let address = held.address();
+            at.set(Some(address));
+            let now = D::now();
+            let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
+            let limit = deadline.saturating_duration_since(now);
+            self.metrics.upstream_connects.add(1);
+            let failure = match self.open(address, deadline, limit).await {
+                Ok((reader, writer)) => {
+                    let timer = self.timers.timer();
+                    let connection =
+                        Connection::new(reader, writer, timer, Some(slot), &self.responses);
+                    return Ok((held, connection));
+                }
+                Err(failure) => failure,
+            };
+            let now = D::now();
+            origin.failed(&held, now);
+            tried.push(address);
+            if tried.len() >= limits::CONNECT_ATTEMPTS_MAX || now >= bounds.deadline {
+                return Err(failure);
+            }
+            match origin.pool.another(now, &tried) {
+                Some(other) => held = other,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    /// Both halves of a new connection, by the deadline, which is so far away.
+    pub(super) async fn open(
+        &self,
+        address: SocketAddr,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(D::Reader, D::Writer), FetchError> {
+        match self.until(deadline, D::connect(address)).await {
+            Some(connected) => connected.map_err(FetchError::Connect),
+            None => Err(FetchError::Timeout(Phase::Connect, limit)),
+        }
+    }
+
+    async fn until<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+        self.timers.timer().until(deadline, work).await.ok()
+    }
+}

@@ -1,0 +1,95 @@
+//! Active health checks: each worker asks each address now and then whether it is well.
+//!
+//! A check has a connection of its own, which is neither pooled nor counted: an upstream whose
+//! connections are all in use is not unwell for that.
+
+use std::rc::{Rc, Weak};
+
+use futures_util::future::join_all;
+
+use crate::config::Health;
+use crate::driver::Driver;
+use crate::http::{self, Limits, Method, RequestLine};
+use crate::limits;
+
+use super::client::Inner;
+use super::connection::{Bounds, Connection};
+use super::endpoint::Endpoint;
+use super::error::FetchError;
+use super::origin::Origin;
+
+/// Starts the checks of all upstreams that have some. They end with the client.
+pub(super) fn start<D: Driver>(client: &Rc<Inner<D>>) {
+    for (index, origin) in client.origins.iter().enumerate() {
+        if let Some(policy) = &origin.plan.health {
+            D::spawn(check_on(Rc::downgrade(client), index, policy.clone()));
+        }
+    }
+}
+
+async fn check_on<D: Driver>(client: Weak<Inner<D>>, index: usize, policy: Health) {
+    // From then on workers ask at different times.
+    let Some(mut pause) = client.upgrade().map(|c| c.random.up_to(policy.interval)) else { return };
+    loop {
+        let Some(timers) = client.upgrade().map(|client| client.timers.clone()) else { return };
+        timers.sleep(pause).await;
+        let Some(client) = client.upgrade() else { return };
+        let Some(origin) = client.origins.get(index) else { return };
+        let endpoints = origin.pool.endpoints();
+        join_all(endpoints.iter().map(|one| client.check(origin, one, &policy))).await;
+        // Nine to eleven tenths of the interval.
+        pause = policy.interval / 10 * 9 + client.random.up_to(policy.interval / 5);
+    }
+}
+
+impl<D: Driver> Inner<D> {
+    async fn check(&self, origin: &Origin<D>, endpoint: &Endpoint<D>, policy: &Health) {
+        let outcome = self.ask(origin, endpoint, policy).await;
+        let passed = outcome.as_ref().is_ok_and(|status| (200..300).contains(status));
+        if !endpoint.checked(policy, passed) {
+            return;
+        }
+        let (upstream, address) = (origin.plan.name.as_str(), endpoint.address());
+        if passed {
+            tracing::info!(upstream, %address, "an address passes its health checks again");
+        } else {
+            self.metrics.upstream_unwell.add(1);
+            let found = outcome.map_or_else(|error| error.to_string(), |status| status.to_string());
+            tracing::warn!(upstream, %address, found, "an address fails its health checks");
+        }
+    }
+
+    /// The status of the answer.
+    async fn ask(
+        &self,
+        origin: &Origin<D>,
+        endpoint: &Endpoint<D>,
+        policy: &Health,
+    ) -> Result<u16, FetchError> {
+        let deadline = D::now() + policy.timeout;
+        let (reader, writer) = self.open(endpoint.address(), deadline, policy.timeout).await?;
+        let timer = self.timers.timer();
+        let connection = Connection::new(reader, writer, timer, None, &self.responses);
+        let mut request = self.requests.take();
+        let line = RequestLine {
+            method: Method::Get,
+            target: policy.path.as_bytes(),
+            host: origin.plan.authority.as_bytes(),
+        };
+        http::write_request_head(&mut request, line, b"Connection: close\r\n", None)
+            .map_err(FetchError::Request)?;
+        let bounds = Bounds {
+            deadline,
+            deadline_limit: policy.timeout,
+            header_timeout: policy.timeout,
+            body_timeout: policy.timeout,
+            limits: Limits { body_bytes_max: limits::HEALTH_BODY_BYTES_MAX, ..Limits::response() },
+        };
+        let (requests, responses) = (&self.requests, &self.responses);
+        let exchange = connection.exchange(request, Method::Get, &bounds, requests, responses);
+        let (response, _) = exchange.await.map_err(|failure| failure.error)?;
+        let status = response.head.status;
+        self.responses.put(response.buffer);
+        Ok(status)
+    }
+}

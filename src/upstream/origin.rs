@@ -1,0 +1,162 @@
+//! One upstream as a worker sees it: its connections, and what keeps both sides out of trouble.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::driver::Driver;
+use crate::limits::PATIENCE_MIN;
+use crate::metrics::WorkerMetrics;
+use crate::site::UpstreamPlan;
+
+use super::breaker::{Breaker, Change, Permit, Verdict};
+use super::budget::Budget;
+use super::client::Seat;
+use super::connection::Response;
+use super::endpoint::Endpoint;
+use super::error::{FetchError, Phase};
+use super::latency::Latency;
+use super::pool::{self, Pool};
+use super::queue::Gate;
+
+/// One upstream, on one worker.
+pub(super) struct Origin<D: Driver> {
+    pub(super) plan: UpstreamPlan,
+    pub(super) pool: Pool<D>,
+    /// Before all that is in flight.
+    pub(super) gate: Gate,
+    pub(super) budget: RefCell<Budget>,
+    /// How long its exchanges take, where that decides when one is hedged.
+    pub(super) latency: Option<RefCell<Latency>>,
+    breaker: Option<RefCell<Breaker>>,
+    /// The addresses that the pool has, to notice when they change.
+    addresses: RefCell<Arc<Vec<SocketAddr>>>,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl<D: Driver> Origin<D> {
+    pub(super) fn new(plan: &UpstreamPlan, seat: Seat, metrics: &Arc<WorkerMetrics>) -> Self {
+        let now = D::now();
+        let connections_max = seat.share(plan.max_connections);
+        let bounds = pool::Bounds {
+            connections_max,
+            idle_max: plan.max_idle.min(connections_max),
+            idle_timeout: plan.idle_timeout,
+        };
+        let by_latency = plan.hedge.is_some_and(|hedge| hedge.after.is_none());
+        Self {
+            plan: plan.clone(),
+            pool: Pool::new(bounds, Arc::clone(metrics)),
+            gate: Gate::new(plan.max_in_flight),
+            budget: RefCell::new(Budget::new(now)),
+            latency: by_latency.then(|| RefCell::new(Latency::new())),
+            breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
+            addresses: RefCell::default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// Goes along where the addresses have changed.
+    pub(super) fn follow(&self, addresses: &Arc<Vec<SocketAddr>>) {
+        if !Arc::ptr_eq(&self.addresses.borrow(), addresses) {
+            self.pool.move_to(addresses);
+            self.addresses.replace(Arc::clone(addresses));
+        }
+    }
+
+    /// Whether a fetch has one try and no more.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plan.retry.is_none() && self.plan.hedge.is_none()
+    }
+
+    /// Whether its breaker lets all through.
+    pub(super) fn is_closed(&self) -> bool {
+        self.breaker.as_ref().is_none_or(|breaker| breaker.borrow().is_closed())
+    }
+
+    /// Leave to ask it.
+    ///
+    /// # Errors
+    /// [`FetchError::Open`] when its breaker is.
+    pub(super) fn admit(&self, now: Instant) -> Result<Watch<'_>, FetchError> {
+        let Some(breaker) = &self.breaker else { return Ok(Watch { breaker: None }) };
+        match breaker.borrow_mut().admit(now) {
+            Ok(permit) => Ok(Watch { breaker: Some((breaker, permit)) }),
+            Err(wait) => {
+                self.metrics.upstream_breaker_rejects.add(1);
+                Err(FetchError::Open(wait))
+            }
+        }
+    }
+
+    /// Notes what became of an exchange: for the breaker, and for the address it was with, if it
+    /// came that far.
+    pub(super) fn settle(
+        &self,
+        mut watch: Watch<'_>,
+        endpoint: Option<&Endpoint<D>>,
+        verdict: Verdict,
+        took: Duration,
+        now: Instant,
+    ) {
+        match (verdict, endpoint) {
+            (Verdict::Good, Some(endpoint)) => endpoint.passed(now),
+            (Verdict::Failed, Some(endpoint)) => self.failed(endpoint, now),
+            _ => {}
+        }
+        let Some((breaker, permit)) = watch.breaker.take() else { return };
+        match breaker.borrow_mut().settle(permit, verdict, took, now) {
+            Change::None => {}
+            Change::Opened => {
+                self.metrics.upstream_breaker_opens.add(1);
+                let upstream = self.plan.name.as_str();
+                tracing::warn!(upstream, "an upstream fails: its breaker opens, it is left alone");
+            }
+            Change::Closed => {
+                let upstream = self.plan.name.as_str();
+                tracing::info!(upstream, "an upstream is well again: its breaker closes");
+            }
+        }
+    }
+
+    /// An exchange with an address failed, or a connect to it.
+    pub(super) fn failed(&self, endpoint: &Endpoint<D>, now: Instant) {
+        if let Some(policy) = &self.plan.eject {
+            self.pool.failed(endpoint, policy, now);
+        }
+    }
+
+    /// What the outcome of a fetch, which was given so much time, says of the upstream.
+    pub(super) fn verdict(
+        &self,
+        outcome: Result<&Response, &FetchError>,
+        given: Duration,
+    ) -> Verdict {
+        let failed = match outcome {
+            Ok(response) => response.head.status >= 500,
+            Err(FetchError::Timeout(Phase::Queue, _)) => return Verdict::Unknown,
+            // Late by our own haste says nothing.
+            Err(FetchError::Timeout(..)) if given < PATIENCE_MIN.min(self.plan.deadline) => {
+                return Verdict::Unknown;
+            }
+            Err(error) if error.is_ours() => return Verdict::Unknown,
+            Err(_) => true,
+        };
+        if failed { Verdict::Failed } else { Verdict::Good }
+    }
+}
+
+/// An exchange that the breaker has let through. One that is dropped before it has ended gives
+/// its place among the probes back.
+pub(super) struct Watch<'a> {
+    breaker: Option<(&'a RefCell<Breaker>, Permit)>,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some((breaker, permit)) = self.breaker.take() {
+            breaker.borrow_mut().give_back(permit);
+        }
+    }
+}
