@@ -5,6 +5,9 @@
 //! runs more of them, or fewer.
 
 #[cfg(test)]
+#[path = "simulation/addresses.rs"]
+mod addresses;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
 #[cfg(test)]
@@ -17,8 +20,14 @@ mod drain;
 #[path = "simulation/exchanges.rs"]
 mod exchanges;
 #[cfg(test)]
+#[path = "simulation/hedges.rs"]
+mod hedges;
+#[cfg(test)]
 #[path = "simulation/moods.rs"]
 mod moods;
+#[cfg(test)]
+#[path = "simulation/policy.rs"]
+mod policy;
 #[cfg(test)]
 #[path = "simulation/pool.rs"]
 mod pool;

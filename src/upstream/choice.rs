@@ -9,57 +9,50 @@ pub(super) struct Candidate {
     pub(super) avoided: bool,
     /// Exchanges under way.
     pub(super) outstanding: usize,
+    /// When it was last chosen, as a number that grows.
+    pub(super) chosen: u64,
 }
 
-/// The index of the best candidate; `turn` says with whom to begin, which decides ties. One that
-/// is available comes before one that is to be avoided, and that before one that is not available:
-/// where none is, all are, as asking in vain is no worse than not asking.
-pub(super) fn choose(
-    count: usize,
-    turn: usize,
-    candidate: impl Fn(usize) -> Candidate,
-) -> Option<usize> {
-    let start = turn.checked_rem(count)?;
-    let order = (start..count).chain(0..start);
-    order.min_by_key(|&index| {
-        let Candidate { available, avoided, outstanding } = candidate(index);
-        (!available, avoided, outstanding)
-    })
+/// The index of the best candidate; among equals it is the one that has not been chosen for longest.
+/// One that is available comes before one that is to be avoided, and that before one that is not
+/// available: where none is, all are, as asking in vain is no worse than not asking.
+pub(super) fn choose(candidates: impl Iterator<Item = Candidate>) -> Option<usize> {
+    let ranked = candidates.enumerate().min_by_key(|(_, candidate)| {
+        let Candidate { available, avoided, outstanding, chosen } = *candidate;
+        (!available, avoided, outstanding, chosen)
+    });
+    ranked.map(|(index, _)| index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn candidates(text: &str) -> Vec<Candidate> {
-        let one = |word: &str| Candidate {
+    /// The choice among candidates as in `3` or `0xa`, chosen last at these times.
+    fn chosen(text: &str, times: [u64; 3]) -> usize {
+        let one = |(word, chosen): (&str, u64)| Candidate {
             available: !word.contains('x'),
             avoided: word.contains('a'),
             outstanding: word.trim_matches(['x', 'a']).parse().unwrap(),
+            chosen,
         };
-        text.split(' ').map(one).collect()
-    }
-
-    fn chosen(text: &str, turn: usize) -> usize {
-        let candidates = candidates(text);
-        choose(candidates.len(), turn, |index| candidates[index]).unwrap()
+        choose(text.split(' ').zip(times).map(one)).unwrap()
     }
 
     #[test]
-    fn the_least_busy_is_next_and_ties_take_turns() {
-        assert_eq!(chosen("3 1 2", 0), 1);
-        assert_eq!(chosen("3 1 2", 2), 1);
-        assert_eq!([0, 1, 2, 3, 4].map(|turn| chosen("0 0 0", turn)), [0, 1, 2, 0, 1]);
-        assert_eq!([0, 1, 2].map(|turn| chosen("0 5 0", turn)), [0, 2, 2]);
+    fn the_least_busy_is_next_and_equals_take_turns() {
+        assert_eq!(chosen("3 1 2", [1, 9, 1]), 1);
+        assert_eq!(chosen("0 0 0", [7, 9, 8]), 0);
+        assert_eq!(chosen("0 0 0", [10, 9, 8]), 2);
+        assert_eq!(chosen("0 5 0", [10, 1, 8]), 2);
     }
 
     #[test]
     fn who_is_not_well_or_has_just_failed_is_passed_over() {
-        assert_eq!(chosen("0x 9 0x", 0), 1);
-        assert_eq!(chosen("0a 9 0x", 0), 1);
-        assert_eq!(chosen("7a 0x", 1), 0);
-        assert_eq!(chosen("7xa 9x", 0), 1, "where none is well, all are asked");
-        assert_eq!(chosen("4a", 0), 0);
-        assert_eq!(choose(0, 3, |_| unreachable!()), None);
+        assert_eq!(chosen("0x 9 0x", [1, 9, 1]), 1);
+        assert_eq!(chosen("0a 9 0x", [1, 9, 1]), 1);
+        assert_eq!(chosen("7a 0x 0x", [9, 1, 1]), 0);
+        assert_eq!(chosen("7xa 9x 9x", [1, 2, 3]), 1, "where none is well, all are asked");
+        assert_eq!(choose(std::iter::empty()), None);
     }
 }

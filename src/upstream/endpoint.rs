@@ -21,6 +21,8 @@ pub(super) struct Endpoint<D: Driver> {
     idle: RefCell<VecDeque<Idle<D>>>,
     /// Exchanges under way, connecting included.
     outstanding: Cell<usize>,
+    /// When it was last chosen among several, as a number that grows.
+    chosen: Cell<u64>,
     ejection: RefCell<Ejection>,
     /// Whether health checks have taken it out.
     unwell: Cell<bool>,
@@ -44,6 +46,7 @@ impl<D: Driver> Endpoint<D> {
             address,
             idle: RefCell::default(),
             outstanding: Cell::new(0),
+            chosen: Cell::new(0),
             ejection: RefCell::default(),
             unwell: Cell::new(false),
             dissent: Cell::new(0),
@@ -78,8 +81,17 @@ impl<D: Driver> Endpoint<D> {
 
     /// This one among those to choose from.
     pub(super) fn candidate(&self, now: Instant, avoided: bool) -> Candidate {
-        let (available, outstanding) = (self.is_available(now), self.outstanding.get());
-        Candidate { available, avoided, outstanding }
+        Candidate {
+            available: self.is_available(now),
+            avoided,
+            outstanding: self.outstanding.get(),
+            chosen: self.chosen.get(),
+        }
+    }
+
+    /// It was chosen among several.
+    pub(super) fn choose(&self, turn: u64) {
+        self.chosen.set(turn);
     }
 
     /// An exchange went well.

@@ -16,7 +16,7 @@ use super::connection::{Bounds, Connection, Failure, Response};
 use super::endpoint::Held;
 use super::error::{FetchError, Phase};
 use super::origin::Origin;
-use super::pool::{Lease, Slot, Wish};
+use super::pool::{Lease, Wish};
 
 /// A try of a fetch.
 #[derive(Clone, Copy)]
@@ -126,30 +126,28 @@ impl<D: Driver> Inner<D> {
                 None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
             },
         };
-        match lease {
-            Lease::Reused(held, connection) => {
-                at.set(Some(held.address()));
-                self.metrics.upstream_reused.add(1);
-                Ok((held, connection, true))
-            }
-            Lease::Open(held, slot) => {
-                let (held, connection) = self.connect(origin, bounds, held, slot, at).await?;
-                Ok((held, connection, false))
-            }
-        }
+        self.connected(origin, bounds, lease, at).await
     }
 
-    /// Connects to an address, and to others in turn while they refuse.
-    async fn connect(
+    /// The connection of a lease. One that is to be opened is so to the lease's address, and then
+    /// to others in turn while they refuse.
+    async fn connected(
         &self,
         origin: &Origin<D>,
         bounds: &Bounds,
-        mut held: Held<D>,
-        slot: Slot,
+        mut lease: Lease<D>,
         at: &Cell<Option<SocketAddr>>,
-    ) -> Result<(Held<D>, Connection<D>), FetchError> {
+    ) -> Result<Connected<D>, FetchError> {
         let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
         loop {
+            let (held, slot) = match lease {
+                Lease::Reused(held, connection) => {
+                    at.set(Some(held.address()));
+                    self.metrics.upstream_reused.add(1);
+                    return Ok((held, connection, true));
+                }
+                Lease::Open(held, slot) => (held, slot),
+            };
             let address = held.address();
             at.set(Some(address));
             let now = D::now();
@@ -161,7 +159,7 @@ impl<D: Driver> Inner<D> {
                     let timer = self.timers.timer();
                     let connection =
                         Connection::new(reader, writer, timer, Some(slot), &self.responses);
-                    return Ok((held, connection));
+                    return Ok((held, connection, false));
                 }
                 Err(failure) => failure,
             };
@@ -171,8 +169,8 @@ impl<D: Driver> Inner<D> {
             if tried.len() >= limits::CONNECT_ATTEMPTS_MAX || now >= bounds.deadline {
                 return Err(failure);
             }
-            match origin.pool.another(now, &tried) {
-                Some(other) => held = other,
+            match origin.pool.another(now, &tried, slot) {
+                Some(other) => lease = other,
                 None => return Err(failure),
             }
         }

@@ -16,7 +16,7 @@ use crate::config::Eject;
 use crate::driver::Driver;
 use crate::metrics::WorkerMetrics;
 
-use super::choice::{Candidate, choose};
+use super::choice::choose;
 use super::connection::Connection;
 use super::endpoint::{Endpoint, Held};
 use super::queue::Queue;
@@ -24,8 +24,8 @@ use super::queue::Queue;
 /// The connections to one upstream, on one worker.
 pub(super) struct Pool<D: Driver> {
     endpoints: RefCell<Vec<Rc<Endpoint<D>>>>,
-    /// With which of several the next choice begins.
-    turn: Cell<usize>,
+    /// Choices among several so far.
+    turn: Cell<u64>,
     state: Rc<State>,
 }
 
@@ -113,15 +113,22 @@ impl<D: Driver> Pool<D> {
         nobody_waits.then(|| self.take(now, wish)).flatten()
     }
 
-    /// Another address to connect to than those that were tried.
-    pub(super) fn another(&self, now: Instant, tried: &[SocketAddr]) -> Option<Held<D>> {
+    /// Another address than those that were tried in vain: a connection that is idle there, or
+    /// one to be opened in place of the one that could not be.
+    pub(super) fn another(
+        &self,
+        now: Instant,
+        tried: &[SocketAddr],
+        slot: Slot,
+    ) -> Option<Lease<D>> {
         let endpoints = self.endpoints.borrow();
-        let index = choose(endpoints.len(), self.next_turn(), |index| {
-            let untried = endpoints.get(index).filter(|one| !tried.contains(&one.address()));
-            untried.map_or(LAST, |one| one.candidate(now, false))
-        });
-        let endpoint = endpoints.get(index?)?;
-        (!tried.contains(&endpoint.address())).then(|| endpoint.hold())
+        let untried = |one: &&Rc<Endpoint<D>>| !tried.contains(&one.address());
+        let index = choose(endpoints.iter().filter(untried).map(|one| one.candidate(now, false)));
+        let endpoint = endpoints.iter().filter(untried).nth(index?)?;
+        Some(match endpoint.warm(now, self.state.bounds.idle_timeout) {
+            Some(connection) => Lease::Reused(endpoint.hold(), connection),
+            None => Lease::Open(endpoint.hold(), slot),
+        })
     }
 
     /// Keeps a connection for reuse, if it is quiet and there is room.
@@ -190,23 +197,16 @@ impl<D: Driver> Pool<D> {
         if let [only] = endpoints {
             return Some(only);
         }
-        let index = choose(endpoints.len(), self.next_turn(), |index| {
-            let candidate =
-                |one: &Rc<Endpoint<D>>| one.candidate(now, avoid == Some(one.address()));
-            endpoints.get(index).map_or(LAST, candidate)
-        });
-        endpoints.get(index?)
-    }
-
-    fn next_turn(&self) -> usize {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        turn
+        let candidate = |one: &Rc<Endpoint<D>>| one.candidate(now, avoid == Some(one.address()));
+        let chosen = endpoints.get(choose(endpoints.iter().map(candidate))?)?;
+        // Another try is no turn: with two addresses, all first tries would go to the bad one.
+        if avoid.is_none() {
+            self.turn.set(self.turn.get() + 1);
+            chosen.choose(self.turn.get());
+        }
+        Some(chosen)
     }
 }
-
-/// Chosen after all others.
-const LAST: Candidate = Candidate { available: false, avoided: true, outstanding: usize::MAX };
 
 impl Slot {
     fn new(state: &Rc<State>) -> Self {

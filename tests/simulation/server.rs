@@ -12,7 +12,7 @@ use ringpress::driver::timers::Timers;
 use ringpress::http::Method;
 use ringpress::metrics::WorkerMetrics;
 use ringpress::site::{Site, Source};
-use ringpress::upstream::{Addresses, Client, FetchError, Request, Response};
+use ringpress::upstream::{Addresses, Client, Directory, FetchError, Request, Response};
 use ringpress::worker::pages::SiteRecipe;
 use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Bounds, Orders, Worker};
@@ -27,6 +27,8 @@ pub(crate) struct Server {
     pub(crate) orders: Rc<Orders>,
     /// When it ended, in the run's time.
     pub(crate) ended: Rc<Cell<Option<Duration>>>,
+    /// Where its upstreams are, which a test may change.
+    pub(crate) directory: Directory,
     client: Client<Sim>,
 }
 
@@ -36,14 +38,16 @@ impl Server {
         let site = Site::load(source).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(site.upstreams().len(), upstreams.len());
         let directory = upstreams.iter().map(|addresses| Addresses::new(addresses.to_vec()));
-        let recipe = SiteRecipe { site, directory: directory.collect(), id_seed: 1, workers: 1 };
+        let directory: Directory = directory.collect();
+        let recipe = SiteRecipe { site, directory: Arc::clone(&directory), id_seed: 1, workers: 1 };
         let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();
         let pages = recipe.make::<Sim>(&timers, &metrics, 0).unwrap();
         let client = pages.client().clone();
         let worker = Worker::new(pages, bounds, Arc::clone(&metrics), timers);
         let listener = Sim::bind(SERVER).unwrap();
-        let server = Self { metrics, orders: Rc::default(), ended: Rc::default(), client };
+        let (orders, ended) = (Rc::default(), Rc::default());
+        let server = Self { metrics, orders, ended, directory, client };
         let (orders, ended) = (Rc::clone(&server.orders), Rc::clone(&server.ended));
         Sim::spawn(async move {
             let housekeep = || recipe.housekeep(worker.service());
