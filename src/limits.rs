@@ -153,8 +153,22 @@ pub const HEALTH_FAILS: usize = 3;
 pub const HEALTH_PASSES: usize = 2;
 /// The answer to a health check, bytes. Over it: a failed check.
 pub const HEALTH_BODY_BYTES_MAX: u64 = 64 * 1024;
-/// How often the control thread looks names up again.
+/// How often names are looked up again whose addresses come without a time for which they hold.
 pub const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// The shortest time after which a name is looked up again.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
+/// The longest time after which it is.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(300);
+/// How long a name server may take. Over it the next one is asked, in the end the system.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Name servers that are asked.
+pub const DNS_SERVERS_MAX: usize = 3;
+/// A name server's answer, bytes: more does not come by UDP unasked (RFC 1035 section 4.2.1).
+pub const DNS_ANSWER_BYTES_MAX: usize = 512;
+/// Records of such an answer. Over it: no answer.
+pub const DNS_RECORDS_MAX: usize = 64;
+/// Aliases (CNAME) on the way from a name to its addresses.
+pub const DNS_ALIASES_MAX: usize = 8;
 /// Addresses tried for one connection.
 pub const CONNECT_ATTEMPTS_MAX: usize = 3;
 /// Addresses kept of one name.
@@ -251,5 +265,6 @@ const _: () = assert!(UPSTREAM_QUEUE_TIMEOUT.as_millis() < FETCH_DEADLINE.as_mil
 const _: () = assert!(RETRY_ATTEMPTS <= RETRY_ATTEMPTS_MAX);
 const _: () = assert!(RETRY_BACKOFF.as_millis() <= RETRY_BACKOFF_MAX.as_millis());
 const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX);
+const _: () = assert!(DNS_TTL_MIN.as_millis() <= DNS_TTL_MAX.as_millis());
 const _: () = assert!(HEALTH_TIMEOUT.as_millis() <= HEALTH_INTERVAL.as_millis());
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());

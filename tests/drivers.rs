@@ -47,6 +47,8 @@ mod framing;
 mod life;
 #[path = "drivers/pages.rs"]
 mod pages;
+#[path = "drivers/policies.rs"]
+mod policies;
 #[path = "drivers/pooling.rs"]
 mod pooling;
 #[path = "drivers/proxies.rs"]

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{self, DriverChoice, Workers};
 use crate::control::resolver::Name;
 use crate::driver::kind::{Choice, Kind};
-use crate::site::Site;
+use crate::site::{Site, UpstreamPlan};
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -121,7 +121,12 @@ pub(super) fn choice(driver: DriverChoice) -> Choice {
 /// The names of a site's upstreams, in its order.
 pub(super) fn names(site: &Site) -> Vec<Name> {
     let upstreams = site.upstreams().iter();
-    upstreams.map(|plan| Name { host: plan.host.clone(), port: plan.port }).collect()
+    let name = |plan: &UpstreamPlan| Name {
+        host: plan.host.clone(),
+        port: plan.port,
+        addresses: plan.addresses.clone(),
+    };
+    upstreams.map(name).collect()
 }
 
 /// Raises the limit of open files to what this process may have.

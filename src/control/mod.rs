@@ -1,5 +1,7 @@
 //! The control thread: all that is slow or rare. Signals, names, the life of the workers.
 
+mod dns;
 pub mod life;
+pub mod names;
 pub mod resolver;
 pub mod server;

@@ -111,6 +111,12 @@ impl Script {
 
     /// Starts the server in front of an address where something may listen, or nothing yet.
     pub(crate) fn start_before(self, upstream: SocketAddr) -> Stage {
+        self.start_at(&[upstream])
+    }
+
+    /// Starts the server in front of an upstream with several addresses.
+    pub(crate) fn start_at(self, upstreams: &[SocketAddr]) -> Stage {
+        let upstream = upstreams[0];
         let folder = tempfile::tempdir().expect("a folder");
         let (server, policy) = (self.server, self.policy);
         let mut text =
@@ -123,7 +129,7 @@ impl Script {
         fs::write(folder.path().join("site.toml"), text).expect("a site file");
         let site = Site::load(&Source::Folder(folder.path().to_owned()));
         let site = site.unwrap_or_else(|report| panic!("{report}"));
-        let directory = Arc::from([Addresses::new(vec![upstream])]);
+        let directory = Arc::from([Addresses::new(upstreams.to_vec())]);
         self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers: self.workers })
     }
 

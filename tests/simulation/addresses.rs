@@ -112,12 +112,11 @@ fn an_address_that_refuses_is_soon_left_out_and_no_visitor_sees_it() {
 #[test]
 fn an_address_that_never_answers_is_left_out_and_on_probation_costs_one_visitor() {
     run(|| async {
-        let (hangs, is_hanging) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(0)));
-        let hanging = Rc::clone(&hangs);
+        let (hangs, in_vain) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(0)));
+        let (is_hanging, asked_in_vain) = (Rc::clone(&hangs), Rc::clone(&in_vain));
         upstream::start(at(81), after(1));
         upstream::start(at(83), after(1));
-        let asked_in_vain = Rc::clone(&is_hanging);
-        upstream::start(at(82), move |asked| match hanging.get() {
+        upstream::start(at(82), move |asked| match is_hanging.get() {
             true => {
                 asked_in_vain.set(asked_in_vain.get() + 1);
                 vec![Step::Hang]
@@ -135,7 +134,7 @@ fn an_address_that_never_answers_is_left_out_and_on_probation_costs_one_visitor(
         hangs.set(false);
         Sim::sleep(5_000 * MS).await;
         assert_eq!(failures(100).await, 0);
-        assert_eq!(is_hanging.get(), 4);
+        assert_eq!(in_vain.get(), 4);
         assert_eq!(server.metrics.upstream_ejections.get(), 2);
     });
 }
