@@ -1,6 +1,6 @@
 //! The tables within `[upstreams.NAME]`: what to try again, and whom to leave alone for a while.
 
-use super::reader::{At, Entry, Reader, has_key};
+use super::reader::{At, Entry, Reader, has_key, is_empty_list};
 use super::report::suggestion;
 use crate::limits;
 use std::time::Duration;
@@ -166,7 +166,7 @@ pub(super) fn read_retry(reader: &mut Reader<'_>, table: &Entry<'_>) -> Retry {
 
 fn read_causes(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<Cause> {
     let texts = reader.strings(entry);
-    if let (true, DeValue::Array(_)) = (texts.is_empty(), entry.value.get_ref()) {
+    if is_empty_list(entry) {
         let hint = "retry = false tries nothing again";
         reader.problem_hint(entry.value.span(), "`on` names nothing to try again", hint);
     }

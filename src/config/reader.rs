@@ -212,6 +212,11 @@ pub(super) fn has_key(table: &Entry<'_>, key: &str) -> bool {
     table.value.get_ref().as_table().is_some_and(|table| table.contains_key(key))
 }
 
+/// Whether a value is a list of nothing.
+pub(super) fn is_empty_list(entry: &Entry<'_>) -> bool {
+    entry.value.get_ref().as_array().is_some_and(|items| items.is_empty())
+}
+
 /// A TOML integer that is not negative and fits.
 pub(super) fn integer(value: &DeValue<'_>) -> Option<usize> {
     let number = value.as_integer()?;

@@ -2,7 +2,7 @@
 
 use super::origin::Origin;
 use super::policies::{self, Breaker, Eject, Health, Hedge, Retry};
-use super::reader::{At, Entry, Reader};
+use super::reader::{At, Entry, Reader, is_empty_list};
 use crate::limits;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -165,7 +165,7 @@ fn read_addresses(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<SocketAddr>
             }
         }
     }
-    if addresses.is_empty() && reader.problems.is_empty() {
+    if is_empty_list(entry) {
         let hint = "leave it out, and the host of url is looked up";
         reader.problem_hint(entry.value.span(), "`addresses` is empty", hint);
     }

@@ -1,8 +1,9 @@
 //! What an upstream's policy does over real sockets: who is asked again, elsewhere, or not at all.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
 use ringpress::driver::kind::Kind;
+use socket2::{Domain, Socket, Type};
 
 use super::stage::{Script, wait};
 use super::upstream::{Gate, Then, Upstream};
@@ -20,10 +21,10 @@ on_every_driver!(
 const ADA: &str = r#"{"name": "Ada"}"#;
 
 fn one_of_three_addresses_refuses(kind: Kind) {
-    // A port that was free a moment ago, and that nobody else is given while this is bound.
-    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let nobody = taken.local_addr().expect("an address");
-    drop(taken);
+    // A port that is taken, so that nobody else is given it, and that nobody listens on.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let nobody = taken.local_addr().ok().and_then(|address| address.as_socket()).expect("a port");
     let upstreams = [Upstream::json(ADA), Upstream::json(ADA)];
     let addresses = [upstreams[0].address(), nobody, upstreams[1].address()];
     let stage =
@@ -122,7 +123,7 @@ fn an_address_fails_its_health_checks(kind: Kind) {
         "/healthz" => call.status(503),
         _ => call.json(ADA),
     });
-    let policy = "health = { path = '/healthz', interval = '40ms', timeout = '40ms', fails = 2 }";
+    let policy = "health = { path = '/healthz', interval = '100ms', timeout = '100ms', fails = 2 }";
     let addresses = [well.address(), unwell.address()];
     let stage = Script::on(kind).policy(policy).user_page().start_at(&addresses);
     wait("an address to be taken out", || stage.count(|m| m.upstream_unwell.get()) > 0);

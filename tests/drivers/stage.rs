@@ -130,7 +130,8 @@ impl Script {
         let site = Site::load(&Source::Folder(folder.path().to_owned()));
         let site = site.unwrap_or_else(|report| panic!("{report}"));
         let directory = Arc::from([Addresses::new(upstreams.to_vec())]);
-        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers: self.workers })
+        let workers = self.workers;
+        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers })
     }
 
     /// Starts a server for something else than a site.
