@@ -3,6 +3,7 @@
 use super::origin::Origin;
 use super::policies::{self, Breaker, Eject, Health, Hedge, Retry};
 use super::reader::{At, Entry, Reader, is_empty_list};
+use super::units;
 use crate::limits;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -106,8 +107,29 @@ fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
         let message = format!("upstream `{}` has no `url`", table.key);
         reader.problem_hint(table.key_span.clone(), message, "add url = \"http://HOST:PORT\"");
     }
+    for entry in &reader.table(table) {
+        check_time(reader, entry, &upstream);
+    }
     upstream.max_idle = upstream.max_idle.min(upstream.max_connections);
     upstream
+}
+
+/// A wait that is written, and would be cut short by the deadline, is a mistake about one of them.
+fn check_time(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &Upstream) {
+    let written = || entry.value.get_ref().as_str().and_then(units::parse_duration);
+    let (what, time) = match entry.key {
+        "connect_timeout" | "header_timeout" | "body_timeout" | "queue_timeout" => {
+            (entry.key, written())
+        }
+        "hedge" => ("after", upstream.hedge.and_then(|hedge| hedge.after)),
+        _ => return,
+    };
+    if time.is_some_and(|time| time > upstream.deadline) {
+        let deadline = upstream.deadline;
+        let message = format!("`{what}` is longer than the upstream's `deadline` ({deadline:?})");
+        let hint = "it can never pass: lower it, or raise deadline";
+        reader.problem_hint(entry.value.span(), message, hint);
+    }
 }
 
 /// Reads an entry that is a bound; false when it is none.

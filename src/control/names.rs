@@ -91,7 +91,7 @@ impl Names {
         found.addresses.dedup();
         keep_reachable(&mut found.addresses);
         found.addresses.truncate(limits::ADDRESSES_MAX);
-        found.again_in = found.again_in.clamp(self.ttl_min, limits::DNS_TTL_MAX);
+        found.again_in = found.again_in.min(limits::DNS_TTL_MAX).max(self.ttl_min);
         Ok(found)
     }
 
@@ -106,9 +106,11 @@ impl Names {
 
     /// What one name server says, if it knows an address.
     fn ask(&self, server: SocketAddr, host: &str, port: u16) -> Option<Found> {
-        let answers = [Kind::A, Kind::Aaaa].map(|kind| self.ask_for(server, host, kind).ok());
+        // One that does not answer to this is not asked for the other.
+        let first = self.ask_for(server, host, Kind::A).ok()?;
+        let second = self.ask_for(server, host, Kind::Aaaa).ok();
         let (mut addresses, mut ttl) = (Vec::new(), limits::DNS_TTL_MAX);
-        for answer in answers.into_iter().flatten() {
+        for answer in std::iter::once(first).chain(second) {
             ttl = ttl.min(answer.ttl.unwrap_or(ttl));
             addresses.extend(answer.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)));
         }

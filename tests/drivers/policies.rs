@@ -1,12 +1,14 @@
 //! What an upstream's policy does over real sockets: who is asked again, elsewhere, or not at all.
 
 use std::net::SocketAddr;
+use std::thread;
 
 use ringpress::driver::kind::Kind;
 use socket2::{Domain, Socket, Type};
 
 use super::stage::{Script, wait};
 use super::upstream::{Gate, Then, Upstream};
+use super::visitor::Visitor;
 
 on_every_driver!(
     one_of_three_addresses_refuses,
@@ -16,6 +18,7 @@ on_every_driver!(
     more_than_may_be_in_flight,
     an_address_fails_its_health_checks,
     a_body_that_does_not_come,
+    connections_are_shared_out_among_workers,
 );
 
 const ADA: &str = r#"{"name": "Ada"}"#;
@@ -150,5 +153,25 @@ fn a_body_that_does_not_come(kind: Kind) {
     let stage = Script::on(kind).policy("body_timeout = '50ms'").user_page().start(upstream);
     stage.get("/users/1").is_error(504);
     gate.open();
+    stage.finish();
+}
+
+fn connections_are_shared_out_among_workers(kind: Kind) {
+    let upstream = Upstream::start(|call| {
+        super::upstream::some_delay(call.id().parse().expect("a number"));
+        call.json(ADA)
+    });
+    let stage =
+        Script::on(kind).workers(2).policy("max_connections = 2").user_page().start(upstream);
+    let address = stage.address();
+    thread::scope(|scope| {
+        for id in 0..40 {
+            scope.spawn(move || {
+                let reply = Visitor::to(address).get(&format!("/users/{id}"));
+                assert_eq!(reply.page(), "<p>Ada</p>");
+            });
+        }
+    });
+    assert!(stage.upstream().connections() <= 2, "{}", stage.upstream().connections());
     stage.finish();
 }

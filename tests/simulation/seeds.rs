@@ -86,6 +86,8 @@ fn assert_worth_it(runs: &[Arc<WorkerMetrics>], weather: Weather) {
         ("malformed", total(|of| &of.requests_malformed)),
         ("reused", total(|of| &of.upstream_reused)),
         ("retries", total(|of| &of.upstream_retries)),
+        ("hedges", total(|of| &of.upstream_hedges)),
+        ("hedges won", total(|of| &of.upstream_hedges_won)),
     ];
     assert!(counts.iter().all(|(_, count)| *count > 0), "{counts:?}");
     let lost = [
@@ -93,6 +95,9 @@ fn assert_worth_it(runs: &[Arc<WorkerMetrics>], weather: Weather) {
         ("upstream errors", total(|of| &of.upstream_errors)),
         ("cancelled", total(|of| &of.upstream_cancelled)),
         ("5xx", total(|of| &of.statuses[5])),
+        ("tried again", total(|of| &of.upstream_retried)),
+        ("ejections", total(|of| &of.upstream_ejections)),
+        ("breakers opened", total(|of| &of.upstream_breaker_opens)),
     ];
     assert!(weather != Weather::BadNetwork || lost.iter().all(|(_, n)| *n > 0), "{lost:?}");
     assert!(weather != Weather::Fair || lost[1].1 == 0, "{lost:?}");
@@ -165,6 +170,10 @@ idle_timeout = "2s"
 max_connections = 12
 max_idle = 3
 max_body = "1MiB"
+retry = { on = ["connect", "reset", "timeout", "503"] }
+hedge = { after = "30ms" }
+eject = { failures = 3, for = "500ms" }
+breaker = { failure_ratio = 0.5, requests_min = 6, open = "100ms" }
 
 [upstreams.side]
 url = "http://side.test"
