@@ -14,7 +14,7 @@
 //! | 1 | [`capacity`] | how many workers a load needs: a model, all figures |
 //! | 2 | [`press`] | from upstream bytes to HTML: JSON, templates, escaping |
 //! | 2 | [`site`] | a site, compiled and immutable |
-//! | 3 | [`upstream`] | a worker's HTTP client: pool, exchange, retry |
+//! | 3 | [`upstream`] | a worker's HTTP client: addresses, pools, exchanges, policies |
 //! | 4 | [`page`] | one request to one response: route, fetches, render |
 //! | 5 | [`worker`] | a pinned thread and all it owns |
 //! | 6 | [`control`], [`cli`] | the thread for what is slow or rare; the commands |

@@ -108,7 +108,7 @@ pub const RETRY_ATTEMPTS_MAX: usize = 5;
 pub const RETRY_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest pause before any retry, but for what a Retry-After asks.
 pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// Fetches that earn one more try, a retry or a hedge: one in ten. Without one saved, there is none.
+/// Fetches that earn one more try, a retry or a hedge. Where none is saved, there is none.
 pub const RETRY_EARNED_BY: u32 = 10;
 /// Tries saved up, one upstream and worker; also what it starts with.
 pub const RETRY_SAVED_MAX: u32 = 10;

@@ -183,8 +183,9 @@ fn read_cause(reader: &mut Reader<'_>, text: At<String>) -> Option<Cause> {
     };
     if cause.is_none() {
         let message = format!("`{}` is no reason for another try", text.value);
-        let hint = suggestion(&text.value, CAUSES.iter().copied()).unwrap_or_else(|| {
-            "the reasons are \"connect\", \"reset\", \"timeout\", \"429\" and \"500\" to \"599\"".into()
+        let hint = suggestion(&text.value, CAUSES.into_iter()).unwrap_or_else(|| {
+            let words = CAUSES.map(|cause| format!("\"{cause}\", ")).concat();
+            format!("the reasons are {words}\"429\" and \"500\" to \"599\"")
         });
         reader.problem_hint(text.span, message, hint);
     }
@@ -284,7 +285,7 @@ fn read_path(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<String> {
 /// The most that any count here can be.
 const COUNT_MAX: usize = 1_000_000;
 const PLACE: &str = "in `retry`";
-const CAUSES: &[&str] = &["connect", "reset", "timeout"];
+const CAUSES: [&str; 3] = ["connect", "reset", "timeout"];
 const BREAKER_KEYS: &[&str] =
     &["failure_ratio", "slow", "slow_ratio", "window", "requests_min", "open", "probes"];
 const HEALTH_KEYS: &[&str] = &["path", "interval", "timeout", "fails", "passes"];

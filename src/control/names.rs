@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_system_is_heeded() {
-        let resolv_conf = "# by hand\nnameserver 192.0.2.53\nsearch x.test\nnameserver 2001:db8::1\n\
+        let resolv_conf = "# by hand\nnameserver 192.0.2.53\nsearch x.test\n\
+                           nameserver 2001:db8::1\n\
                            nameserver nonsense\noptions timeout:1 ndots:2\n";
         let hosts = "127.0.0.1 localhost\n10.0.0.7\tApi.internal.test api # here\n";
         let names = Names::configured(resolv_conf, hosts);

@@ -13,7 +13,7 @@ pub(super) struct Candidate {
     pub(super) chosen: u64,
 }
 
-/// The index of the best candidate; among equals it is the one that has not been chosen for longest.
+/// The index of the best candidate; among equals that is the one not chosen for longest.
 /// One that is available comes before one that is to be avoided, and that before one that is not
 /// available: where none is, all are, as asking in vain is no worse than not asking.
 pub(super) fn choose(candidates: impl Iterator<Item = Candidate>) -> Option<usize> {

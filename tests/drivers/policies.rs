@@ -76,7 +76,6 @@ fn a_slow_answer_is_hedged(kind: Kind) {
     for _ in 0..10 {
         assert_eq!(visitor.get("/users/1").page(), "<p>Ada</p>");
     }
-    assert!(stage.upstream().calls().len() >= 12);
     assert!(stage.count(|m| m.upstream_hedges_won.get()) >= 1);
     drop(visitor);
     stage.finish();
