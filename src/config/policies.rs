@@ -183,7 +183,7 @@ fn read_cause(reader: &mut Reader<'_>, text: At<String>) -> Option<Cause> {
     };
     if cause.is_none() {
         let message = format!("`{}` is no reason for another try", text.value);
-        let hint = suggestion(&text.value, CAUSES.into_iter()).unwrap_or_else(|| {
+        let hint = suggestion(&text.value, CAUSES).unwrap_or_else(|| {
             let words = CAUSES.map(|cause| format!("\"{cause}\", ")).concat();
             format!("the reasons are {words}\"429\" and \"500\" to \"599\"")
         });
