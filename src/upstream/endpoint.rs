@@ -28,8 +28,6 @@ pub(super) struct Endpoint<D: Driver> {
     unwell: Cell<bool>,
     /// Checks in a row that say otherwise than `unwell`.
     dissent: Cell<usize>,
-    /// Whether the upstream has moved: what is under way ends, and nothing is kept.
-    gone: Cell<bool>,
 }
 
 struct Idle<D: Driver> {
@@ -50,7 +48,6 @@ impl<D: Driver> Endpoint<D> {
             ejection: RefCell::default(),
             unwell: Cell::new(false),
             dissent: Cell::new(0),
-            gone: Cell::new(false),
         })
     }
 
@@ -131,9 +128,9 @@ impl<D: Driver> Endpoint<D> {
         self.idle.borrow().len()
     }
 
-    /// Keeps a connection, unless the address is gone or the connection is not quiet.
+    /// Keeps a connection, if it is quiet.
     pub(super) fn keep(&self, mut connection: Connection<D>, now: Instant) -> bool {
-        let kept = !self.gone.get() && connection.is_quiet();
+        let kept = connection.is_quiet();
         if kept {
             self.idle.borrow_mut().push_back(Idle { connection, since: now });
         }
@@ -172,12 +169,6 @@ impl<D: Driver> Endpoint<D> {
         drop(idle);
         // Dropped only now: a connection that goes frees its slot, which may look in here.
         drop(closed);
-    }
-
-    /// The upstream is not here any more.
-    pub(super) fn leave(&self) {
-        self.gone.set(true);
-        drop(self.idle.take());
     }
 }
 

@@ -76,8 +76,8 @@ impl<D: Driver> Pool<D> {
         Self { endpoints: RefCell::default(), turn: Cell::new(0), state }
     }
 
-    /// Takes over the addresses as they are now. Those that are gone end what is under way and
-    /// get nothing new; those that stay keep all they have.
+    /// Takes over the addresses as they are now. Those that stay keep all they have; those that are
+    /// gone get nothing new, and go with their connections when what is under way has ended.
     pub(super) fn move_to(&self, addresses: &[SocketAddr]) {
         let before = self.endpoints.take();
         let endpoint = |address: &SocketAddr| {
@@ -85,9 +85,6 @@ impl<D: Driver> Pool<D> {
             same.map_or_else(|| Endpoint::new(*address), Rc::clone)
         };
         self.endpoints.replace(addresses.iter().map(endpoint).collect());
-        for endpoint in before.iter().filter(|one| !addresses.contains(&one.address())) {
-            endpoint.leave();
-        }
     }
 
     /// Whether there is no address to connect to.
@@ -171,21 +168,21 @@ impl<D: Driver> Pool<D> {
         if !wish.fresh
             && let Some(connection) = chosen.warm(now, timeout)
         {
-            return Some(Lease::Reused(chosen.hold(), connection));
+            return Some(Lease::Reused(self.hold(chosen, wish), connection));
         }
         if self.state.open.get() >= self.state.bounds.connections_max {
             // One that is idle elsewhere will do, rather than be closed for a new one.
             let mut others = endpoints.iter().filter(|one| !wish.fresh && one.is_available(now));
-            let warm = others.find_map(|one| Some((one.hold(), one.warm(now, timeout)?)));
+            let warm = others.find_map(|one| Some((one, one.warm(now, timeout)?)));
             if let Some((endpoint, connection)) = warm {
-                return Some(Lease::Reused(endpoint, connection));
+                return Some(Lease::Reused(self.hold(endpoint, wish), connection));
             }
             // Those that are left serve nobody at the moment, and make room.
             if !endpoints.iter().any(|one| one.close_oldest()) {
                 return None;
             }
         }
-        Some(Lease::Open(chosen.hold(), Slot::new(&self.state)))
+        Some(Lease::Open(self.hold(chosen, wish), Slot::new(&self.state)))
     }
 
     fn choose<'a>(
@@ -198,13 +195,17 @@ impl<D: Driver> Pool<D> {
             return Some(only);
         }
         let candidate = |one: &Rc<Endpoint<D>>| one.candidate(now, avoid == Some(one.address()));
-        let chosen = endpoints.get(choose(endpoints.iter().map(candidate))?)?;
-        // Another try is no turn: with two addresses, all first tries would go to the bad one.
-        if avoid.is_none() {
+        endpoints.get(choose(endpoints.iter().map(candidate))?)
+    }
+
+    /// Counts an exchange as under way at an address, whose turn that was. Another try is no turn:
+    /// with two addresses, all first tries would go to the bad one.
+    fn hold(&self, endpoint: &Rc<Endpoint<D>>, wish: Wish) -> Held<D> {
+        if wish.avoid.is_none() {
             self.turn.set(self.turn.get() + 1);
-            chosen.choose(self.turn.get());
+            endpoint.choose(self.turn.get());
         }
-        Some(chosen)
+        endpoint.hold()
     }
 }
 
