@@ -5,6 +5,9 @@
 //! runs more of them, or fewer.
 
 #[cfg(test)]
+#[path = "simulation/admission.rs"]
+mod admission;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod headers;
 mod origin;
 mod pages;
 mod proxies;
+mod rate_limit;
 mod reader;
 mod report;
 mod server;
@@ -16,8 +17,9 @@ mod upstreams;
 
 pub use headers::{PageField, is_own_response_field};
 pub use origin::Origin;
-pub use pages::{FetchTable, LetTable, PageTable};
+pub use pages::{FetchTable, LetTable, PageTable, Priority};
 pub use proxies::ForwardedFields;
+pub use rate_limit::RateLimit;
 pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
 pub use server::{DriverChoice, Server, Workers, listen_address};
