@@ -20,6 +20,9 @@ mod drain;
 #[path = "simulation/exchanges.rs"]
 mod exchanges;
 #[cfg(test)]
+#[path = "simulation/leaving.rs"]
+mod leaving;
+#[cfg(test)]
 #[path = "simulation/moods.rs"]
 mod moods;
 #[cfg(test)]
@@ -31,6 +34,9 @@ mod seeds;
 #[cfg(test)]
 #[path = "simulation/server.rs"]
 mod server;
+#[cfg(test)]
+#[path = "simulation/shares.rs"]
+mod shares;
 #[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;
