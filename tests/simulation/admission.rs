@@ -248,3 +248,31 @@ fn a_site_that_would_rather_queue_may() {
         assert_eq!(metrics.requests_shed(), 0);
     });
 }
+
+#[test]
+fn a_crowd_that_comes_in_does_not_hold_up_who_is_in() {
+    run_with(in_order(), || async {
+        let metrics = start(Duration::ZERO, Bounds::default());
+        let mut client = Client::connect(SERVER).await.unwrap();
+        assert_eq!(client.ask(get("/")).await.status, 200);
+        let crowd: Rc<RefCell<Vec<Client>>> = Rc::default();
+        for _ in 0..1000 {
+            let crowd = Rc::clone(&crowd);
+            Sim::spawn(async move {
+                let one = Client::connect(SERVER).await.unwrap();
+                crowd.borrow_mut().push(one);
+            });
+        }
+        let accepted = Rc::<RefCell<u64>>::default();
+        let then = (Rc::clone(&accepted), Arc::clone(&metrics));
+        Sim::spawn(async move {
+            // By now all of them are in the backlog.
+            assert_eq!(client.ask(get("/")).await.status, 200);
+            *then.0.borrow_mut() = then.1.accepted.get();
+        });
+        Sim::sleep(SECOND).await;
+        let accepted = *accepted.borrow();
+        assert!((1..900).contains(&accepted), "{accepted} were let in before it was answered");
+        assert_eq!(metrics.accepted.get(), 1001);
+    });
+}
