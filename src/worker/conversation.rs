@@ -65,7 +65,9 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
     let retry_after_s = worker.admission.retry_after_s(worker.metrics.in_flight.get());
     let mut answer = worker.buffers.take();
     Refusal::Busy.write(&mut answer, retry_after_s, false, false);
-    if conversation.write(answer, 0).await.0 {
+    let (written, answer) = conversation.write(answer, 0).await;
+    worker.buffers.put(answer);
+    if written {
         conversation.linger().await;
     }
 }
@@ -159,11 +161,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
         };
         let outcome = Outcome::start(&worker.metrics);
+        let number = worker.metrics.requests.get();
         let _in_flight = match worker.admit() {
             Some(place) => place,
             None => {
                 let bytes = self.buffer.get(..head.length).unwrap_or_default();
-                let request = Request { head: &head, bytes, body: &[], peer: self.peer, number: 0 };
+                let request = Request { head: &head, bytes, body: &[], peer: self.peer, number };
                 match worker.judge(request).await {
                     Ok(place) => place,
                     Err(shed) => return self.shed(&head, shed, outcome).await,
@@ -180,7 +183,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             }
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
-        let page = Box::pin(respond(worker, self.peer, &head, &self.buffer, body_end));
+        let page = Box::pin(respond(worker, (self.peer, number), &head, &self.buffer, body_end));
         let grace = worker.bounds.half_close_timeout;
         let attended = attend(&mut self.inbound, &mut self.timer, grace, page).await;
         let Some(response) = attended else {
@@ -412,14 +415,13 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 /// Has the service answer. A panic in it is this request's, not the worker's.
 async fn respond<D: Driver, S: Service>(
     worker: &Worker<D, S>,
-    peer: SocketAddr,
+    (peer, number): (SocketAddr, u64),
     head: &RequestHead,
     received: &[u8],
     body_end: Option<usize>,
 ) -> Response {
     let bytes = received.get(..head.length).unwrap_or_default();
     let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
-    let number = worker.metrics.requests.get();
     let request = Request { head, bytes, body, peer, number };
     let mut response = Response::new(worker.buffers.clone());
     let answer = worker.service.respond(request, &mut response);

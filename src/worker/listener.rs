@@ -49,7 +49,8 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
 /// Accepts until the worker drains, and then closes the socket at once (the last of those that
 /// accept from it does): whoever connects after that is for another worker, or for the next
 /// server, not for one that is about to end. Connections are taken in bursts: one each turn of the
-/// loop would make the backlog a queue that nobody sees once turns get long. Errors are counted, and followed by a pause: those that wait in the backlog are still there after it.
+/// loop would make the backlog a queue that nobody sees once turns get long. Errors are counted,
+/// and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: Rc<D::Listener>,

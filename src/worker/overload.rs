@@ -4,7 +4,7 @@
 //! readable meanwhile has waited about as long. A burst makes a loop late for a moment; when not
 //! one tick of a whole window came in time, there is a queue that stands (as in CoDel, RFC 8289).
 //! Then pages are taken on at the rate at which they were being finished, which is what the worker
-//! can do as it was never idle, and the rate follows: down with what is finished while the queue
+//! can do as it was never idle, and the rate follows: down to what is finished while the queue
 //! stands, up in steps that grow while it does not. So the queue stays short and the CPU busy.
 //!
 //! Refused: a queue of its own. What is not taken on now is answered now.
@@ -50,6 +50,8 @@ struct Window {
 #[derive(Debug)]
 struct Quota {
     per_s: f64,
+    /// What the worker could do when it was last known.
+    capacity_per_s: f64,
     tokens: f64,
     filled: Instant,
     /// By how much the rate goes up next.
@@ -90,8 +92,9 @@ impl Overload {
             let (since, before) = *self.late_since.get_or_insert((now, finished));
             let late_for = now.saturating_duration_since(since);
             if late_for >= QUEUE_WINDOW {
-                let per_s = per_second(finished.saturating_sub(before), late_for);
-                self.quota = Some(Quota::new(per_s.max(OVERLOAD_RATE_PER_S_MIN), now, self.target));
+                let done_per_s = per_second(finished.saturating_sub(before), late_for);
+                let per_s = done_per_s.max(self.drain_per_s).max(OVERLOAD_RATE_PER_S_MIN);
+                self.quota = Some(Quota::new(per_s, now, self.target));
                 self.late_since = None;
                 self.window = Window::new(now, finished);
                 return;
@@ -139,8 +142,7 @@ impl Overload {
         let Some(quota) = &mut self.quota else { return };
         let low = self.target / LOW_PART;
         if window.delay_min > low {
-            let standing = window.delay_min.saturating_sub(low).as_secs_f64();
-            quota.lower(done_per_s, standing / QUEUE_WINDOW.as_secs_f64());
+            quota.lower(done_per_s, per_second(window.taken, took));
         } else if window.shed > 0 {
             quota.raise(per_second(window.taken, took));
         } else {
@@ -160,7 +162,14 @@ impl Window {
 
 impl Quota {
     fn new(per_s: f64, now: Instant, target: Duration) -> Self {
-        let mut quota = Self { per_s, tokens: 0.0, filled: now, step: STEP_MIN, calm: 0 };
+        let mut quota = Self {
+            per_s,
+            capacity_per_s: per_s,
+            tokens: 0.0,
+            filled: now,
+            step: STEP_MIN,
+            calm: 0,
+        };
         quota.tokens = quota.burst(target);
         quota
     }
@@ -187,11 +196,20 @@ impl Quota {
         taken
     }
 
-    /// The queue stands. The worker was never idle, so what it has done is what it can do; and the
-    /// part of a window that the queue holds must be made up for.
-    fn lower(&mut self, done_per_s: f64, standing: f64) {
-        let lowered = self.per_s.min(done_per_s) * (1.0 - standing);
-        self.per_s = lowered.max(self.per_s * LOWERED_MIN).max(OVERLOAD_RATE_PER_S_MIN);
+    /// The queue stands. Where more is taken on than finished, what was finished is what the worker
+    /// can do, as it was never idle. Where it is not, other things than pages may make it late, as
+    /// those who are turned away or another program: then fewer pages help little, and are not made
+    /// ever fewer.
+    fn lower(&mut self, done_per_s: f64, taken_per_s: f64) {
+        if taken_per_s > done_per_s * OVERDONE {
+            self.capacity_per_s = done_per_s;
+            self.per_s = (done_per_s * LOWERED_TO).max(self.per_s * LOWERED_MIN);
+        } else {
+            self.capacity_per_s = self.capacity_per_s.max(done_per_s);
+            let least = self.capacity_per_s * STEADY_MIN;
+            self.per_s = (self.per_s * LOWERED_TO).max(least.min(self.per_s));
+        }
+        self.per_s = self.per_s.max(OVERLOAD_RATE_PER_S_MIN);
         (self.step, self.calm) = (STEP_MIN, 0);
     }
 
@@ -223,8 +241,13 @@ const STEP_MIN: f64 = 0.02;
 const STEP_MAX: f64 = 0.16;
 /// The part of it that, taken, is as good as all.
 const USED_UP: f64 = 0.9;
-/// To which part it goes down at most.
+/// When so much more is taken on than finished, it is too much.
+const OVERDONE: f64 = 1.05;
+/// To which part the rate goes down in a window, and at most.
+const LOWERED_TO: f64 = 0.95;
 const LOWERED_MIN: f64 = 0.5;
+/// The part of what the worker can do that it does in any case.
+const STEADY_MIN: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
@@ -325,9 +348,15 @@ mod tests {
     #[test]
     fn the_rate_follows_what_is_finished_down_and_comes_up_again() {
         let mut load = overloaded();
-        load.windows(4, MS * 6, 400.0);
+        // They have become slower: of a thousand that are taken on four hundred are finished.
+        for _ in 0..500 {
+            load.now += MS;
+            load.finished += 0.4;
+            load.overload.take(load.now, Priority::Normal);
+            load.overload.tick(load.now, MS * 6, load.finished as u64);
+        }
         let taken = load.taken(Priority::Normal, 4000);
-        assert!((350..=410).contains(&taken), "{taken}");
+        assert!((350..=450).contains(&taken), "{taken}");
         // The queue is gone, and some are still turned away: in two seconds it has doubled.
         for _ in 0..2000 {
             load.now += MS;
@@ -339,8 +368,23 @@ mod tests {
         }
         let taken = load.taken(Priority::Normal, 8000);
         assert!(taken > 800, "{taken}");
-        // Nothing goes to zero.
-        load.windows(100, TARGET * 4, 0.0);
+        // A worker that is late for other reasons goes on with most of it.
+        for _ in 0..3000 {
+            load.now += MS;
+            for _ in 0..4 {
+                let taken = load.overload.take(load.now, Priority::Normal);
+                load.finished += f64::from(u8::from(taken));
+            }
+            load.overload.tick(load.now, MS * 6, load.finished as u64);
+        }
+        let steady = load.taken(Priority::Normal, 8000);
+        assert!((taken * 4 / 5..taken).contains(&steady), "{taken}, then {steady}");
+        // And nothing goes to zero.
+        for _ in 0..10_000 {
+            load.now += MS;
+            load.overload.take(load.now, Priority::Normal);
+            load.overload.tick(load.now, MS * 6, load.finished as u64);
+        }
         assert!(load.taken(Priority::Normal, 4000) >= 10);
     }
 

@@ -4,6 +4,7 @@
 //! order in which they are woken, as on the real loops.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ const MS: Duration = Duration::from_millis(1);
 /// worker makes just under a thousand of them a second.
 struct Costly {
     wait: Duration,
+    numbers: RefCell<BTreeSet<u64>>,
 }
 
 impl Service for Costly {
@@ -32,7 +34,8 @@ impl Service for Costly {
         false
     }
 
-    async fn respond(&self, _: Request<'_>, response: &mut Response) {
+    async fn respond(&self, request: Request<'_>, response: &mut Response) {
+        assert!(self.numbers.borrow_mut().insert(request.number), "a number given twice");
         Sim::burn(MS / 2);
         Sim::sleep(self.wait).await;
         Sim::burn(MS / 2);
@@ -60,7 +63,12 @@ impl Service for Costly {
 fn start(wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
     let timers = Timers::<Sim>::start();
     let metrics = Arc::<WorkerMetrics>::default();
-    let worker = Worker::new(Costly { wait }, bounds, Arc::clone(&metrics), timers);
+    let worker = Worker::new(
+        Costly { wait, numbers: RefCell::default() },
+        bounds,
+        Arc::clone(&metrics),
+        timers,
+    );
     let listener = Sim::bind(SERVER).unwrap();
     Sim::spawn(async move { worker.serve(vec![listener], &Orders::default(), || {}).await });
     metrics
@@ -149,7 +157,7 @@ fn overload(wait: Duration) {
         let (recovered, count) = part(&after, SECOND, SECOND * 2, 200, 99);
         assert_eq!(count, 500, "all are served again after a second");
         assert!(recovered <= usual + 20 * MS, "{recovered:?}");
-        assert_eq!(metrics.overloaded.get(), 0);
+        assert_eq!((metrics.overloaded.get(), metrics.panics.get()), (0, 0));
         assert_eq!(metrics.requests.get(), metrics.responses.get());
         let turned_away = visits
             .borrow()
@@ -274,5 +282,26 @@ fn a_crowd_that_comes_in_does_not_hold_up_who_is_in() {
         let accepted = *accepted.borrow();
         assert!((1..900).contains(&accepted), "{accepted} were let in before it was answered");
         assert_eq!(metrics.accepted.get(), 1001);
+    });
+}
+
+#[test]
+fn a_worker_whose_cpu_is_taken_by_others_makes_what_is_left_to_it() {
+    run_with(in_order(), || async {
+        let metrics = start(Duration::ZERO, Bounds::default());
+        // They leave it a quarter, and make it late whatever it does.
+        Sim::spawn(async {
+            loop {
+                Sim::burn(30 * MS);
+                Sim::sleep(10 * MS).await;
+            }
+        });
+        let visits = Visits::default();
+        visitors("/", 1, 1000, SECOND * 5, &visits).await;
+        Sim::sleep(SECOND * 2).await;
+        let (_, pages) = part(&visits, SECOND, SECOND * 5, 200, 99);
+        assert!(pages >= 4 * 180, "{pages} pages in four seconds");
+        assert_eq!(visits.borrow().len(), 5000);
+        assert_eq!(metrics.requests.get(), metrics.responses.get());
     });
 }
