@@ -60,7 +60,7 @@ pub const RETRY_AFTER_S_MIN: u8 = 1;
 /// And at most, seconds.
 pub const RETRY_AFTER_S_MAX: u8 = 30;
 /// How long an overloaded worker that sheds more than it serves does not listen to a connection
-/// that it has just shed: nobody was told to come back sooner.
+/// that it has shed twice within this time: nobody was told to come back sooner.
 pub const SHED_HOLD: Duration = Duration::from_secs(RETRY_AFTER_S_MIN as u64);
 /// Clients that a worker keeps count of for `rate_limit`. Over it: those it does not know yet are
 /// let in uncounted.

@@ -2,8 +2,8 @@
 //!
 //! Most pages are there before anybody could leave, so nothing is looked at at first. Later a read
 //! is pending: an error is a visitor who is gone, and so is an end, after a while, as one who has
-//! only ended their own side of the connection still waits for the answer. What is read instead, the
-//! start of a next request, stays with the connection.
+//! only ended their own side still waits for the answer. What is read instead, the start of a next
+//! request, stays with the connection.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

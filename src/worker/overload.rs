@@ -42,6 +42,9 @@ struct Window {
     /// Pages finished before it.
     finished: u64,
     delay_min: Duration,
+    ticks: u32,
+    /// Those that were in time, as far as timers are precise.
+    in_time: u32,
     taken: u64,
     shed: u64,
 }
@@ -54,6 +57,8 @@ struct Quota {
     capacity_per_s: f64,
     tokens: f64,
     filled: Instant,
+    /// Pages taken on at once are what can be made in this time, seconds.
+    burst_s: f64,
     /// By how much the rate goes up next.
     step: f64,
     /// Windows without a 503.
@@ -86,6 +91,8 @@ impl Overload {
     /// A tick that was so late; `finished` is how many pages ever were.
     pub(super) fn tick(&mut self, now: Instant, delay: Duration, finished: u64) {
         self.window.delay_min = self.window.delay_min.min(delay);
+        self.window.ticks += 1;
+        self.window.in_time += u32::from(delay <= self.target / BURST_PART);
         if delay <= self.target {
             self.late_since = None;
         } else if self.quota.is_none() {
@@ -108,7 +115,7 @@ impl Overload {
     /// Whether a page is taken on. Those of higher priority may use what others must leave.
     pub(super) fn take(&mut self, now: Instant, priority: Priority) -> bool {
         let Some(quota) = &mut self.quota else { return true };
-        let taken = quota.take(now, priority, self.target);
+        let taken = quota.take(now, priority);
         if taken {
             self.window.taken += 1;
         }
@@ -144,7 +151,8 @@ impl Overload {
         if window.delay_min > low {
             quota.lower(done_per_s, per_second(window.taken, took));
         } else if window.shed > 0 {
-            quota.raise(per_second(window.taken, took));
+            let was_idle = window.in_time * 2 >= window.ticks;
+            quota.raise(per_second(window.taken, took), was_idle);
         } else {
             quota.calm += 1;
             if quota.calm >= QUEUE_WINDOWS_CALM {
@@ -156,7 +164,7 @@ impl Overload {
 
 impl Window {
     fn new(start: Instant, finished: u64) -> Self {
-        Self { start, finished, delay_min: Duration::MAX, taken: 0, shed: 0 }
+        Self { start, finished, delay_min: Duration::MAX, ticks: 0, in_time: 0, taken: 0, shed: 0 }
     }
 }
 
@@ -167,20 +175,21 @@ impl Quota {
             capacity_per_s: per_s,
             tokens: 0.0,
             filled: now,
+            burst_s: (target / BURST_PART).as_secs_f64(),
             step: STEP_MIN,
             calm: 0,
         };
-        quota.tokens = quota.burst(target);
+        quota.tokens = quota.burst();
         quota
     }
 
-    /// Pages taken on at once: what takes a part of the target to make.
-    fn burst(&self, target: Duration) -> f64 {
-        (self.per_s * (target / BURST_PART).as_secs_f64()).max(OVERLOAD_BURST_MIN)
+    /// Pages taken on at once.
+    fn burst(&self) -> f64 {
+        (self.per_s * self.burst_s).max(OVERLOAD_BURST_MIN)
     }
 
-    fn take(&mut self, now: Instant, priority: Priority, target: Duration) -> bool {
-        let burst = self.burst(target);
+    fn take(&mut self, now: Instant, priority: Priority) -> bool {
+        let burst = self.burst();
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = self.filled.max(now);
         self.tokens = (self.tokens + since * self.per_s).min(burst);
@@ -213,14 +222,14 @@ impl Quota {
         (self.step, self.calm) = (STEP_MIN, 0);
     }
 
-    /// There is no queue, but some were turned away: for want of quota, if it was used up.
-    fn raise(&mut self, taken_per_s: f64) {
+    /// There is no queue, but some were turned away: for want of quota, if it was used up; or
+    /// because they came all at once, and the worker was idle before or after.
+    fn raise(&mut self, taken_per_s: f64, was_idle: bool) {
         self.calm = 0;
-        if taken_per_s < self.per_s * USED_UP {
-            return;
+        if was_idle || taken_per_s >= self.per_s * USED_UP {
+            self.per_s *= 1.0 + self.step;
+            self.step = (self.step * 2.0).min(STEP_MAX);
         }
-        self.per_s *= 1.0 + self.step;
-        self.step = (self.step * 2.0).min(STEP_MAX);
     }
 }
 
@@ -230,15 +239,16 @@ fn per_second(count: u64, time: Duration) -> f64 {
 
 /// A queue of this part of the target, in all of a window, is one that stands.
 const LOW_PART: u32 = 4;
-/// Pages that are taken on at once are what can be made in this part of it.
+/// Pages that are taken on at once are what can be made in this part of it, at least. Less than
+/// this is no delay at all, as timers are not more precise.
 const BURST_PART: u32 = 10;
 /// How far back rates and those who were told to come back are remembered, seconds.
 const MEMORY_S: f64 = 3.0;
 /// See [`Overload::holds`].
 const HOLD_WINDOWS: u32 = 2 * (SHED_HOLD.as_millis() / QUEUE_WINDOW.as_millis()) as u32;
 /// By how much the rate goes up, at first and at most, in a window.
-const STEP_MIN: f64 = 0.02;
-const STEP_MAX: f64 = 0.16;
+const STEP_MIN: f64 = 0.04;
+const STEP_MAX: f64 = 0.32;
 /// The part of it that, taken, is as good as all.
 const USED_UP: f64 = 0.9;
 /// When so much more is taken on than finished, it is too much.
