@@ -318,27 +318,29 @@ fn after_a_moment_without_cpu_time_it_is_soon_itself_again() {
                 Sim::sleep(10 * MS).await;
             }
         });
-        // Visitors come by way of a proxy, which uses connections again.
+        // Visitors come thirty at a time, by way of a proxy that uses connections again.
         let idle = Rc::<RefCell<VecDeque<Client>>>::default();
         let mut refused = Vec::new();
-        for n in 0..600 * 5 {
-            Sim::sleep((SECOND * n / 600).saturating_sub(Sim::elapsed())).await;
-            let idle = Rc::clone(&idle);
-            Sim::spawn(async move {
-                let client = idle.borrow_mut().pop_front();
-                let mut client = match client {
-                    Some(client) => client,
-                    None => Client::connect(SERVER).await.unwrap(),
-                };
-                client.ask(get("/")).await;
-                idle.borrow_mut().push_back(client);
-            });
-            if n % 600 == 0 {
+        for n in 0..20 * 6 {
+            Sim::sleep((SECOND * n / 20).saturating_sub(Sim::elapsed())).await;
+            for _ in 0..30 {
+                let idle = Rc::clone(&idle);
+                Sim::spawn(async move {
+                    let client = idle.borrow_mut().pop_front();
+                    let mut client = match client {
+                        Some(client) => client,
+                        None => Client::connect(SERVER).await.unwrap(),
+                    };
+                    client.ask(get("/")).await;
+                    idle.borrow_mut().push_back(client);
+                });
+            }
+            if n % 20 == 0 {
                 refused.push(metrics.requests_shed());
             }
         }
         assert!(refused[2] > 0, "{refused:?}");
-        assert_eq!(refused[4], metrics.requests_shed(), "{refused:?}: those of the last second");
+        assert_eq!(refused[5], metrics.requests_shed(), "{refused:?}: those of the last second");
         assert_eq!(metrics.overloaded.get(), 0);
     });
 }
