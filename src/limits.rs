@@ -37,6 +37,42 @@ pub const CONNECTIONS_MAX: usize = 65_536;
 pub const TURNED_AWAY_MAX: u64 = 1024;
 /// Pages a worker has in flight at once. Over it: 503.
 pub const IN_FLIGHT_MAX: usize = 16_384;
+/// Of these, in percent, what pages of low priority may have, and those of normal priority on a
+/// site that has others. Over it: 503.
+pub const IN_FLIGHT_LOW_PERCENT: usize = 50;
+/// See `IN_FLIGHT_LOW_PERCENT`.
+pub const IN_FLIGHT_NORMAL_PERCENT: usize = 90;
+/// How long a readable request may wait for the loop. When all of them have waited for longer
+/// than this for a `QUEUE_WINDOW`, the worker is overloaded: 503 for what it cannot make in time.
+pub const QUEUE_TARGET: Duration = Duration::from_millis(20);
+/// How long it must be so, and how often an overloaded worker adjusts what it takes.
+pub const QUEUE_WINDOW: Duration = Duration::from_millis(100);
+/// How often a worker with requests looks how late it is; one without, once in a `QUEUE_WINDOW`.
+pub const QUEUE_TICK: Duration = Duration::from_millis(10);
+/// Windows without a 503 after which a worker is not overloaded any more.
+pub const QUEUE_WINDOWS_CALM: u32 = 5;
+/// Pages that even the most overloaded worker takes on, a second.
+pub const OVERLOAD_RATE_PER_S_MIN: f64 = 10.0;
+/// Pages that an overloaded worker takes on at once, however slow they are.
+pub const OVERLOAD_BURST_MIN: f64 = 4.0;
+/// What Retry-After says at least, seconds.
+pub const RETRY_AFTER_S_MIN: u8 = 1;
+/// And at most, seconds.
+pub const RETRY_AFTER_S_MAX: u8 = 30;
+/// How long an overloaded worker that sheds more than it serves does not listen to a connection
+/// that it has shed twice within this time: nobody was told to come back sooner.
+pub const SHED_HOLD: Duration = Duration::from_secs(RETRY_AFTER_S_MIN as u64);
+/// Clients that a worker keeps count of for `rate_limit`. Over it: those it does not know yet are
+/// let in uncounted.
+pub const RATE_CLIENTS_MAX: usize = 65_536;
+/// Clients looked at for one that may be forgotten, for each new one.
+pub const RATE_CLIENTS_LOOKED_AT: usize = 8;
+/// How long a page may wait for its fetches before its worker begins to look whether the visitor
+/// is still there.
+pub const WATCH_AFTER: Duration = Duration::from_millis(100);
+/// How long a page goes on for a visitor who has ended their side of the connection. Over it: its
+/// fetches are cancelled and the connection is closed.
+pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a request head may take from its first byte. Over it: 408.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request body may take, and wait for its next byte. Over it: 408.
@@ -72,6 +108,11 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Backlog of a listening socket, connections; the kernel may cap it lower (`somaxconn`).
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// Accepts that a driver on a ring keeps pending at a listening socket: each gives one connection
+/// a turn of the loop, and what is over it waits in the backlog for the next.
+pub const ACCEPTS_PENDING: usize = 32;
+/// Connections that one accept loop takes before others have their turn.
+pub const ACCEPT_BURST_MAX: usize = 64;
 /// Pause after accept failed for want of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -268,3 +309,7 @@ const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX);
 const _: () = assert!(DNS_TTL_MIN.as_millis() <= DNS_TTL_MAX.as_millis());
 const _: () = assert!(HEALTH_TIMEOUT.as_millis() <= HEALTH_INTERVAL.as_millis());
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());
+const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
+const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
+const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
+const _: () = assert!(RETRY_AFTER_S_MIN < RETRY_AFTER_S_MAX && RETRY_AFTER_S_MAX < 100);

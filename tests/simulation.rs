@@ -8,6 +8,9 @@
 #[path = "simulation/addresses.rs"]
 mod addresses;
 #[cfg(test)]
+#[path = "simulation/admission.rs"]
+mod admission;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
 #[cfg(test)]
@@ -23,6 +26,9 @@ mod exchanges;
 #[path = "simulation/hedges.rs"]
 mod hedges;
 #[cfg(test)]
+#[path = "simulation/leaving.rs"]
+mod leaving;
+#[cfg(test)]
 #[path = "simulation/moods.rs"]
 mod moods;
 #[cfg(test)]
@@ -37,6 +43,9 @@ mod seeds;
 #[cfg(test)]
 #[path = "simulation/server.rs"]
 mod server;
+#[cfg(test)]
+#[path = "simulation/shares.rs"]
+mod shares;
 #[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;

@@ -18,10 +18,35 @@ pub struct PageTable {
     pub template: Option<At<String>>,
     /// From the parsed head to the last fetch.
     pub deadline: Duration,
+    /// Who goes first when not all can.
+    pub priority: Priority,
     /// `[page.fetch]`, in the order written.
     pub fetches: Vec<FetchTable>,
     /// `[page.let]`, in the order written.
     pub lets: Vec<LetTable>,
+}
+
+/// `priority`: which pages are made when not all can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Those that are turned away first.
+    Low,
+    /// All that says nothing else.
+    #[default]
+    Normal,
+    /// Those that are turned away last.
+    High,
+}
+
+impl Priority {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "low" => Some(Self::Low),
+            "normal" => Some(Self::Normal),
+            "high" => Some(Self::High),
+            _ => None,
+        }
+    }
 }
 
 /// One fetch of `[page.fetch]`.
@@ -80,6 +105,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         path: None,
         template: None,
         deadline: limits::PAGE_DEADLINE,
+        priority: Priority::Normal,
         fetches: Vec::new(),
         lets: Vec::new(),
     };
@@ -95,6 +121,10 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 page.template = reader.string(entry);
             }
             "deadline" => reader.duration(entry, &mut page.deadline),
+            "priority" => match entry.value.get_ref().as_str().and_then(Priority::named) {
+                Some(priority) => page.priority = priority,
+                None => reader.wrong_form(entry, "\"high\", \"normal\" or \"low\""),
+            },
             "fetch" => {
                 for fetch in reader.table(entry) {
                     page.fetches.push(read_fetch(reader, &fetch));
@@ -185,7 +215,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
-const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "fetch", "let"];
+const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "priority", "fetch", "let"];
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",

@@ -2,6 +2,7 @@
 
 use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
+use super::rate_limit::{self, RateLimit};
 use super::reader::{Entry, Reader, has_key, integer};
 use crate::limits;
 use ipnet::IpNet;
@@ -24,6 +25,10 @@ pub struct Server {
     pub connections_max: usize,
     /// Pages a worker has in flight at once.
     pub in_flight_max: usize,
+    /// How long readable requests may all wait for the loop before a worker sheds; none for ever.
+    pub queue_target: Option<Duration>,
+    /// How much one client may ask for; none for all it likes.
+    pub rate_limit: Option<RateLimit>,
     /// Finished pages a worker keeps, bytes; 0 for none.
     pub memo_max: u64,
     /// How long a request head may take.
@@ -32,6 +37,8 @@ pub struct Server {
     pub body_timeout: Duration,
     /// How long a connection may be idle between requests.
     pub idle_timeout: Duration,
+    /// How long a page goes on for a visitor who has ended their side of the connection.
+    pub half_close_timeout: Duration,
     /// How long a response may take to be written.
     pub write_timeout: Duration,
     /// Bytes of a body or a response that earn a visitor a second more than these timeouts; 0 for
@@ -88,10 +95,13 @@ impl Default for Server {
             development: false,
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
+            queue_target: Some(limits::QUEUE_TARGET),
+            rate_limit: None,
             memo_max: 0,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
+            half_close_timeout: limits::HALF_CLOSE_TIMEOUT,
             write_timeout: limits::WRITE_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
             request_head_max: limits::REQUEST_HEAD_BYTES_MAX,
@@ -146,11 +156,20 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "development" => server.development = reader.flag(entry).unwrap_or_default(),
             "connections_max" => reader.count(entry, 1, COUNT_MAX, &mut server.connections_max),
             "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),
+            "queue_target" if entry.value.get_ref().as_bool() == Some(false) => {
+                server.queue_target = None;
+            }
+            "queue_target" => {
+                let target = server.queue_target.get_or_insert(limits::QUEUE_TARGET);
+                reader.duration(entry, target);
+            }
+            "rate_limit" => server.rate_limit = rate_limit::read(reader, entry),
             "memo_max" if entry.value.get_ref().as_bool() == Some(false) => server.memo_max = 0,
             "memo_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.memo_max),
             "head_timeout" => reader.duration(entry, &mut server.head_timeout),
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
+            "half_close_timeout" => reader.duration(entry, &mut server.half_close_timeout),
             "write_timeout" => reader.duration(entry, &mut server.write_timeout),
             "rate_min" if entry.value.get_ref().as_bool() == Some(false) => server.rate_min = 0,
             "rate_min" => reader.size(entry, RATE_BYTES_LIMIT, &mut server.rate_min),
@@ -271,10 +290,13 @@ const KEYS: &[&str] = &[
     "development",
     "connections_max",
     "in_flight_max",
+    "queue_target",
+    "rate_limit",
     "memo_max",
     "head_timeout",
     "body_timeout",
     "idle_timeout",
+    "half_close_timeout",
     "write_timeout",
     "rate_min",
     "drain_timeout",

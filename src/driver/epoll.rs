@@ -20,6 +20,7 @@ pub struct Epoll;
 
 impl Driver for Epoll {
     const NAME: &'static str = "epoll";
+    const ACCEPTS_PENDING: usize = 1;
     type Listener = TcpListener;
     type Reader = MonoioReader;
     type Writer = EpollWriter;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::timers::{Elapsed, Timer};
@@ -18,12 +18,23 @@ enum State<D: Driver> {
     Ready(D::Reader),
     /// In a read.
     Pending(Pin<Box<dyn Future<Output = Read<D::Reader>>>>),
+    /// After a read that nobody has asked for yet.
+    Arrived(Read<D::Reader>),
     /// Gone, with a read that was cancelled.
     Lost,
 }
 
 /// What a read brought: the buffer, with what has arrived appended, and how much that was.
 pub type Arrived = (Vec<u8>, io::Result<usize>);
+
+/// What a connection says while nobody reads from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The peer has ended its side.
+    End,
+    /// The connection is broken.
+    Broken,
+}
 
 impl<D: Driver> Inbound<D> {
     /// A read half that nothing is pending on.
@@ -35,8 +46,23 @@ impl<D: Driver> Inbound<D> {
     pub fn pend(&mut self, buffer: Vec<u8>, room: usize) {
         self.0 = match std::mem::replace(&mut self.0, State::Lost) {
             State::Ready(reader) => State::Pending(Box::pin(reader.read(buffer, room))),
-            pending_or_lost => pending_or_lost,
+            other => other,
         };
+    }
+
+    /// Watches for the end of the stream, with a read that is left pending. Bytes that come before
+    /// it are for the next read to give; who has sent them is not watched any more.
+    pub fn poll_sign(&mut self, room: usize, context: &mut Context<'_>) -> Poll<Sign> {
+        self.pend(Vec::new(), room);
+        let State::Pending(read) = &mut self.0 else { return Poll::Pending };
+        let Poll::Ready(read) = read.as_mut().poll(context) else { return Poll::Pending };
+        let sign = match read.result {
+            Ok(1..) => Poll::Pending,
+            Ok(0) => Poll::Ready(Sign::End),
+            Err(_) => Poll::Ready(Sign::Broken),
+        };
+        self.0 = State::Arrived(read);
+        sign
     }
 
     /// Whether the pending read has brought nothing: no byte, no end, no error. When it has, this
@@ -62,12 +88,18 @@ impl<D: Driver> Inbound<D> {
         buffer: Vec<u8>,
         room: usize,
     ) -> Result<Arrived, Elapsed> {
-        let outcome = match std::mem::replace(&mut self.0, State::Lost) {
-            State::Ready(reader) => timer.until(deadline, reader.read(buffer, room)).await,
-            State::Pending(read) => timer.until(deadline, read).await,
-            State::Lost => return Ok((buffer, Err(io::ErrorKind::NotConnected.into()))),
-        };
-        Ok(self.ready(outcome?))
+        match std::mem::replace(&mut self.0, State::Lost) {
+            State::Ready(reader) => {
+                let read = timer.until(deadline, reader.read(buffer, room)).await?;
+                Ok(self.ready(read, Vec::new()))
+            }
+            State::Pending(read) => {
+                let read = timer.until(deadline, read).await?;
+                Ok(self.ready(read, buffer))
+            }
+            State::Arrived(read) => Ok(self.ready(read, buffer)),
+            State::Lost => Ok((buffer, Err(io::ErrorKind::NotConnected.into()))),
+        }
     }
 
     /// The same, but a read that is late stays pending. It costs an allocation.
@@ -81,16 +113,27 @@ impl<D: Driver> Inbound<D> {
         buffer: Vec<u8>,
         room: usize,
     ) -> Result<Arrived, Elapsed> {
+        if !matches!(self.0, State::Ready(_) | State::Pending(_)) {
+            return self.read(timer, deadline, buffer, room).await;
+        }
+        let is_pending = matches!(self.0, State::Pending(_));
+        let (before, buffer) = if is_pending { (buffer, Vec::new()) } else { (Vec::new(), buffer) };
         self.pend(buffer, room);
         let State::Pending(read) = &mut self.0 else {
-            return Ok((Vec::new(), Err(io::ErrorKind::NotConnected.into())));
+            return Ok((before, Err(io::ErrorKind::NotConnected.into())));
         };
         let read = timer.until(deadline, read.as_mut()).await?;
-        Ok(self.ready(read))
+        Ok(self.ready(read, before))
     }
 
-    fn ready(&mut self, read: Read<D::Reader>) -> Arrived {
-        self.0 = State::Ready(read.reader);
-        (read.buffer, read.result)
+    /// What a read brought, behind what was there `before` it was asked for.
+    fn ready(&mut self, read: Read<D::Reader>, mut before: Vec<u8>) -> Arrived {
+        let Read { reader, buffer, result } = read;
+        self.0 = State::Ready(reader);
+        if before.is_empty() {
+            return (buffer, result);
+        }
+        before.extend_from_slice(&buffer);
+        (before, result)
     }
 }

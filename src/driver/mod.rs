@@ -29,16 +29,20 @@ pub mod tokio_uring;
 #[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
 compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How a worker talks to the kernel. See the table in the README for the drivers there are.
 pub trait Driver: Sized + 'static {
     /// The name, as in `--driver` and in the logs.
     const NAME: &'static str;
+    /// How many accepts are worth being pending at one listener. On a ring each brings one
+    /// connection a turn of the loop; who is told when to accept takes all that are there.
+    const ACCEPTS_PENDING: usize;
     /// A listening socket of this driver.
     type Listener: 'static;
     /// The read half of a connection.
@@ -132,6 +136,21 @@ pub trait Writer: 'static {
     fn is_quiet(&self) -> bool {
         true
     }
+}
+
+/// Lets all tasks that are ready go first. A task that only woke itself would go on at once, on
+/// some loops.
+pub async fn give_way<D: Driver>() {
+    let mut given = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        D::spawn(async move { waker.wake() });
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether an accept failed because descriptors or memory ran short: it is worth trying again

@@ -24,6 +24,7 @@ pub struct MonoioUring;
 #[cfg(feature = "monoio")]
 impl super::Driver for MonoioUring {
     const NAME: &'static str = "monoio";
+    const ACCEPTS_PENDING: usize = crate::limits::ACCEPTS_PENDING;
     type Listener = MonoioListener;
     type Reader = MonoioReader;
     type Writer = MonoioWriter;

@@ -76,6 +76,11 @@ impl Sim {
         World::report().elapsed
     }
 
+    /// Keeps the CPU busy for so long, in the run's time: nothing else runs meanwhile.
+    pub fn burn(time: Duration) {
+        World::current().burn(time);
+    }
+
     /// A random number below `bound`, from the run's seed, for what a test wants to vary.
     pub fn random_below(bound: u64) -> u64 {
         World::current().random_below(bound)
@@ -84,6 +89,7 @@ impl Sim {
 
 impl Driver for Sim {
     const NAME: &'static str = "sim";
+    const ACCEPTS_PENDING: usize = 4;
     type Listener = Listener;
     type Reader = ReadHalf;
     type Writer = WriteHalf;
@@ -141,6 +147,9 @@ pub struct Faults {
     pub connect_hung: f64,
     /// Bytes that one direction of a connection holds, sent and not yet read.
     pub pipe_bytes: usize,
+    /// Whether ready tasks run in the order in which they were woken, as on the real loops, and not
+    /// in one that the seed chooses: for what depends on how long a queue is.
+    pub in_order: bool,
     /// Polls of the run before it is given up.
     pub steps_max: u64,
 }
@@ -156,6 +165,7 @@ impl Faults {
             connect_refused: 0.0,
             connect_hung: 0.0,
             pipe_bytes: SIM_PIPE_BYTES,
+            in_order: false,
             steps_max: SIM_STEPS_MAX,
         }
     }

@@ -21,6 +21,7 @@ pub struct TokioUring;
 
 impl Driver for TokioUring {
     const NAME: &'static str = "tokio-uring";
+    const ACCEPTS_PENDING: usize = crate::limits::ACCEPTS_PENDING;
     type Listener = TokioUringListener;
     type Reader = TokioUringReader;
     type Writer = TokioUringWriter;

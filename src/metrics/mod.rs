@@ -20,6 +20,11 @@ impl Counter {
         self.0.store(self.get().wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Sets it, for a counter that is a gauge. Only the owning worker may call this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The number now, or a moment ago.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -45,9 +50,21 @@ pub struct WorkerMetrics {
     /// Requests that were not HTTP as we speak it, and answered with a 4xx or 5xx.
     pub requests_malformed: Counter,
     /// Requests answered 503 because too many pages were in flight.
-    pub requests_shed: Counter,
+    pub requests_shed_in_flight: Counter,
+    /// Requests answered 503 because the loop was too late.
+    pub requests_shed_delay: Counter,
+    /// Requests answered 429 because their client had had its share.
+    pub requests_shed_rate: Counter,
+    /// Requests let in without being counted as their client's, as too many clients were known.
+    pub requests_uncounted: Counter,
     /// Connections that ended in the middle of a request or of its answer.
     pub requests_aborted: Counter,
+    /// Of these, the requests whose page was given up because the visitor had left.
+    pub requests_abandoned: Counter,
+    /// How late the loop was when it last looked, microseconds.
+    pub queue_delay_us: Counter,
+    /// Whether the worker is overloaded: 1, or 0.
+    pub overloaded: Counter,
     /// Pages in flight now.
     pub in_flight: Counter,
     /// Requests that panicked; each was answered 500.
@@ -95,6 +112,13 @@ pub struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
+    /// Requests that were turned away, for whichever reason. All others that were read whole,
+    /// [`WorkerMetrics::requests`], were admitted, but for those that are just being judged.
+    pub fn requests_shed(&self) -> u64 {
+        let in_flight = self.requests_shed_in_flight.get();
+        in_flight + self.requests_shed_delay.get() + self.requests_shed_rate.get()
+    }
+
     /// Counts a response by its status.
     pub fn count_status(&self, status: u16) {
         if let Some(class) = self.statuses.get(usize::from(status / 100)) {

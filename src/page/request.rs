@@ -1,6 +1,6 @@
 //! A request as pages see it, and what templates see of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::ForwardedFields;
@@ -72,6 +72,11 @@ impl Request<'_> {
             inputs.request_id = id();
         }
         Ok(inputs)
+    }
+
+    /// The visitor's address, as far as proxies that are trusted say.
+    pub fn client(&self, server: &ServerPlan) -> IpAddr {
+        self.forwarded(server).client
     }
 
     /// Who the visitor is, as far as proxies that are trusted say.

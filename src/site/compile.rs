@@ -9,7 +9,7 @@ use super::route::{Pattern, Router, is_name};
 use super::source::Files;
 use super::{Site, error_page, policy};
 use crate::config::{
-    self, At, FetchTable, LetTable, PageTable, Problem, Report, SourceFile, Upstream,
+    self, At, FetchTable, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream,
     header_name_trouble, suggestion,
 };
 use crate::limits::PAGE_NODES_MAX;
@@ -105,6 +105,7 @@ struct Draft {
     text: String,
     template: String,
     deadline: Duration,
+    priority: Priority,
     nodes: Vec<Node>,
     uses: Uses,
 }
@@ -124,6 +125,7 @@ impl Draft {
             version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), site_version)),
             pattern: self.text,
             deadline: self.deadline,
+            priority: self.priority,
             template,
             binding: press.bind(template, &names),
             content_type: content_type(&self.template),
@@ -187,6 +189,7 @@ impl Compiler<'_> {
             text: page.path.as_ref()?.value.clone(),
             template: template.value.clone(),
             deadline: page.deadline,
+            priority: page.priority,
             nodes: nodes.collect::<Option<_>>()?,
             uses,
         })

@@ -11,7 +11,7 @@ mod policy;
 mod route;
 mod source;
 
-pub use crate::config::{DriverChoice, Problem, Report, Workers};
+pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
@@ -92,6 +92,11 @@ impl Site {
     /// The pages.
     pub fn pages(&self) -> &[Page] {
         &self.pages
+    }
+
+    /// Whether some pages go before others.
+    pub fn has_priorities(&self) -> bool {
+        self.pages.iter().any(|page| page.priority() != Priority::default())
     }
 
     /// The field lines of all HTML: what browsers may do with it.

@@ -1,5 +1,6 @@
 //! One page: its nodes in the order they are written, and what each makes of a context.
 
+use crate::config::Priority;
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
     Binding, Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub struct Page {
     pub(super) pattern: String,
     pub(super) deadline: Duration,
+    pub(super) priority: Priority,
     pub(super) nodes: Vec<Node>,
     pub(super) template: TemplateId,
     pub(super) binding: Binding,
@@ -127,6 +129,11 @@ impl Page {
     /// From a request's parsed head to the last fetch.
     pub fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// Who goes first when not all can.
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Fetches and lets. They may run in any order that heeds [`Node::needs`].

@@ -20,8 +20,11 @@ use crate::http::{
 use crate::limits;
 use crate::metrics::WorkerMetrics;
 
+use super::admission::Shed;
+use super::attend::attend;
+use super::ready::Refusal;
 use super::service::{Request, Response, Service};
-use super::{Held, SHED, Visit, Worker, shed};
+use super::{Held, Visit, Worker};
 
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
@@ -38,6 +41,7 @@ pub(super) async fn converse<D: Driver, S: Service>(
     loop {
         match conversation.turn().await {
             Next::Request => {}
+            Next::Hold => worker.timers.sleep(limits::SHED_HOLD).await,
             Next::Close => return,
             Next::Linger => {
                 // A worker that drains waits for this too.
@@ -58,7 +62,12 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
 ) {
     let _turned_away = Held::new(&worker.turned_away);
     let mut conversation = Conversation::new(&worker, reader, writer, peer);
-    if conversation.write(SHED.to_vec(), 0).await.0 {
+    let retry_after_s = worker.admission.retry_after_s(worker.metrics.in_flight.get());
+    let mut answer = worker.buffers.take();
+    Refusal::Busy.write(&mut answer, retry_after_s, false, false);
+    let (written, answer) = conversation.write(answer, 0).await;
+    worker.buffers.put(answer);
+    if written {
         conversation.linger().await;
     }
 }
@@ -71,6 +80,8 @@ struct Conversation<'a, D: Driver, S: Service> {
     peer: SocketAddr,
     /// What was received and not yet consumed.
     buffer: Vec<u8>,
+    /// When it was last turned away and told to come back.
+    shed_at: Option<Instant>,
     /// Whether the request at hand is a HEAD, as far as it has come: its answer has no body.
     is_head: bool,
 }
@@ -79,6 +90,8 @@ struct Conversation<'a, D: Driver, S: Service> {
 enum Next {
     /// The next request.
     Request,
+    /// The next request, but not at once.
+    Hold,
     /// Nothing: the peer is gone, or has nothing more to say.
     Close,
     /// The end, but the peer may still be sending: it must be able to read our answer.
@@ -108,7 +121,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     ) -> Self {
         let timer = worker.timers.timer();
         let inbound = Inbound::new(reader);
-        Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
+        let (buffer, shed_at, is_head) = (Vec::new(), None, false);
+        Self { worker, inbound, writer, timer, peer, buffer, shed_at, is_head }
     }
 
     /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
@@ -150,11 +164,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
         };
         let outcome = Outcome::start(&worker.metrics);
-        let Some(_in_flight) = worker.admit() else {
-            worker.metrics.requests_shed.add(1);
-            let (written, _) = self.write(shed(head.method), 0).await;
-            outcome.end(written, 503);
-            return Next::Linger;
+        let number = worker.metrics.requests.get();
+        let _in_flight = match worker.admit() {
+            Some(place) => place,
+            None => {
+                let bytes = self.buffer.get(..head.length).unwrap_or_default();
+                let request = Request { head: &head, bytes, body: &[], peer: self.peer, number };
+                match worker.judge(request).await {
+                    Ok(place) => place,
+                    Err(shed) => return self.shed(&head, shed, outcome).await,
+                }
+            }
         };
         let body_end = match self.body(&head).await {
             Ok(end) => end,
@@ -166,7 +186,13 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             }
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
-        let response = Box::pin(self.respond(&head, body_end)).await;
+        let page = Box::pin(respond(worker, (self.peer, number), &head, &self.buffer, body_end));
+        let grace = worker.bounds.half_close_timeout;
+        let attended = attend(&mut self.inbound, &mut self.timer, grace, page).await;
+        let Some(response) = attended else {
+            worker.metrics.requests_abandoned.add(1);
+            return Next::Close;
+        };
         let skipped = body_end.is_none();
         let persist = head.keep_alive && !skipped && !worker.is_draining();
         let status = response.status;
@@ -190,13 +216,15 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// Reads until a request head is whole.
     async fn head(&mut self) -> Result<RequestHead, Stop> {
         let bounds = &self.worker.bounds;
-        let deadline = D::now() + bounds.head_timeout;
+        let mut deadline = None;
         loop {
             let parsed = request::parse(&self.buffer, &bounds.limits);
             self.is_head = request::is_head(&self.buffer);
             if let Some(head) = parsed? {
                 return Ok(head);
             }
+            // Most heads are whole when their first byte is there.
+            let deadline = *deadline.get_or_insert_with(|| D::now() + bounds.head_timeout);
             let room = self.buffer.len().max(limits::DOWNSTREAM_READ_BYTES);
             match self.read(deadline, room).await {
                 Ok(1..) => {}
@@ -251,21 +279,33 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
-    /// Has the service answer. A panic in it is this request's, not the worker's.
-    async fn respond(&self, head: &RequestHead, body_end: Option<usize>) -> Response {
+    /// Turns a request away. The connection stays, as a new one would cost more than this, unless
+    /// there is a body on the way or the peer would have to be told that it does.
+    async fn shed(&mut self, head: &RequestHead, shed: Shed, outcome: Outcome<'_>) -> Next {
         let worker = self.worker;
-        let bytes = self.buffer.get(..head.length).unwrap_or_default();
-        let body = self.buffer.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
-        let number = worker.metrics.requests.get();
-        let request = Request { head, bytes, body, peer: self.peer, number };
-        let mut response = Response::new(worker.buffers.clone());
-        let answer = worker.service.respond(request, &mut response);
-        if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
-            worker.metrics.panics.add(1);
-            response.reset();
-            worker.service.refuse(500, "the page failed", &mut response);
+        let is_bodyless = matches!(head.body, Framing::None | Framing::Length(0));
+        let is_usual = head.keep_alive && head.version == Version::Http11;
+        let persist = is_bodyless && is_usual && !worker.is_draining();
+        let mut answer = worker.buffers.take();
+        shed.refusal.write(&mut answer, shed.retry_after_s, persist, self.is_head);
+        let (written, answer) = self.write(answer, 0).await;
+        worker.buffers.put(answer);
+        outcome.end(written, shed.refusal.status());
+        self.consume(head.length);
+        match (written, persist) {
+            (false, _) => Next::Close,
+            (true, false) => Next::Linger,
+            (true, true) if shed.hold && self.is_impatient() => Next::Hold,
+            (true, true) => Next::Request,
         }
-        response
+    }
+
+    /// Whether this is not the first time in a while that the peer is turned away: it was told to
+    /// come back later than it did.
+    fn is_impatient(&mut self) -> bool {
+        let now = D::now();
+        let last = self.shed_at.replace(now);
+        last.is_some_and(|last| now.saturating_duration_since(last) < limits::SHED_HOLD)
     }
 
     /// Sends a response; false when the peer did not take it.
@@ -381,6 +421,27 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// Has the service answer. A panic in it is this request's, not the worker's.
+async fn respond<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    (peer, number): (SocketAddr, u64),
+    head: &RequestHead,
+    received: &[u8],
+    body_end: Option<usize>,
+) -> Response {
+    let bytes = received.get(..head.length).unwrap_or_default();
+    let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
+    let request = Request { head, bytes, body, peer, number };
+    let mut response = Response::new(worker.buffers.clone());
+    let answer = worker.service.respond(request, &mut response);
+    if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
+        worker.metrics.panics.add(1);
+        response.reset();
+        worker.service.refuse(500, "the page failed", &mut response);
+    }
+    response
 }
 
 /// Why a read brought nothing.

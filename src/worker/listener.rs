@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::driver::{Driver, is_resource_shortage};
+use crate::driver::{Driver, give_way, is_resource_shortage};
 use crate::limits;
 
 use super::Worker;
@@ -46,15 +46,24 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts until the worker drains, and then closes the socket at once: whoever connects after that
-/// is for another worker, or for the next server, not for one that is about to end. Errors are
-/// counted, and followed by a pause: those that wait in the backlog are still there after it.
+/// Accepts until the worker drains, and then closes the socket at once (the last of those that
+/// accept from it does): whoever connects after that is for another worker, or for the next
+/// server, not for one that is about to end. Connections are taken in bursts: one each turn of the
+/// loop would make the backlog a queue that nobody sees once turns get long. Errors are counted,
+/// and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
-    listener: D::Listener,
+    listener: Rc<D::Listener>,
 ) {
+    let mut burst = 0;
     while !worker.is_draining() {
-        let Some(accepted) = worker.unless_draining(D::accept(&listener)).await else { return };
+        if burst >= limits::ACCEPT_BURST_MAX {
+            // Where accepting never has to wait, those who were let in would.
+            give_way::<D>().await;
+            burst = 0;
+        }
+        burst += 1;
+        let Some(accepted) = worker.unless_draining(D::accept(&*listener)).await else { return };
         match accepted {
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);

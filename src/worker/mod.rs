@@ -3,9 +3,14 @@
 //!
 //! Refuses to block, and to queue without a bound: over its bounds it answers 503 at once.
 
+mod admission;
+mod attend;
+mod clients;
 mod conversation;
 pub mod listener;
+mod overload;
 pub mod pages;
+mod ready;
 pub mod service;
 pub mod thread;
 
@@ -25,10 +30,12 @@ use ipnet::IpNet;
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
-use crate::http::{self, Limits, Method};
+use crate::http::{self, Limits};
 use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
+use crate::site::RateLimit;
 
+use admission::Admission;
 pub use service::{Request, Response, Service};
 
 /// The bounds a worker keeps toward visitors.
@@ -40,12 +47,18 @@ pub struct Bounds {
     pub connections_max: usize,
     /// Requests in flight at once.
     pub in_flight_max: usize,
+    /// How long readable requests may all wait for the loop; none for as long as it takes.
+    pub queue_target: Option<Duration>,
+    /// What one client may ask for.
+    pub rate_limit: Option<RateLimit>,
     /// From the first byte of a request head to its last.
     pub head_timeout: Duration,
     /// For a request body.
     pub body_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
+    /// For a page to be made for a visitor who has ended their side of the connection.
+    pub half_close_timeout: Duration,
     /// For a response to be taken.
     pub write_timeout: Duration,
     /// Bytes of a body or a response that earn a second more than these timeouts; 0 for none.
@@ -78,9 +91,12 @@ impl Default for Bounds {
             limits: Limits::default(),
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
+            queue_target: Some(limits::QUEUE_TARGET),
+            rate_limit: None,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
+            half_close_timeout: limits::HALF_CLOSE_TIMEOUT,
             write_timeout: limits::WRITE_TIMEOUT,
             rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
@@ -118,6 +134,7 @@ pub struct Worker<D: Driver, S: Service> {
     bounds: Bounds,
     metrics: Arc<WorkerMetrics>,
     timers: Timers<D>,
+    admission: Admission,
     /// For responses.
     buffers: Buffers,
     date: Cell<[u8; 29]>,
@@ -130,23 +147,6 @@ pub struct Worker<D: Driver, S: Service> {
     turned_away: Counter,
     shortage_reported: Cell<Option<Instant>>,
 }
-
-/// The answer to what is over a bound, ready to be written. 503 needs no Date (RFC 9110 6.6.1).
-pub(crate) const SHED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    Retry-After: 1\r\n\
-    Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 52\r\n\
-    Connection: close\r\n\r\n\
-    The server is busy. Please try again in a moment. \r\n";
-
-/// The answer to HEAD: the same without its body (RFC 9110 section 9.3.2).
-fn shed(method: Method) -> Vec<u8> {
-    let body = if method == Method::Head { SHED_BODY_BYTES } else { 0 };
-    SHED.get(..SHED.len() - body).unwrap_or_default().to_vec()
-}
-
-/// The body of [`SHED`].
-const SHED_BODY_BYTES: usize = 52;
 
 /// How often a worker looks at its orders and at what has grown old.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -162,8 +162,10 @@ impl<D: Driver, S: Service> Worker<D, S> {
         metrics: Arc<WorkerMetrics>,
         timers: Timers<D>,
     ) -> Rc<Self> {
+        let admission = Admission::new(&bounds, service.has_priorities(), D::now());
         Rc::new(Self {
             service,
+            admission,
             bounds,
             metrics,
             timers,
@@ -185,8 +187,14 @@ impl<D: Driver, S: Service> Worker<D, S> {
         orders: &Orders,
         housekeep: impl Fn(),
     ) {
-        for listener in listeners {
-            D::spawn(listener::accept_all(Rc::clone(self), listener));
+        for listener in listeners.into_iter().map(Rc::new) {
+            for _ in 0..D::ACCEPTS_PENDING {
+                D::spawn(listener::accept_all(Rc::clone(self), Rc::clone(&listener)));
+            }
+        }
+        if self.bounds.queue_target.is_some() {
+            D::spawn(Rc::clone(self).keep_time());
+            D::spawn(Rc::clone(self).keep_gate());
         }
         let mut drain_until: Option<Instant> = None;
         loop {
@@ -246,14 +254,6 @@ impl<D: Driver, S: Service> Worker<D, S> {
         Some(Visit::new(Arc::clone(&self.metrics)))
     }
 
-    /// A place for one more request in flight.
-    fn admit(&self) -> Option<Held<'_>> {
-        if self.metrics.in_flight.get() >= self.bounds.in_flight_max as u64 {
-            return None;
-        }
-        Some(Held::new(&self.metrics.in_flight))
-    }
-
     fn report_shortage(&self, error: &io::Error) {
         let now = D::now();
         let last = self.shortage_reported.get();
@@ -304,19 +304,4 @@ impl Drop for Held<'_> {
 fn date_now() -> [u8; 29] {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     http::format_date(since.as_secs())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ready_made_answer_is_framed_right() {
-        let text = std::str::from_utf8(SHED).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
-        assert_eq!(length.parse::<usize>().unwrap(), body.len());
-        assert_eq!(body.len(), SHED_BODY_BYTES);
-        assert_eq!(shed(Method::Head), [head, "\r\n\r\n"].concat().as_bytes());
-    }
 }

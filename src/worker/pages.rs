@@ -1,12 +1,14 @@
 //! The pages of a site as a service.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::driver::Driver;
 use crate::driver::timers::Timers;
+use crate::http;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, ALLOW, Answer, Pages};
-use crate::site::Site;
+use crate::site::{Priority, Site};
 use crate::upstream::{Client, Directory, Seat};
 
 use super::service::{Request, Response, Service};
@@ -59,18 +61,7 @@ impl<D: Driver> Service for Pages<D> {
     }
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {
-        let head = request.head;
-        let request = page::Request {
-            method: head.method,
-            target: request.span(head.target),
-            path: request.span(head.path),
-            query: head.query.map_or(&[], |query| request.span(query)),
-            host: head.host.map_or(&[], |host| request.span(host)),
-            headers: Some(&head.headers),
-            bytes: request.bytes,
-            peer: request.peer,
-            number: request.number,
-        };
+        let request = as_page_sees(&request);
         let gathered = self.gather(&request, None).await;
         let answer = self.press(&request, gathered, response.body(), None);
         fill(response, answer);
@@ -81,8 +72,37 @@ impl<D: Driver> Service for Pages<D> {
         fill(response, answer);
     }
 
+    fn has_priorities(&self) -> bool {
+        self.site().has_priorities()
+    }
+
+    fn priority(&self, request: &Request<'_>) -> Priority {
+        let path = http::path::normalize(request.span(request.head.path)).ok();
+        let page = path.as_deref().and_then(|path| self.site().route(str::from_utf8(path).ok()?));
+        page.map_or_else(Priority::default, |(page, _)| page.priority())
+    }
+
+    fn client(&self, request: &Request<'_>) -> IpAddr {
+        as_page_sees(request).client(self.site().server())
+    }
+
     fn page_fields(&self) -> &[u8] {
         self.site().page_fields()
+    }
+}
+
+fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
+    let head = request.head;
+    page::Request {
+        method: head.method,
+        target: request.span(head.target),
+        path: request.span(head.path),
+        query: head.query.map_or(&[], |query| request.span(query)),
+        host: head.host.map_or(&[], |host| request.span(host)),
+        headers: Some(&head.headers),
+        bytes: request.bytes,
+        peer: request.peer,
+        number: request.number,
     }
 }
 

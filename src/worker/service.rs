@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::driver::buffers::Buffers;
 use crate::http::{EntityTag, RequestHead, Span};
 use crate::limits;
+use crate::site::Priority;
 
 /// Something that answers requests.
 pub trait Service: 'static {
@@ -21,6 +22,23 @@ pub trait Service: 'static {
     /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one
     /// that panicked.
     fn refuse(&self, status: u16, reason: &str, response: &mut Response);
+
+    /// Whether some requests go before others when not all can be answered.
+    fn has_priorities(&self) -> bool {
+        false
+    }
+
+    /// Who goes first then. Asked only of a service that has priorities, under load.
+    fn priority(&self, request: &Request<'_>) -> Priority {
+        let _ = request;
+        Priority::default()
+    }
+
+    /// Whom a request is counted as, where clients are: the address it came from, unless the
+    /// service knows better.
+    fn client(&self, request: &Request<'_>) -> IpAddr {
+        request.peer.ip().to_canonical()
+    }
 
     /// Field lines of all responses that are HTML, each made by
     /// [`push_field`](crate::http::push_field).

@@ -1,9 +1,17 @@
 //! Many at once, and one too many: nobody gets another's page, and over a bound a visitor is told
 //! so at once.
 
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use ringpress::driver::Driver;
 use ringpress::driver::kind::Kind;
+use ringpress::driver::timers::Timers;
+use ringpress::metrics::WorkerMetrics;
+use ringpress::site::RateLimit;
+use ringpress::worker::thread::Recipe;
+use ringpress::worker::{Request, Response, Service};
 
 use super::stage::{Script, Stage, wait};
 use super::upstream::{Gate, Upstream, some_delay};
@@ -14,6 +22,10 @@ on_every_driver!(
     in_flight_max,
     connections_max,
     too_few_descriptors,
+    too_much_to_do,
+    rate_limit,
+    a_visitor_who_leaves,
+    a_crowd_at_once,
 );
 
 fn everybody_gets_their_own_page(kind: Kind) {
@@ -73,15 +85,23 @@ fn in_flight_max(kind: Kind) {
     }
     stage.await_in_flight(2);
     for _ in 0..3 {
+        // A connection whose request was turned away stays, and may ask again.
         let mut third = stage.visitor();
         third.send(get("/plain") + &get("/plain"));
+        for _ in 0..2 {
+            let reply = third.reply();
+            assert_eq!(reply.status, 503);
+            let wait: Option<u32> = reply.field("Retry-After").and_then(|time| time.parse().ok());
+            assert!(wait.is_some_and(|wait| (1..=30).contains(&wait)), "{}", reply.head);
+            assert_eq!(reply.field("Connection"), None);
+        }
+        // Where there may be a body on the way, it does not.
+        third.send("GET /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
         let reply = third.reply();
-        assert_eq!(reply.status, 503);
-        assert!(reply.field("Retry-After").is_some_and(|time| time.parse::<u32>().is_ok()));
-        assert_eq!(reply.field("Connection"), Some("close"));
+        assert_eq!((reply.status, reply.field("Connection")), (503, Some("close")));
         assert!(third.at_end());
     }
-    assert_eq!(stage.count(|m| m.requests_shed.get()), 3);
+    assert_eq!(stage.count(|m| m.requests_shed_in_flight.get()), 9);
     gate.open();
     for visitor in &mut first {
         assert_eq!(visitor.reply().page(), "<p>Ada</p>");
@@ -152,4 +172,139 @@ fn too_few_descriptors(kind: Kind) {
     }
     drop(late);
     assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+/// Pages that keep the whole loop waiting.
+struct Slow;
+
+impl Service for Slow {
+    fn wants_body(&self, _: &Request<'_>) -> bool {
+        false
+    }
+
+    async fn respond(&self, _: Request<'_>, response: &mut Response) {
+        thread::sleep(Duration::from_millis(5));
+        response.content_type = "text/plain".into();
+        response.body().extend_from_slice(b"slow");
+    }
+
+    fn refuse(&self, status: u16, _: &str, response: &mut Response) {
+        response.status = status;
+    }
+}
+
+impl Recipe for Slow {
+    type Service<D: Driver> = Slow;
+
+    fn make<D: Driver>(
+        &self,
+        _: &Timers<D>,
+        _: &Arc<WorkerMetrics>,
+        _: usize,
+    ) -> Result<Slow, String> {
+        Ok(Slow)
+    }
+}
+
+fn too_much_to_do(kind: Kind) {
+    let target = Some(Duration::from_millis(20));
+    let script = Script::on(kind).bounds(|bounds| bounds.queue_target = target);
+    let stage = script.start_recipe(Slow);
+    let shed = || stage.count(|m| m.requests_shed_delay.get());
+    thread::scope(|scope| {
+        for _ in 0..48 {
+            scope.spawn(|| {
+                let mut visitor = stage.visitor();
+                let (mut pages, mut refused) = (0, 0);
+                // Each goes on until many were turned away, and so knows both sides of it.
+                while shed() < 100 || pages == 0 {
+                    let reply = visitor.get("/");
+                    match reply.status {
+                        200 => pages += 1,
+                        503 => refused += 1,
+                        status => panic!("{status}"),
+                    }
+                    let wait = reply.field("Retry-After").map(|time| time.parse::<u32>());
+                    assert_eq!(reply.status == 503, wait.is_some(), "{}", reply.head);
+                    assert!(wait.is_none_or(|wait| wait.is_ok_and(|s| (1..=30).contains(&s))));
+                    assert_eq!(reply.field("Connection"), None);
+                }
+                refused
+            });
+        }
+    });
+    // When nobody asks any more there is nothing to wait for.
+    wait("the load to be over", || stage.count(|m| m.overloaded.get()) == 0);
+    assert_eq!(stage.get("/").status, 200);
+    stage.finish();
+}
+
+fn rate_limit(kind: Kind) {
+    let limit = RateLimit {
+        interval: Duration::from_secs(3600),
+        burst: 3,
+        prefix_v4: 32,
+        prefix_v6: 64,
+        clients_max: 10,
+    };
+    let script = Script::on(kind).bounds(|bounds| bounds.rate_limit = Some(limit));
+    let stage = script.plain_page().start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    for _ in 0..3 {
+        assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
+    }
+    for _ in 0..2 {
+        let reply = visitor.get("/plain");
+        assert_eq!((reply.status, reply.field("Retry-After")), (429, Some("30")));
+        assert_eq!(reply.field("Connection"), None);
+    }
+    // Another connection is the same client.
+    assert_eq!(stage.get("/plain").status, 429);
+    assert_eq!(stage.count(|m| m.requests_shed_rate.get()), 3);
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_visitor_who_leaves(kind: Kind) {
+    let grace = Duration::from_millis(50);
+    let (gate, stage) = gated(Script::on(kind).bounds(|bounds| bounds.half_close_timeout = grace));
+    let cancelled = || stage.count(|m| m.upstream_cancelled.get());
+    for (leaving, reset) in [(1, false), (2, true)] {
+        let mut visitor = stage.visitor();
+        visitor.send(get("/users/1"));
+        stage.await_in_flight(1);
+        if reset {
+            let socket = socket2::SockRef::from(visitor.stream());
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(visitor);
+        wait("the fetch to be cancelled", || cancelled() == leaving);
+        stage.await_in_flight(0);
+    }
+    assert_eq!(stage.count(|m| m.requests_abandoned.get()), 2);
+    // One who stays, and sends more meanwhile, has all of it.
+    let mut visitor = stage.visitor();
+    visitor.send(get("/users/1"));
+    stage.await_in_flight(1);
+    thread::sleep(Duration::from_millis(150));
+    visitor.send(get("/plain"));
+    gate.open();
+    assert_eq!(visitor.reply().page(), "<p>Ada</p>");
+    assert_eq!(visitor.reply().page(), "<p>plain</p>");
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_crowd_at_once(kind: Kind) {
+    let stage = Script::on(kind).plain_page().start(Upstream::json("{}"));
+    let mut crowd: Vec<Visitor> = (0..300).map(|_| stage.visitor()).collect();
+    for visitor in &mut crowd {
+        visitor.send(get("/plain"));
+    }
+    for visitor in &mut crowd {
+        assert_eq!(visitor.reply().page(), "<p>plain</p>");
+    }
+    assert_eq!(stage.count(|m| m.accepted.get()), 300);
+    drop(crowd);
+    stage.finish();
 }

@@ -45,7 +45,8 @@ impl Script {
         Self {
             kind,
             workers: 1,
-            bounds: Bounds::default(),
+            // A machine that is busy with other things is no load of the server's.
+            bounds: Bounds { queue_target: None, ..Bounds::default() },
             server: "",
             policy: "",
             pages: Vec::new(),

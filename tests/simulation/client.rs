@@ -25,6 +25,15 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+impl Answer {
+    /// After how many seconds to come back, if it says so.
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
+        let mut lines = self.head.split("\r\n").filter_map(|line| line.split_once(':'));
+        let field = lines.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+        Some(field.1.trim().parse().unwrap())
+    }
+}
+
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let (reader, writer) = Sim::connect(address).await?;

@@ -139,6 +139,8 @@ fn start(plan: impl Fn(Asked<'_>) -> Vec<Step> + Clone + 'static) -> Server {
     upstream::start(upstream::at(82), plan.clone());
     upstream::start(upstream::at(83), plan);
     let bounds = Bounds {
+        // Longer than a page may take: who has only ended their own side gets it.
+        half_close_timeout: Duration::from_secs(2),
         head_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(3),
         write_timeout: Duration::from_secs(2),

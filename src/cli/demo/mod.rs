@@ -110,7 +110,8 @@ fn start_api(choice: Choice, delay: Duration) -> Result<Server, String> {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         cpus: vec![None],
         driver,
-        bounds: Bounds::default(),
+        // It is what the demo's server waits for, not what is tried.
+        bounds: Bounds { queue_target: None, ..Bounds::default() },
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let recipe = ApiRecipe::new(Api::new(now.as_secs()), delay);

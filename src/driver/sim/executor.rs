@@ -1,7 +1,7 @@
 //! The loop of a run: polls one ready task at a time, chosen by the seed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
@@ -42,10 +42,10 @@ pub(super) fn spawn(world: &World, task: impl Future<Output = ()> + 'static) {
 fn drive<F: Future>(world: &World, mut main: Pin<&mut F>) -> Result<F::Output, SimFailure> {
     let waker = world.tasks.waker(MAIN);
     waker.wake_by_ref();
-    let mut ready = Vec::new();
+    let mut ready = VecDeque::new();
     loop {
         world.ring();
-        ready.append(&mut world.tasks.woken());
+        ready.extend(world.tasks.woken());
         if ready.is_empty() {
             if world.jump() {
                 continue;
@@ -53,8 +53,11 @@ fn drive<F: Future>(world: &World, mut main: Pin<&mut F>) -> Result<F::Output, S
             let (virtual_time, tasks) = (world.elapsed(), world.tasks.count());
             return Err(SimFailure::Deadlock { seed: world.seed, virtual_time, tasks });
         }
-        let chosen = world.random_below(ready.len() as u64) as usize;
-        let task = ready.swap_remove(chosen);
+        let task = match world.faults.in_order {
+            true => ready.pop_front(),
+            false => ready.swap_remove_back(world.random_below(ready.len() as u64) as usize),
+        };
+        let Some(task) = task else { continue };
         let steps = world.step(task.id);
         if steps > world.faults.steps_max {
             let virtual_time = world.elapsed();

@@ -165,6 +165,11 @@ impl World {
         self.counts.get().steps
     }
 
+    /// Lets time go by.
+    pub(super) fn burn(&self, time: Duration) {
+        self.now_ns.set(self.now_ns().saturating_add(nanoseconds(time)));
+    }
+
     /// Jumps to the next alarm; `false` when there is none.
     pub(super) fn jump(&self) -> bool {
         let Some((at, _)) = self.alarms.borrow().keys().next().copied() else { return false };

@@ -1,0 +1,257 @@
+//! Who is let in: the bounds on what is in flight and on what one client asks for, and, when the
+//! loop is late, the newest of those that wait, the highest priority first.
+//!
+//! A worker that is not overloaded pays a branch for each request. An overloaded one has requests
+//! wait for the end of the loop's turn, on a stack: by then all that was readable is there, and
+//! the newest, whose visitors have waited least and will wait longest, go first (as in adaptive
+//! LIFO). What [`Overload`] does not take on is answered at once.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::driver::Driver;
+use crate::limits;
+use crate::metrics::WorkerMetrics;
+use crate::site::Priority;
+
+use super::clients::{Clients, Share};
+use super::overload::Overload;
+use super::ready::Refusal;
+use super::service::{Request, Service};
+use super::{Bounds, Held, Worker};
+
+/// What a worker's admission knows.
+pub(super) struct Admission {
+    overload: Option<RefCell<Overload>>,
+    clients: Option<RefCell<Clients>>,
+    /// Whether each request must be judged: there is a limit for clients, or too much load.
+    is_strict: Cell<bool>,
+    /// Requests in flight up to which it does not matter which is which.
+    in_flight_easy: u64,
+    /// Those that wait for the end of the turn, by priority, the newest last.
+    waiting: RefCell<[Vec<Rc<Ticket>>; 3]>,
+    gate: Cell<Option<Waker>>,
+    chance: Cell<u64>,
+}
+
+/// A request that is turned away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shed {
+    pub(super) refusal: Refusal,
+    pub(super) retry_after_s: u8,
+    /// Whether the connection is not to be listened to for a while.
+    pub(super) hold: bool,
+}
+
+/// A request that waits, and what becomes of it.
+#[derive(Default)]
+struct Ticket {
+    verdict: Cell<Option<bool>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Ticket {
+    fn wake_if(&self, taken: bool) {
+        if self.verdict.get() == Some(taken)
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn new(bounds: &Bounds, has_priorities: bool, now: Instant) -> Self {
+        let clients = bounds.rate_limit.map(|limit| RefCell::new(Clients::new(limit, now)));
+        let easy = if has_priorities { limits::IN_FLIGHT_LOW_PERCENT } else { 100 };
+        Self {
+            overload: bounds.queue_target.map(|target| RefCell::new(Overload::new(target, now))),
+            is_strict: Cell::new(clients.is_some()),
+            clients,
+            in_flight_easy: share(bounds.in_flight_max, easy),
+            waiting: RefCell::default(),
+            gate: Cell::new(None),
+            chance: Cell::new(0),
+        }
+    }
+
+    /// Whether a request is let in without being looked at, when so many are in flight.
+    pub(super) fn is_easy(&self, in_flight: u64) -> bool {
+        in_flight < self.in_flight_easy && !self.is_strict.get()
+    }
+
+    fn is_overloaded(&self) -> bool {
+        self.overload.as_ref().is_some_and(|overload| overload.borrow().is_overloaded())
+    }
+
+    fn tick(&self, now: Instant, delay: Duration, metrics: &WorkerMetrics) {
+        let Some(overload) = &self.overload else { return };
+        let finished = metrics.responses.get().saturating_sub(metrics.requests_shed());
+        let mut overload = overload.borrow_mut();
+        overload.tick(now, delay, finished);
+        let is_overloaded = overload.is_overloaded();
+        self.is_strict.set(is_overloaded || self.clients.is_some());
+        metrics.overloaded.set(u64::from(is_overloaded));
+        metrics.queue_delay_us.set(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Waits for the end of the turn, and for what is decided then.
+    async fn verdict(&self, priority: Priority) -> bool {
+        let ticket = Rc::<Ticket>::default();
+        self.waiting.borrow_mut()[place(priority)].push(Rc::clone(&ticket));
+        if let Some(gate) = self.gate.take() {
+            // It goes to the end of the queue: behind all that is readable now.
+            gate.wake();
+        }
+        poll_fn(|context| match ticket.verdict.get() {
+            Some(taken) => Poll::Ready(taken),
+            None => {
+                ticket.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Decides on all that wait, and waits for the next.
+    fn open_gate(&self, now: Instant, context: &Context<'_>) {
+        self.gate.set(Some(context.waker().clone()));
+        let Some(overload) = &self.overload else { return };
+        let mut stacks = std::mem::take(&mut *self.waiting.borrow_mut());
+        let mut overload = overload.borrow_mut();
+        for priority in HIGHEST_FIRST {
+            for ticket in stacks[place(priority)].iter().rev() {
+                // One that only the stack holds has nobody waiting for it any more.
+                if Rc::strong_count(ticket) > 1 {
+                    ticket.verdict.set(Some(overload.take(now, priority)));
+                }
+            }
+        }
+        drop(overload);
+        // A refusal takes next to no time, a page does: nobody waits to be refused.
+        for taken in [false, true] {
+            for priority in HIGHEST_FIRST {
+                for ticket in stacks[place(priority)].iter().rev() {
+                    ticket.wake_if(taken);
+                }
+            }
+        }
+        stacks.iter_mut().for_each(Vec::clear);
+        *self.waiting.borrow_mut() = stacks;
+    }
+
+    /// What a client that was turned away is told.
+    pub(super) fn retry_after_s(&self, in_flight: u64) -> u8 {
+        let Some(overload) = &self.overload else { return limits::RETRY_AFTER_S_MIN };
+        overload.borrow_mut().retry_after_s(self.chance(), in_flight)
+    }
+
+    fn share(&self, client: IpAddr, now: Instant) -> Share {
+        self.clients.as_ref().map_or(Share::Left, |clients| clients.borrow_mut().ask(client, now))
+    }
+
+    /// A number that is hard to foresee and the same in every simulation: SplitMix64.
+    fn chance(&self) -> u64 {
+        let state = self.chance.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.chance.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 27)
+    }
+}
+
+impl<D: Driver, S: Service> Worker<D, S> {
+    /// A place for a request, if it is clear that there is one.
+    pub(super) fn admit(&self) -> Option<Held<'_>> {
+        let in_flight = &self.metrics.in_flight;
+        self.admission.is_easy(in_flight.get()).then(|| Held::new(in_flight))
+    }
+
+    /// A place for a request, or what to answer to it instead.
+    ///
+    /// # Errors
+    /// [`Shed`], which is counted already.
+    pub(super) async fn judge(&self, request: Request<'_>) -> Result<Held<'_>, Shed> {
+        let (admission, metrics) = (&self.admission, &self.metrics);
+        if admission.clients.is_some() {
+            match admission.share(self.service.client(&request), D::now()) {
+                Share::Left => {}
+                Share::Uncounted => metrics.requests_uncounted.add(1),
+                Share::Used(time) => {
+                    metrics.requests_shed_rate.add(1);
+                    let seconds = u8::try_from(time.as_millis().div_ceil(1000));
+                    let retry_after_s = seconds.unwrap_or(u8::MAX).max(limits::RETRY_AFTER_S_MIN);
+                    return Err(Shed { refusal: Refusal::TooMany, retry_after_s, hold: false });
+                }
+            }
+        }
+        let has_priorities = self.service.has_priorities();
+        let priority = match has_priorities {
+            true => self.service.priority(&request),
+            false => Priority::default(),
+        };
+        if admission.is_overloaded() && !admission.verdict(priority).await {
+            metrics.requests_shed_delay.add(1);
+            return Err(self.busy());
+        }
+        let percent = match priority {
+            Priority::Low => limits::IN_FLIGHT_LOW_PERCENT,
+            Priority::Normal if has_priorities => limits::IN_FLIGHT_NORMAL_PERCENT,
+            Priority::Normal | Priority::High => 100,
+        };
+        if metrics.in_flight.get() >= share(self.bounds.in_flight_max, percent) {
+            metrics.requests_shed_in_flight.add(1);
+            return Err(self.busy());
+        }
+        Ok(Held::new(&metrics.in_flight))
+    }
+
+    fn busy(&self) -> Shed {
+        let retry_after_s = self.admission.retry_after_s(self.metrics.in_flight.get());
+        let hold = self.admission.overload.as_ref().is_some_and(|o| o.borrow().sheds_most());
+        Shed { refusal: Refusal::Busy, retry_after_s, hold }
+    }
+
+    /// Looks how late the loop is, for as long as it runs. Its own task, so that it waits its turn
+    /// as requests do.
+    pub(super) async fn keep_time(self: Rc<Self>) {
+        let mut before = 0;
+        loop {
+            let requests = self.metrics.requests.get();
+            let is_idle = requests == before && !self.admission.is_overloaded();
+            before = requests;
+            let tick = if is_idle { limits::QUEUE_WINDOW } else { limits::QUEUE_TICK };
+            let due = D::now() + tick;
+            D::sleep(tick).await;
+            let now = D::now();
+            self.admission.tick(now, now.saturating_duration_since(due), &self.metrics);
+        }
+    }
+
+    /// Decides at the end of each turn who is let in, for as long as the loop runs.
+    pub(super) async fn keep_gate(self: Rc<Self>) {
+        poll_fn(|context| {
+            self.admission.open_gate(D::now(), context);
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+}
+
+/// So many percent, but at least one.
+fn share(of: usize, percent: usize) -> u64 {
+    (of as u64).saturating_mul(percent as u64).div_ceil(100).max(1)
+}
+
+const HIGHEST_FIRST: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+fn place(priority: Priority) -> usize {
+    match priority {
+        Priority::Low => 0,
+        Priority::Normal => 1,
+        Priority::High => 2,
+    }
+}
