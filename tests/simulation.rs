@@ -5,8 +5,17 @@
 //! runs more of them, or fewer.
 
 #[cfg(test)]
+#[path = "simulation/budget.rs"]
+mod budget;
+#[cfg(test)]
+#[path = "simulation/caching.rs"]
+mod caching;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
+#[cfg(test)]
+#[path = "simulation/coalescing.rs"]
+mod coalescing;
 #[cfg(test)]
 #[path = "simulation/downstream.rs"]
 mod downstream;
@@ -28,6 +37,9 @@ mod seeds;
 #[cfg(test)]
 #[path = "simulation/server.rs"]
 mod server;
+#[cfg(test)]
+#[path = "simulation/stale.rs"]
+mod stale;
 #[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;

@@ -1,7 +1,8 @@
 //! `[[page]]`: a route, its fetches and lets, its template, as written.
 
-use super::headers;
+use super::caching::{self, CacheTable};
 use super::reader::{At, Entry, Reader, has_key};
+use super::{fallback, headers};
 use crate::limits;
 use std::ops::Range;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct PageTable {
     pub template: Option<At<String>>,
     /// From the parsed head to the last fetch.
     pub deadline: Duration,
+    /// How answers to its fetches are kept, where those do not say.
+    pub cache: Option<CacheTable>,
     /// `[page.fetch]`, in the order written.
     pub fetches: Vec<FetchTable>,
     /// `[page.let]`, in the order written.
@@ -41,10 +44,14 @@ pub struct FetchTable {
     pub each: Option<At<String>>,
     /// Whether the page can do without.
     pub optional: bool,
+    /// What stands for it where it failed, as JSON.
+    pub fallback: Option<At<String>>,
+    /// How answers are kept, if it says so.
+    pub cache: Option<CacheTable>,
     /// Names of the fields of the response that the visitor gets too.
     pub pass: Vec<At<String>>,
     /// From its start to its last byte; the upstream's when there is none.
-    pub deadline: Option<Duration>,
+    pub deadline: Option<At<Duration>>,
     /// Items of `each`.
     pub max_items: usize,
     /// Items of `each` fetched at once.
@@ -80,6 +87,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         path: None,
         template: None,
         deadline: limits::PAGE_DEADLINE,
+        cache: None,
         fetches: Vec::new(),
         lets: Vec::new(),
     };
@@ -95,6 +103,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 page.template = reader.string(entry);
             }
             "deadline" => reader.duration(entry, &mut page.deadline),
+            "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
                     page.fetches.push(read_fetch(reader, &fetch));
@@ -109,6 +118,17 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 }
             }
             _ => reader.unknown_key(entry, PAGE_KEYS, "in [[page]]"),
+        }
+    }
+    for fetch in &page.fetches {
+        if let Some(deadline) = &fetch.deadline
+            && deadline.value > page.deadline
+        {
+            let message =
+                format!("the deadline of fetch `{}` is after its page's", fetch.name.value);
+            let hint =
+                format!("the page has {:?} for all: set `deadline` in [[page]]", page.deadline);
+            reader.problem_hint(deadline.span.clone(), message, hint);
         }
     }
     if !has_path {
@@ -131,6 +151,8 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
         headers: Vec::new(),
         each: None,
         optional: false,
+        fallback: None,
+        cache: None,
         pass: Vec::new(),
         deadline: None,
         max_items: limits::EACH_ITEMS_MAX,
@@ -146,11 +168,13 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             "headers" => fetch.headers = reader.texts(entry),
             "each" => fetch.each = reader.string(entry),
             "optional" => fetch.optional = reader.flag(entry).unwrap_or_default(),
+            "fallback" => fetch.fallback = fallback::read(reader, entry),
+            "cache" => fetch.cache = caching::read(reader, entry),
             "pass" => fetch.pass = headers::read_passed(reader, entry),
             "deadline" => {
                 let mut deadline = limits::FETCH_DEADLINE;
                 reader.duration(entry, &mut deadline);
-                fetch.deadline = Some(deadline);
+                fetch.deadline = Some(At { value: deadline, span: entry.value.span() });
             }
             "max_items" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.max_items),
             "concurrency" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.concurrency),
@@ -162,6 +186,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             reader.problem_hint(entry.key_span.clone(), message, hint);
         }
     }
+    settle_optional(reader, table, &mut fetch);
     if fetch.each.is_some()
         && let Some(first) = fetch.pass.first()
     {
@@ -182,10 +207,21 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
     fetch
 }
 
+/// What has something that stands for it is optional: to say otherwise is a mistake.
+fn settle_optional(reader: &mut Reader<'_>, table: &Entry<'_>, fetch: &mut FetchTable) {
+    let Some(fallback) = &fetch.fallback else { return };
+    if has_key(table, "optional") && !fetch.optional {
+        let message = "`fallback` stands for a fetch that the page can do without";
+        let hint = "leave `optional = false` out, or the fallback";
+        reader.problem_hint(fallback.span.clone(), message, hint);
+    }
+    fetch.optional = true;
+}
+
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
-const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "fetch", "let"];
+const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "cache", "fetch", "let"];
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",
@@ -193,6 +229,8 @@ const FETCH_KEYS: &[&str] = &[
     "headers",
     "each",
     "optional",
+    "fallback",
+    "cache",
     "pass",
     "deadline",
     "max_items",

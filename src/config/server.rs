@@ -26,6 +26,8 @@ pub struct Server {
     pub in_flight_max: usize,
     /// Finished pages a worker keeps, bytes; 0 for none.
     pub memo_max: u64,
+    /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
+    pub cache_max: u64,
     /// How long a request head may take.
     pub head_timeout: Duration,
     /// How long a request body may take.
@@ -89,6 +91,7 @@ impl Default for Server {
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
             memo_max: 0,
+            cache_max: limits::CACHE_BYTES_MAX,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
@@ -148,6 +151,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),
             "memo_max" if entry.value.get_ref().as_bool() == Some(false) => server.memo_max = 0,
             "memo_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.memo_max),
+            "cache_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.cache_max),
             "head_timeout" => reader.duration(entry, &mut server.head_timeout),
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
@@ -262,7 +266,7 @@ const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// The most that `rate_min` may be: 1 GiB a second.
 const RATE_BYTES_LIMIT: u64 = 1 << 30;
-/// The most that `memo_max` may be: 1 TiB.
+/// The most that `memo_max` and `cache_max` may be: 1 TiB.
 const MEMO_BYTES_LIMIT: u64 = 1 << 40;
 const KEYS: &[&str] = &[
     "listen",
@@ -272,6 +276,7 @@ const KEYS: &[&str] = &[
     "connections_max",
     "in_flight_max",
     "memo_max",
+    "cache_max",
     "head_timeout",
     "body_timeout",
     "idle_timeout",

@@ -3,6 +3,7 @@
 
 mod fetches;
 
+use super::budget;
 use super::check::{self, Scope, Templates};
 use super::cycle::find_cycle;
 use super::page::{Node, NodeKind, Page};
@@ -110,7 +111,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn page(self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
+    fn page(mut self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
+        budget::assign(&mut self.nodes, self.deadline);
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
         let (template, uses) = (press.template(&self.template)?, self.uses);
         let is_pure = |node: &Node| match node.kind {
@@ -158,7 +160,7 @@ impl Compiler<'_> {
         let mut nodes = Vec::new();
         let mut all_uses = Vec::new();
         for fetch in &page.fetches {
-            let (kind, uses) = self.fetch(fetch, &scope, rest.as_deref());
+            let (kind, uses) = self.fetch(page, fetch, &scope, rest.as_deref());
             nodes.push((&fetch.name, kind, uses));
         }
         for binding in &page.lets {

@@ -1,16 +1,21 @@
-//! The fetches of a page, compiled: what each asks for, and of whom.
+//! The fetches of a page, compiled: what each asks for, of whom, and how its answers are kept.
 
+use super::super::budget::Budget;
+use super::super::caching::Caching;
 use super::super::check::Scope;
 use super::super::page::{Each, Fetch, NodeKind, Ties, constant_headers};
 use super::Compiler;
-use crate::config::{At, FetchTable, header_name_trouble, suggestion};
+use crate::config::{At, FetchTable, PageTable, header_name_trouble, suggestion};
 use crate::press::{
-    ExpressionFacts, ExpressionId, FieldTemplate, PathTemplate, Place, QueryTemplate, Use,
+    self, Data, ExpressionFacts, ExpressionId, FieldTemplate, PathTemplate, Place, QueryTemplate,
+    Use,
 };
+use std::sync::Arc;
 
 impl Compiler<'_> {
     pub(super) fn fetch(
         &mut self,
+        page: &PageTable,
         table: &FetchTable,
         scope: &Scope<'_>,
         rest: Option<&str>,
@@ -34,18 +39,11 @@ impl Compiler<'_> {
             facts.extend(found);
             query
         });
-        let mut headers = Some(Vec::new());
-        for (name, value) in &table.headers {
-            match self.field(name, value) {
-                Some((field, found)) => {
-                    facts.extend(found);
-                    headers.iter_mut().for_each(|headers| headers.push(field.clone()));
-                }
-                None => headers = None,
-            }
-        }
+        let headers = self.fields(table, &mut facts);
         uses.extend(self.known_names(facts, &scope));
         let upstream = table.from.as_ref().and_then(|from| self.upstream(from));
+        let cache = upstream.and_then(|upstream| self.caching(page, table, upstream));
+        let fallback = table.fallback.as_ref().and_then(|fallback| self.fallback(fallback));
         let fetch = || {
             let index = upstream?;
             let upstream = self.upstreams.get(index)?;
@@ -62,8 +60,11 @@ impl Compiler<'_> {
             Some(NodeKind::Fetch(Box::new(Fetch {
                 upstream: index,
                 optional: table.optional,
+                fallback,
+                cache,
+                budget: Budget::default(),
                 each,
-                deadline: table.deadline.unwrap_or(upstream.deadline),
+                deadline: table.deadline.as_ref().map_or(upstream.deadline, |at| at.value),
                 base_path: base_path.unwrap_or_default(),
                 path: path?,
                 query: query?,
@@ -74,6 +75,35 @@ impl Compiler<'_> {
             })))
         };
         (fetch(), uses)
+    }
+
+    /// How the answers of a fetch are kept; complains where it should be said that they may.
+    fn caching(
+        &mut self,
+        page: &PageTable,
+        table: &FetchTable,
+        upstream: usize,
+    ) -> Option<Caching> {
+        let lines = &self.upstreams.get(upstream)?.headers;
+        let own = table.headers.iter().map(|(name, _)| name.value.as_str());
+        match Caching::new(table.cache.as_ref(), page.cache.as_ref(), lines, own) {
+            Ok(caching) => caching,
+            Err((span, message, hint)) => {
+                self.problems.push(self.file.problem(span, message).hint(hint));
+                None
+            }
+        }
+    }
+
+    fn fallback(&mut self, fallback: &At<String>) -> Option<Arc<Data>> {
+        match press::parse(fallback.value.as_bytes()) {
+            Ok(data) => Some(Arc::new(data)),
+            Err(error) => {
+                let message = format!("this fallback cannot be had: {error}");
+                self.problems.push(self.file.problem(fallback.span.clone(), message));
+                None
+            }
+        }
     }
 
     /// The expression of an `each`.
@@ -88,6 +118,24 @@ impl Compiler<'_> {
         let (facts, all) = self.take(compiled.map(|facts| (facts.clone(), vec![facts])))?;
         uses.extend(self.known_names(all, scope));
         Some(facts.id)
+    }
+
+    fn fields(
+        &mut self,
+        table: &FetchTable,
+        facts: &mut Vec<ExpressionFacts>,
+    ) -> Option<Vec<FieldTemplate>> {
+        let mut fields = Some(Vec::new());
+        for (name, value) in &table.headers {
+            match self.field(name, value) {
+                Some((field, found)) => {
+                    facts.extend(found);
+                    fields.iter_mut().for_each(|fields| fields.push(field.clone()));
+                }
+                None => fields = None,
+            }
+        }
+        fields
     }
 
     fn field(
