@@ -120,6 +120,27 @@ fn what_is_not_for_others_stays_so_whatever_a_site_declares() {
     assert_eq!(asked_at(page, "Cache-Control: no-store\r\n", &[0, 1, 2]), 3);
 }
 
+#[test]
+fn a_declared_ttl_counts_from_when_an_answer_came() {
+    assert_eq!(asked_at("cache = '10s'", "Age: 3600\r\n", &[0, 9, 15]), 2);
+}
+
+#[test]
+fn a_cookie_that_is_passed_on_is_never_anothers() {
+    run(|| async {
+        let log = upstream::start(at(81), |_| vec![with_fields("Set-Cookie: a=b\r\n", "1")]);
+        let text = "[[page]]\npath = '/'\ntemplate = 'page.html'\n[page.fetch]\n\
+                    a = { from = 'api', path = '/a', pass = 'Set-Cookie', \
+                    cache = { ttl = '60s', credentials = true } }\n";
+        let _server = Server::start(&site_of(text, "{{ a }}"), &[&[at(81)]], Bounds::default());
+        for _ in 0..3 {
+            let (answer, _) = visit(SERVER, "/").await;
+            assert!(answer.head.contains("Set-Cookie: a=b\r\n"), "{answer:?}");
+        }
+        assert_eq!(log.borrow().requests.len(), 3);
+    });
+}
+
 /// A visit with a field line, and the body.
 async fn body_with(line: &str) -> String {
     let request = get("/").replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1);
