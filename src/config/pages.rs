@@ -124,10 +124,10 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         if let Some(deadline) = &fetch.deadline
             && deadline.value > page.deadline
         {
-            let message =
-                format!("the deadline of fetch `{}` is after its page's", fetch.name.value);
-            let hint =
-                format!("the page has {:?} for all: set `deadline` in [[page]]", page.deadline);
+            let name = &fetch.name.value;
+            let message = format!("the deadline of fetch `{name}` is longer than its page's");
+            let page_has = page.deadline;
+            let hint = format!("the page has {page_has:?} for all: set `deadline` in [[page]]");
             reader.problem_hint(deadline.span.clone(), message, hint);
         }
     }

@@ -155,6 +155,19 @@ fn where_a_call_had_too_little_time_another_takes_over() {
 }
 
 #[test]
+fn a_head_that_does_not_come_costs_all_who_wait_no_more_than_the_first() {
+    run(|| async {
+        let log = upstream::start(at(81), |_| vec![Step::Hang]);
+        let source = item_site("header_timeout = '300ms'", "cache = '10s'");
+        let _server = Server::start(&source, &[&[at(81)]], Bounds::default());
+        let (answers, longest) = crowd(10, "/item/a").await;
+        assert!(answers.iter().all(|answer| answer.status == 504), "{answers:?}");
+        assert_took(longest, 300 * MS);
+        assert_eq!(log.borrow().requests.len(), 1);
+    });
+}
+
+#[test]
 fn items_of_one_page_that_are_the_same_are_one_call() {
     run(|| async {
         let log = upstream::start(at(81), |asked| {

@@ -48,6 +48,8 @@ pub(super) struct Failed {
     pub(super) status: Option<u16>,
     /// Whether it says nothing about what is kept: that may stand for it.
     passes: bool,
+    /// Whether the call had all the time it was given: with more it might have done better.
+    pub(super) ran_out: bool,
 }
 
 impl Call {
@@ -86,7 +88,9 @@ impl<D: Driver> FetchCache<D> {
         let response = match self.client.fetch(request).await {
             Ok(response) => response,
             Err(error) => {
+                let ran_out = D::now() >= call.deadline;
                 let failed = Failed::new(&answer::failed(error), None, true);
+                let failed = Failed { ran_out, ..failed };
                 return self.end(call, kept.as_deref(), Err(failed), false);
             }
         };
@@ -271,7 +275,7 @@ impl Outcome {
 
 impl Failed {
     fn new(error: &PageError, status: Option<u16>, passes: bool) -> Self {
-        Self { kind: error.kind(), chain: error.chain(), status, passes }
+        Self { kind: error.kind(), chain: error.chain(), status, passes, ran_out: false }
     }
 
     /// Too many wait already.
@@ -289,11 +293,6 @@ impl Failed {
     /// The call panicked.
     pub(super) fn internal() -> Self {
         Self::new(&PageError::new(PageErrorKind::Internal, "the call failed"), None, true)
-    }
-
-    /// Whether time ran out.
-    pub(super) fn is_late(&self) -> bool {
-        self.kind == PageErrorKind::Timeout
     }
 
     /// Whether what is kept may be shown in its place.

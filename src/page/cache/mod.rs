@@ -193,12 +193,12 @@ impl<D: Driver> FetchCache<D> {
         kept.may_be_shared(&declared)
     }
 
-    /// Whether a call failed for want of time only, of which there is some left here.
+    /// Whether a call failed for want of time, of which there is some left here.
     fn may_try_again(&self, failed: &Failed, kept: Option<&Rc<Kept>>, ask: &Ask<'_>) -> bool {
         let declared = ask.fetch.cache.map(|caching| caching.declared).unwrap_or_default();
         let now = D::now();
         let has_other = kept.is_some_and(|kept| failed.stands_for_error(kept, &declared, now));
-        failed.is_late() && ask.deadline > now + limits::TIMER_TICK && !has_other
+        failed.ran_out && ask.deadline > now + limits::TIMER_TICK && !has_other
     }
 
     /// Asks again for what is kept, unless that is being done, or much else is.
