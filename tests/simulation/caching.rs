@@ -51,8 +51,7 @@ fn asked_at(page: &'static str, fields: &'static str, seconds: &'static [u32]) -
         }
         Sim::sleep(SEC).await;
         server.assert_balanced();
-        let asked = log.borrow().requests.len();
-        asked
+        log.borrow().requests.len()
     })
 }
 

@@ -294,6 +294,6 @@ impl Got {
 
     /// How old it is, if it did not just come for this page.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
-        (self.how != "").then(|| self.kept.age(now))
+        (!self.how.is_empty()).then(|| self.kept.age(now))
     }
 }
