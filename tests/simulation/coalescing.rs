@@ -115,21 +115,33 @@ fn short_and_long(short: [&str; 2], long: [&str; 2]) -> Server {
 }
 
 #[test]
-fn who_has_less_time_or_leaves_takes_nothing_from_the_others() {
+fn who_has_less_time_takes_nothing_from_the_others() {
     run(|| async {
         let log = upstream::start(at(81), slow(400 * MS, response(200, &json("a"))));
-        let server = short_and_long(["deadline = '100ms'", ""], ["deadline = '2s'", ""]);
-        // The first one leaves at once, the second has no time.
-        let mut leaver = Client::connect(SERVER).await.unwrap();
-        leaver.send(get("/long")).await.unwrap();
-        Sim::sleep(5 * MS).await;
-        drop(leaver);
+        let _server = short_and_long(["deadline = '100ms'", ""], ["deadline = '2s'", ""]);
         Sim::spawn(async {
             let (answer, took) = visit(SERVER, "/short").await;
             assert_eq!(answer.status, 504);
             assert_took(took, 100 * MS);
         });
         Sim::sleep(20 * MS).await;
+        let (answer, took) = visit(SERVER, "/long").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "a"));
+        // It is the call that was begun for the other.
+        assert!(took < 400 * MS, "{took:?}");
+        assert_eq!(log.borrow().requests.len(), 1);
+    });
+}
+
+#[test]
+fn who_leaves_takes_nothing_from_the_others() {
+    run(|| async {
+        let log = upstream::start(at(81), slow(400 * MS, response(200, &json("a"))));
+        let server = short_and_long(["", ""], ["", ""]);
+        let mut leaver = Client::connect(SERVER).await.unwrap();
+        leaver.send(get("/long")).await.unwrap();
+        Sim::sleep(5 * MS).await;
+        drop(leaver);
         let (answer, _) = visit(SERVER, "/long").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "a"));
         assert_eq!(log.borrow().requests.len(), 1);

@@ -150,6 +150,8 @@ fn an_answer_that_is_another_now_is_not_shown_any_more() {
             body("/item/a").await;
             Sim::sleep(5 * SEC).await;
             assert_eq!(visit(SERVER, "/item/a").await.0.status, expected);
+            // Nor when the API then dies.
+            assert_eq!(visit(SERVER, "/item/a").await.0.status, 502);
         });
     }
 }
