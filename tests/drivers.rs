@@ -32,6 +32,8 @@ macro_rules! on_every_driver {
 
 #[path = "drivers/admission.rs"]
 mod admission;
+#[path = "drivers/caching.rs"]
+mod caching;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;

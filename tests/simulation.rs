@@ -11,8 +11,17 @@ mod addresses;
 #[path = "simulation/admission.rs"]
 mod admission;
 #[cfg(test)]
+#[path = "simulation/budget.rs"]
+mod budget;
+#[cfg(test)]
+#[path = "simulation/caching.rs"]
+mod caching;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
+#[cfg(test)]
+#[path = "simulation/coalescing.rs"]
+mod coalescing;
 #[cfg(test)]
 #[path = "simulation/downstream.rs"]
 mod downstream;
@@ -46,6 +55,9 @@ mod server;
 #[cfg(test)]
 #[path = "simulation/shares.rs"]
 mod shares;
+#[cfg(test)]
+#[path = "simulation/stale.rs"]
+mod stale;
 #[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;

@@ -301,7 +301,8 @@ fn fill(
         }
         let answer = ask(None)?;
         if answer == "null" && fetch.optional {
-            context.fail(at, FetchFailure { status: Some(503), message: "busy".to_owned() });
+            let failure = FetchFailure { status: Some(503), message: "busy".to_owned() };
+            context.fail(at, failure, None);
         } else {
             context.set(at, press::parse(answer.as_bytes()).unwrap());
         }

@@ -150,8 +150,9 @@ fn explain(answer: &Answer, trace: &Trace) {
         let status = step.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let (begun, took) = (step.begun.as_secs_f64() * 1e3, step.took.as_secs_f64() * 1e3);
         let reused = if step.reused { "  (reused connection)" } else { "" };
+        let how = if step.how.is_empty() { String::new() } else { format!("  ({})", step.how) };
         eprintln!(
-            "{:<width$}  {status:>6}  {:>8}  {begun:>5.1} ms  {took:>5.1} ms  {}{reused}",
+            "{:<width$}  {status:>6}  {:>8}  {begun:>5.1} ms  {took:>5.1} ms  {}{how}{reused}",
             step.name, step.bytes, step.url
         );
         for level in &step.failure {

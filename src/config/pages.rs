@@ -1,7 +1,8 @@
 //! `[[page]]`: a route, its fetches and lets, its template, as written.
 
-use super::headers;
+use super::caching::{self, CacheTable};
 use super::reader::{At, Entry, Reader, has_key};
+use super::{fallback, headers};
 use crate::limits;
 use std::ops::Range;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct PageTable {
     pub deadline: Duration,
     /// Who goes first when not all can.
     pub priority: Priority,
+    /// How answers to its fetches are kept, where those do not say.
+    pub cache: Option<CacheTable>,
     /// `[page.fetch]`, in the order written.
     pub fetches: Vec<FetchTable>,
     /// `[page.let]`, in the order written.
@@ -66,10 +69,14 @@ pub struct FetchTable {
     pub each: Option<At<String>>,
     /// Whether the page can do without.
     pub optional: bool,
+    /// What stands for it where it failed, as JSON.
+    pub fallback: Option<At<String>>,
+    /// How answers are kept, if it says so.
+    pub cache: Option<CacheTable>,
     /// Names of the fields of the response that the visitor gets too.
     pub pass: Vec<At<String>>,
     /// From its start to its last byte; the upstream's when there is none.
-    pub deadline: Option<Duration>,
+    pub deadline: Option<At<Duration>>,
     /// Items of `each`.
     pub max_items: usize,
     /// Items of `each` fetched at once.
@@ -106,6 +113,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         template: None,
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
+        cache: None,
         fetches: Vec::new(),
         lets: Vec::new(),
     };
@@ -125,6 +133,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 Some(priority) => page.priority = priority,
                 None => reader.wrong_form(entry, "\"high\", \"normal\" or \"low\""),
             },
+            "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
                     page.fetches.push(read_fetch(reader, &fetch));
@@ -139,6 +148,17 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 }
             }
             _ => reader.unknown_key(entry, PAGE_KEYS, "in [[page]]"),
+        }
+    }
+    for fetch in &page.fetches {
+        if let Some(deadline) = &fetch.deadline
+            && deadline.value > page.deadline
+        {
+            let name = &fetch.name.value;
+            let message = format!("the deadline of fetch `{name}` is longer than its page's");
+            let page_has = page.deadline;
+            let hint = format!("the page has {page_has:?} for all: set `deadline` in [[page]]");
+            reader.problem_hint(deadline.span.clone(), message, hint);
         }
     }
     if !has_path {
@@ -161,6 +181,8 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
         headers: Vec::new(),
         each: None,
         optional: false,
+        fallback: None,
+        cache: None,
         pass: Vec::new(),
         deadline: None,
         max_items: limits::EACH_ITEMS_MAX,
@@ -176,11 +198,13 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             "headers" => fetch.headers = reader.texts(entry),
             "each" => fetch.each = reader.string(entry),
             "optional" => fetch.optional = reader.flag(entry).unwrap_or_default(),
+            "fallback" => fetch.fallback = fallback::read(reader, entry),
+            "cache" => fetch.cache = caching::read(reader, entry),
             "pass" => fetch.pass = headers::read_passed(reader, entry),
             "deadline" => {
                 let mut deadline = limits::FETCH_DEADLINE;
                 reader.duration(entry, &mut deadline);
-                fetch.deadline = Some(deadline);
+                fetch.deadline = Some(At { value: deadline, span: entry.value.span() });
             }
             "max_items" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.max_items),
             "concurrency" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.concurrency),
@@ -192,6 +216,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             reader.problem_hint(entry.key_span.clone(), message, hint);
         }
     }
+    settle_optional(reader, table, &mut fetch);
     if fetch.each.is_some()
         && let Some(first) = fetch.pass.first()
     {
@@ -212,10 +237,21 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
     fetch
 }
 
+/// What has something that stands for it is optional: to say otherwise is a mistake.
+fn settle_optional(reader: &mut Reader<'_>, table: &Entry<'_>, fetch: &mut FetchTable) {
+    let Some(fallback) = &fetch.fallback else { return };
+    if has_key(table, "optional") && !fetch.optional {
+        let message = "`fallback` stands for a fetch that the page can do without";
+        let hint = "leave `optional = false` out, or the fallback";
+        reader.problem_hint(fallback.span.clone(), message, hint);
+    }
+    fetch.optional = true;
+}
+
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
-const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "priority", "fetch", "let"];
+const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "priority", "cache", "fetch", "let"];
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",
@@ -223,6 +259,8 @@ const FETCH_KEYS: &[&str] = &[
     "headers",
     "each",
     "optional",
+    "fallback",
+    "cache",
     "pass",
     "deadline",
     "max_items",

@@ -31,6 +31,8 @@ pub struct Server {
     pub rate_limit: Option<RateLimit>,
     /// Finished pages a worker keeps, bytes; 0 for none.
     pub memo_max: u64,
+    /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
+    pub cache_max: u64,
     /// How long a request head may take.
     pub head_timeout: Duration,
     /// How long a request body may take.
@@ -98,6 +100,7 @@ impl Default for Server {
             queue_target: Some(limits::QUEUE_TARGET),
             rate_limit: None,
             memo_max: 0,
+            cache_max: limits::CACHE_BYTES_MAX,
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
@@ -166,6 +169,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "rate_limit" => server.rate_limit = rate_limit::read(reader, entry),
             "memo_max" if entry.value.get_ref().as_bool() == Some(false) => server.memo_max = 0,
             "memo_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.memo_max),
+            "cache_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.cache_max),
             "head_timeout" => reader.duration(entry, &mut server.head_timeout),
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
@@ -281,7 +285,7 @@ const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// The most that `rate_min` may be: 1 GiB a second.
 const RATE_BYTES_LIMIT: u64 = 1 << 30;
-/// The most that `memo_max` may be: 1 TiB.
+/// The most that `memo_max` and `cache_max` may be: 1 TiB.
 const MEMO_BYTES_LIMIT: u64 = 1 << 40;
 const KEYS: &[&str] = &[
     "listen",
@@ -293,6 +297,7 @@ const KEYS: &[&str] = &[
     "queue_target",
     "rate_limit",
     "memo_max",
+    "cache_max",
     "head_timeout",
     "body_timeout",
     "idle_timeout",

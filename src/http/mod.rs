@@ -14,11 +14,13 @@
 //! | `head`, `status` | heads that go out |
 //! | `path` | percent-encoding of paths and queries |
 //! | `forwarded`, `proxy` | who a visitor is behind proxies |
+//! | `caching`, `validator` | what may be kept, and what is still the same |
 //! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
 //! | `error` | why a message was refused, and the status for it |
 
 mod body;
+pub mod caching;
 mod chunked;
 mod error;
 mod fields;

@@ -109,6 +109,22 @@ pub struct WorkerMetrics {
     pub upstream_queue_rejects: Counter,
     /// Upstream connections open now, idle or in use.
     pub upstream_connections: Counter,
+    /// Fetches that got a kept answer, fresh.
+    pub cache_hits: Counter,
+    /// Fetches that got a kept answer that was no longer fresh.
+    pub cache_stale: Counter,
+    /// Fetches that may be kept, and for which an upstream was asked.
+    pub cache_misses: Counter,
+    /// Fetches that waited for the call of another.
+    pub cache_coalesced: Counter,
+    /// Kept answers that an upstream said are still right (304).
+    pub cache_revalidated: Counter,
+    /// Calls that renewed a kept answer while nobody waited.
+    pub cache_refreshes: Counter,
+    /// Kept answers that made room for others.
+    pub cache_evictions: Counter,
+    /// What kept answers take now, bytes.
+    pub cache_bytes: Counter,
 }
 
 impl WorkerMetrics {

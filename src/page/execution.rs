@@ -1,18 +1,22 @@
 //! The plan of a page, carried out: each fetch and each let starts as soon as what it needs is
 //! there, fetches beside each other.
 
-use std::cell::RefCell;
-use std::time::Instant;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
+use crate::http;
 use crate::press::Data;
 use crate::site::{Context, FetchFailure, Node, NodeKind, Page, Site};
 use crate::upstream::Client;
 
+use super::Pages;
+use super::cache::FetchCache;
 use super::ties::Ties;
 use super::trace::Trace;
 
@@ -20,36 +24,45 @@ use super::trace::Trace;
 pub(super) struct Execution<'a, D: Driver> {
     pub(super) site: &'a Site,
     pub(super) client: &'a Client<D>,
+    pub(super) cache: Option<&'a Rc<FetchCache<D>>>,
     pub(super) page: &'a Page,
     pub(super) context: &'a Context,
     pub(super) ties: &'a Ties,
     pub(super) trace: Option<&'a RefCell<Trace>>,
     /// Field lines that fetches hand to the visitor.
     pub(super) passed: RefCell<Vec<u8>>,
+    /// The age of the oldest answer that such lines are of, if it was kept.
+    pub(super) age: Cell<Option<Duration>>,
     pub(super) start: Instant,
     pub(super) deadline: Instant,
 }
 
 impl<'a, D: Driver> Execution<'a, D> {
     pub(super) fn new(
-        site: &'a Site,
-        client: &'a Client<D>,
+        pages: &'a Pages<D>,
         page: &'a Page,
         context: &'a Context,
         ties: &'a Ties,
         trace: Option<&'a RefCell<Trace>>,
     ) -> Self {
+        let Pages { site, client, cache, .. } = pages;
         let start = D::now();
         let deadline = start + page.deadline();
-        let passed = RefCell::default();
-        Self { site, client, page, context, ties, trace, passed, start, deadline }
+        let (passed, age, cache) = (RefCell::default(), Cell::default(), cache.as_ref());
+        Self { site, client, cache, page, context, ties, trace, passed, age, start, deadline }
     }
 
     /// Fills the context, or says why the page cannot be made: the first failure of something
     /// that is not optional ends what is still on its way. Gives the field lines for the visitor.
     pub(super) async fn run(self) -> Result<Vec<u8>, PageError> {
         self.all().await?;
-        Ok(self.passed.into_inner())
+        let mut passed = self.passed.into_inner();
+        if let Some(age) = self.age.get() {
+            // What they say about being kept counts from then (RFC 9111 section 5.1).
+            let seconds = itoa::Buffer::new().format(age.as_secs()).to_owned();
+            let _ = http::push_field(&mut passed, "Age", seconds.as_bytes());
+        }
+        Ok(passed)
     }
 
     async fn all(&self) -> Result<(), PageError> {
@@ -102,20 +115,21 @@ impl<'a, D: Driver> Execution<'a, D> {
 
     /// Puts the outcome of a fetch into the context.
     fn settle(&self, number: usize, outcome: Result<Data, PageError>) -> Result<(), PageError> {
-        let optional = self.page.nodes().get(number).and_then(Node::fetch);
+        let fetch = self.page.nodes().get(number).and_then(Node::fetch);
         match outcome {
             Ok(value) => self.context.set(number, value),
             // A malformed address is the visitor's, whatever the page could do without.
-            Err(error)
-                if optional.is_some_and(|fetch| fetch.optional)
-                    && error.kind() != PageErrorKind::BadRequest =>
-            {
+            Err(error) if error.kind() == PageErrorKind::BadRequest => return Err(error),
+            Err(error) => {
+                let Some(fetch) = fetch.filter(|fetch| fetch.optional) else { return Err(error) };
                 let message = error.chain().join(": ");
                 tracing::debug!(message, "an optional fetch failed");
                 let status = Some(error.status());
-                self.context.fail(number, FetchFailure { status, message });
+                // In an `each` it stands for an item, not for the list.
+                let fallback = fetch.fallback.clone().filter(|_| fetch.each.is_none());
+                let failure = FetchFailure { status, message };
+                self.context.fail(number, failure, fallback.map(Data::Shared));
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -1,18 +1,22 @@
 //! One fetch of a page: one upstream call, or one for each item of a list.
 
+use std::rc::Rc;
+use std::time::Instant;
+
 use futures_util::stream::{self, StreamExt};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::http::{self, Method};
-use crate::limits::PASSED_FIELDS_BYTES_MAX;
-use crate::press::{self, Data, Value};
+use crate::http::Method;
+use crate::http::caching::Declared;
+use crate::press::{Data, Value};
 use crate::site::{Fetch, Node};
-use crate::upstream::{self, FetchError, Response};
+use crate::upstream;
 
+use super::cache::{self, Ask, FetchCache, Got, Key, NotGot};
 use super::execution::Execution;
-use super::since;
 use super::trace::Step;
+use super::{answer, since};
 
 impl<D: Driver> Execution<'_, D> {
     /// The value of a fetch: what its JSON says, or the list of what each item's says.
@@ -21,19 +25,26 @@ impl<D: Driver> Execution<'_, D> {
         let Some((node, fetch)) = node.and_then(|node| Some((node, node.fetch()?))) else {
             return Err(PageError::new(PageErrorKind::Internal, "no such fetch"));
         };
+        let begun = D::now();
+        // Time is taken from the whole once, not from each item again.
+        let end = match fetch.optional {
+            true => fetch.budget.end(begun, self.deadline),
+            false => self.deadline,
+        };
         let Some(each) = &fetch.each else {
-            return self.call(node, fetch, None).await;
+            return self.call(node, fetch, None, end).await;
         };
         let items = self.page.items(node, self.context)?;
         let calls = stream::iter(items.iter().enumerate())
-            .map(|(index, item)| self.call(node, fetch, Some((item, index))));
+            .map(|(index, item)| self.call(node, fetch, Some((item, index)), end));
         let mut values = Vec::with_capacity(items.len());
         let mut calls = calls.buffered(each.concurrency);
         while let Some(outcome) = calls.next().await {
             match outcome {
                 Ok(value) => values.push(value),
                 Err(error) if fetch.optional && error.kind() != PageErrorKind::BadRequest => {
-                    values.push(Data::Value(Value::from(())));
+                    let fallback = fetch.fallback.clone().map(Data::Shared);
+                    values.push(fallback.unwrap_or_else(|| Value::from(()).into()));
                 }
                 Err(error) => return Err(error),
             }
@@ -41,38 +52,30 @@ impl<D: Driver> Execution<'_, D> {
         Ok(Data::List(values))
     }
 
+    /// One call, which the page waits for until `end` at most.
     async fn call(
         &self,
         node: &Node,
         fetch: &Fetch,
         item: Option<(&Value, usize)>,
+        end: Instant,
     ) -> Result<Data, PageError> {
-        let plan = self.site.upstreams().get(fetch.upstream);
-        let (mut target, mut headers) = (self.client.buffer(), self.client.buffer());
-        self.page.fetch_request(node, self.context, item, &mut target, &mut headers)?;
-        self.ties.push(fetch.ties, &mut headers);
+        let (mut target, mut lines) = (self.client.buffer(), self.client.buffer());
+        self.page.fetch_request(node, self.context, item, &mut target, &mut lines)?;
+        let ties = lines.len();
+        self.ties.push(fetch.ties, &mut lines);
         let start = D::now();
-        let deadline = self.deadline.min(start + fetch.deadline);
-        let request = upstream::Request {
-            upstream: fetch.upstream,
-            method: Method::Get,
-            target: &target,
-            headers: &headers,
-            deadline,
+        let deadline = end.min(start + fetch.deadline);
+        let told = if deadline <= start {
+            // What nobody would wait for is not asked for.
+            Told::failed(PageError::new(PageErrorKind::Timeout, "no time left to begin"), None)
+        } else if let (Some(cache), Some(caching)) = (self.cache, &fetch.cache) {
+            self.ask_cache(cache, fetch, &caching.declared, (&target, &lines, ties), deadline).await
+        } else {
+            self.ask(fetch, &target, &lines, deadline).await
         };
-        let outcome = self.client.fetch(request).await;
-        let status = outcome.as_ref().ok().map(|response| response.head.status);
-        let bytes = outcome.as_ref().map_or(0, |response| response.body.len());
-        let reused = outcome.as_ref().is_ok_and(|response| response.reused);
-        let value = outcome.map_err(failed).and_then(|response| {
-            let value = understand(&response).and_then(|value| {
-                self.pass(fetch, &response)?;
-                Ok(value)
-            });
-            self.client.recycle(response);
-            value
-        });
-        let value = value.map_err(|error| {
+        let plan = self.site.upstreams().get(fetch.upstream);
+        let value = told.value.map_err(|error| {
             let name = name(node, item);
             let upstream = plan.map_or("?", |plan| plan.name.as_str());
             error.within(format!(
@@ -86,53 +89,101 @@ impl<D: Driver> Execution<'_, D> {
                 url: plan.map_or_else(String::new, |plan| {
                     format!("http://{}{}", plan.authority, String::from_utf8_lossy(&target))
                 }),
-                status,
-                bytes,
+                status: told.status,
+                bytes: told.bytes,
                 begun: start.saturating_duration_since(self.start),
                 took: since::<D>(start),
-                reused,
+                reused: told.reused,
+                how: told.how,
                 failure: value.as_ref().err().map(PageError::chain).unwrap_or_default(),
             });
         }
-        self.client.give_back([target, headers]);
+        self.client.give_back([target, lines]);
         value
     }
-}
 
-impl<D: Driver> Execution<'_, D> {
-    /// Keeps the fields of a response that its fetch names, for the visitor. Those that the
-    /// upstream meant for this connection alone are none of them (RFC 9110 section 7.6.1).
-    fn pass(&self, fetch: &Fetch, response: &Response) -> Result<(), PageError> {
-        if fetch.pass.is_empty() {
+    /// Asks the upstream.
+    async fn ask(&self, fetch: &Fetch, target: &[u8], lines: &[u8], deadline: Instant) -> Told {
+        let request = upstream::Request {
+            upstream: fetch.upstream,
+            method: Method::Get,
+            target,
+            headers: lines,
+            deadline,
+        };
+        let response = match self.client.fetch(request).await {
+            Ok(response) => response,
+            Err(error) => return Told::failed(answer::failed(error), None),
+        };
+        let value = answer::understand(&response).and_then(|value| {
+            answer::pass(&fetch.pass, &response, &mut self.passed.borrow_mut())?;
+            Ok(value)
+        });
+        let (status, bytes, reused) =
+            (Some(response.head.status), response.body.len(), response.reused);
+        self.client.recycle(response);
+        Told { value, status, bytes, reused, how: "" }
+    }
+
+    /// Takes what is kept, or asks the upstream for this page and others. `request` is the target,
+    /// the field lines, and where in those the ties begin.
+    async fn ask_cache(
+        &self,
+        cache: &Rc<FetchCache<D>>,
+        fetch: &Fetch,
+        declared: &Declared,
+        request: (&[u8], &[u8], usize),
+        deadline: Instant,
+    ) -> Told {
+        let (target, lines, ties) = request;
+        let mut key = self.client.buffer();
+        cache::write_key(fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
+        let ask = Ask { fetch, key: Key::new(&key), target, lines, ties, deadline };
+        let got = match cache.look(&ask, declared) {
+            Some(got) => Ok(got),
+            // In a box, as pages that wait for fetches of the other kind are to stay small.
+            None => Box::pin(cache.get(&ask)).await,
+        };
+        self.client.give_back([key, Vec::new()]);
+        let got = match got {
+            Ok(got) => got,
+            Err(NotGot { error, status }) => return Told::failed(error, status),
+        };
+        let value = got.value().and_then(|value| {
+            self.pass_kept(&got)?;
+            Ok(value)
+        });
+        let (status, bytes) = (Some(got.status()), got.body_bytes());
+        Told { value, status, bytes, reused: got.reused, how: got.how }
+    }
+
+    /// Keeps the field lines of a kept answer for the visitor.
+    fn pass_kept(&self, got: &Got) -> Result<(), PageError> {
+        if got.passed().is_empty() {
             return Ok(());
         }
-        let headers = || response.head.headers.iter(&response.buffer);
-        let options = headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
-        let options: Vec<&[u8]> = options
-            .flat_map(|(_, value)| value.split(|&byte| byte == b','))
-            .map(<[u8]>::trim_ascii)
-            .collect();
         let mut passed = self.passed.borrow_mut();
-        for wanted in fetch.pass.iter().filter(|wanted| !is_one_of(wanted.as_bytes(), &options)) {
-            for (name, value) in headers() {
-                if name.eq_ignore_ascii_case(wanted.as_bytes()) {
-                    http::push_field(&mut passed, wanted, value).map_err(|error| {
-                        let message = format!("its field {wanted} cannot be passed on");
-                        PageError::new(PageErrorKind::BadGateway, message).because(error)
-                    })?;
-                }
-            }
+        passed.extend_from_slice(got.passed());
+        if let Some(age) = got.age(D::now()) {
+            self.age.set(self.age.get().max(Some(age)));
         }
-        if passed.len() > PASSED_FIELDS_BYTES_MAX {
-            let message = format!("its fields to pass on are over {PASSED_FIELDS_BYTES_MAX} bytes");
-            return Err(PageError::new(PageErrorKind::BadGateway, message));
-        }
-        Ok(())
+        answer::bound_passed(&passed)
     }
 }
 
-fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
-    names.iter().any(|other| other.eq_ignore_ascii_case(name))
+/// What came of one call.
+struct Told {
+    value: Result<Data, PageError>,
+    status: Option<u16>,
+    bytes: usize,
+    reused: bool,
+    how: &'static str,
+}
+
+impl Told {
+    fn failed(error: PageError, status: Option<u16>) -> Self {
+        Self { value: Err(error), status, bytes: 0, reused: false, how: "" }
+    }
 }
 
 fn name(node: &Node, item: Option<(&Value, usize)>) -> String {
@@ -140,38 +191,4 @@ fn name(node: &Node, item: Option<(&Value, usize)>) -> String {
         None => node.name.clone(),
         Some((_, index)) => format!("{}[{index}]", node.name),
     }
-}
-
-/// The value of a response.
-fn understand(response: &Response) -> Result<Data, PageError> {
-    match response.head.status {
-        204 => Ok(Data::Value(Value::from(()))),
-        // Nobody asked for a range: what came may look whole, and is not (RFC 9110 section 15.3.7).
-        206 => Err(PageError::new(PageErrorKind::BadGateway, "the upstream answered 206: a part")),
-        200..=299 => press::parse(response.body()).map_err(|error| {
-            PageError::new(PageErrorKind::BadGateway, "the response is not JSON").because(error)
-        }),
-        status @ (404 | 410) => {
-            let message = format!("the upstream answered {status}");
-            Err(PageError::new(PageErrorKind::UpstreamGone(status), message))
-        }
-        status @ 300..=399 => {
-            let message = format!("the upstream answered {status}: redirects are not followed");
-            Err(PageError::new(PageErrorKind::BadGateway, message))
-        }
-        status => {
-            let message = format!("the upstream answered {status}");
-            Err(PageError::new(PageErrorKind::BadGateway, message))
-        }
-    }
-}
-
-/// What a fetch without a whole response means to the visitor.
-fn failed(error: FetchError) -> PageError {
-    let kind = match &error {
-        FetchError::Timeout(..) => PageErrorKind::Timeout,
-        error if error.is_shed() => PageErrorKind::Overload,
-        _ => PageErrorKind::BadGateway,
-    };
-    PageError::new(kind, "no whole response").because(error)
 }

@@ -3,6 +3,8 @@
 //! Owns the order of things within a page, and what its failures mean to the visitor. Refuses
 //! half a page: what goes out is whole, or an error page.
 
+mod answer;
+mod cache;
 mod execution;
 mod fetch;
 mod memo;
@@ -11,18 +13,20 @@ mod ties;
 mod trace;
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
-use crate::site::{Context, ErrorFacts, Inputs, Page, Site};
+use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
 pub use request::Request;
 pub use trace::{Step, Trace};
 
+use cache::FetchCache;
 use execution::Execution;
 use memo::Memo;
 use ties::Ties;
@@ -32,6 +36,8 @@ pub struct Pages<D: Driver> {
     site: Site,
     client: Client<D>,
     memo: Memo,
+    /// Answers that are kept, if any fetch asks for it.
+    cache: Option<Rc<FetchCache<D>>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
 }
@@ -67,7 +73,12 @@ impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
     pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
         let memo = Memo::new(site.server().memo_max);
-        Self { site, client, memo, id_prefix }
+        let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
+        let cache = fetches
+            .into_iter()
+            .any(|fetch| fetch.cache.is_some())
+            .then(|| FetchCache::new(client.clone(), site.server().cache_max));
+        Self { site, client, memo, cache, id_prefix }
     }
 
     /// The site.
@@ -107,8 +118,7 @@ impl<D: Driver> Pages<D> {
             Ok((page, inputs)) => {
                 let context = page.context(inputs);
                 let ties = self.ties(request, page);
-                let execution =
-                    Execution::new(&self.site, &self.client, page, &context, &ties, trace);
+                let execution = Execution::new(self, page, &context, &ties, trace);
                 let outcome = match execution.run().await {
                     Ok(passed) => Outcome::Ready(page, context, passed),
                     Err(error) => Outcome::Failed(error),

@@ -28,6 +28,9 @@ pub struct Step {
     pub took: Duration,
     /// Whether its connection had served before.
     pub reused: bool,
+    /// How it came from the answers that are kept: cached, stale, coalesced, revalidated; empty
+    /// where the upstream was asked as always.
+    pub how: &'static str,
     /// Why it failed, if it did, one level each.
     pub failure: Vec<String>,
 }

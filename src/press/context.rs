@@ -146,8 +146,9 @@ impl Context {
         debug_assert!(first, "node {node} has a value already");
     }
 
-    /// Gives an optional fetch that failed the value none, and says why in `errors`.
-    pub fn fail(&self, node: usize, failure: FetchFailure) {
+    /// Gives an optional fetch that failed the value none, or what stands for it, and says why in
+    /// `errors`.
+    pub fn fail(&self, node: usize, failure: FetchFailure, fallback: Option<Data>) {
         let told = Value::from_pairs([
             ("status", failure.status.map_or(Value::from(()), Value::from)),
             ("message", Value::from(failure.message)),
@@ -156,18 +157,18 @@ impl Context {
             let first = slot.failure.set(told).is_ok();
             debug_assert!(first, "node {node} failed twice");
         }
-        self.set(node, Value::from(()));
+        self.set(node, fallback.unwrap_or_else(|| Value::from(()).into()));
     }
 
-    /// The value of a node, once it has one.
     /// What a fetch got, unless it failed.
     pub(crate) fn fetched(&self, node: usize) -> Option<&Data> {
         let slot = self.root.slots.get(node)?;
         if slot.failure.get().is_some() { None } else { slot.data.get() }
     }
 
+    /// The value of a node, once it has one.
     pub(super) fn data(&self, node: usize) -> Option<&Data> {
-        self.root.slots.get(node)?.data.get()
+        self.root.slots.get(node)?.data.get().map(Data::plain)
     }
 
     /// The value of a name that is no node.
@@ -327,7 +328,7 @@ mod tests {
     fn a_failed_fetch_is_none_and_told_in_errors() {
         let context = context();
         assert_eq!(eval(&context, "'bad' if errors else 'fine'"), "fine");
-        context.fail(2, FetchFailure { status: Some(503), message: "busy".into() });
+        context.fail(2, FetchFailure { status: Some(503), message: "busy".into() }, None);
         assert_eq!(eval(&context, "ad is none"), "True");
         assert_eq!(eval(&context, "errors.ad.status"), "503");
         assert_eq!(eval(&context, "errors.user is none"), "True");

@@ -1,21 +1,22 @@
 //! From the files of a site to the site: everything is put together, and everything that does
 //! not fit is told.
 
+mod fetches;
+
+use super::budget;
 use super::check::{self, Scope, Templates};
 use super::cycle::find_cycle;
-use super::page::{Each, Fetch, Node, NodeKind, Page, Ties, constant_headers};
+use super::page::{Node, NodeKind, Page};
 use super::plan::{Overrides, UpstreamPlan};
 use super::route::{Pattern, Router, is_name};
 use super::source::Files;
 use super::{Site, error_page, policy};
 use crate::config::{
-    self, At, FetchTable, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream,
-    header_name_trouble, suggestion,
+    self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
 };
 use crate::limits::PAGE_NODES_MAX;
 use crate::press::{
-    Builder, ExpressionFacts, ExpressionId, FieldTemplate, Names, PathTemplate, Place,
-    QueryTemplate, REQUEST_NAMES, Use, Uses, content_type,
+    Builder, ExpressionFacts, Names, Place, REQUEST_NAMES, Use, Uses, content_type,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -111,7 +112,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn page(self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
+    fn page(mut self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
+        budget::assign(&mut self.nodes, self.deadline);
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
         let (template, uses) = (press.template(&self.template)?, self.uses);
         let is_pure = |node: &Node| match node.kind {
@@ -160,7 +162,7 @@ impl Compiler<'_> {
         let mut nodes = Vec::new();
         let mut all_uses = Vec::new();
         for fetch in &page.fetches {
-            let (kind, uses) = self.fetch(fetch, &scope, rest.as_deref());
+            let (kind, uses) = self.fetch(page, fetch, &scope, rest.as_deref());
             nodes.push((&fetch.name, kind, uses));
         }
         for binding in &page.lets {
@@ -232,101 +234,6 @@ impl Compiler<'_> {
         names
     }
 
-    fn fetch(
-        &mut self,
-        table: &FetchTable,
-        scope: &Scope<'_>,
-        rest: Option<&str>,
-    ) -> (Option<NodeKind>, Vec<Use>) {
-        let mut uses = Vec::new();
-        let each = table.each.as_ref().map(|each| self.list(each, scope, &mut uses));
-        let others: &[&str] = if each.is_some() { &["it", "index"] } else { &[] };
-        let scope = Scope { others, ..scope.clone() };
-        let mut facts = Vec::new();
-        let path = table.path.as_ref().and_then(|path| {
-            let place = Place::new(self.file, path);
-            let compiled = PathTemplate::compile(&mut self.builder, &place, rest);
-            self.take(compiled)
-        });
-        let path = path.map(|(path, found)| {
-            facts.extend(found);
-            path
-        });
-        let compiled = QueryTemplate::compile(&mut self.builder, self.file, &table.query);
-        let query = self.take(compiled).map(|(query, found)| {
-            facts.extend(found);
-            query
-        });
-        let mut headers = Some(Vec::new());
-        for (name, value) in &table.headers {
-            match self.field(name, value) {
-                Some((field, found)) => {
-                    facts.extend(found);
-                    headers.iter_mut().for_each(|headers| headers.push(field.clone()));
-                }
-                None => headers = None,
-            }
-        }
-        uses.extend(self.known_names(facts, &scope));
-        let upstream = table.from.as_ref().and_then(|from| self.upstream(from));
-        let fetch = || {
-            let index = upstream?;
-            let upstream = self.upstreams.get(index)?;
-            let each = match each {
-                None => None,
-                Some(list) => Some(Each {
-                    max_items: table.max_items,
-                    concurrency: table.concurrency,
-                    list: list?,
-                }),
-            };
-            let own = || table.headers.iter().map(|(name, _)| name.value.as_str());
-            let base_path = upstream.origin.as_ref().map(|origin| origin.base_path.clone());
-            Some(NodeKind::Fetch(Box::new(Fetch {
-                upstream: index,
-                optional: table.optional,
-                each,
-                deadline: table.deadline.unwrap_or(upstream.deadline),
-                base_path: base_path.unwrap_or_default(),
-                path: path?,
-                query: query?,
-                ties: Ties::new(&upstream.headers, own(), self.request_id),
-                constant_headers: constant_headers(&upstream.headers, own()),
-                headers: headers?,
-                pass: table.pass.iter().map(|name| name.value.clone()).collect(),
-            })))
-        };
-        (fetch(), uses)
-    }
-
-    /// The expression of an `each`.
-    fn list(
-        &mut self,
-        each: &At<String>,
-        scope: &Scope<'_>,
-        uses: &mut Vec<Use>,
-    ) -> Option<ExpressionId> {
-        let place = Place::new(self.file, each);
-        let compiled = self.builder.expression(&place, 0..each.value.len());
-        let (facts, all) = self.take(compiled.map(|facts| (facts.clone(), vec![facts])))?;
-        uses.extend(self.known_names(all, scope));
-        Some(facts.id)
-    }
-
-    fn field(
-        &mut self,
-        name: &At<String>,
-        value: &At<String>,
-    ) -> Option<(FieldTemplate, Vec<ExpressionFacts>)> {
-        if let Some((message, hint)) = header_name_trouble(&name.value) {
-            self.problems.push(self.file.problem(name.span.clone(), message).hint(hint));
-            return None;
-        }
-        let place = Place::new(self.file, value);
-        let compiled = FieldTemplate::compile(&mut self.builder, &name.value, &place);
-        self.take(compiled)
-    }
-
     fn binding(&mut self, table: &LetTable, scope: &Scope<'_>) -> (Option<NodeKind>, Vec<Use>) {
         let text = &table.expression;
         let compiled = self.builder.expression(&Place::new(self.file, text), 0..text.value.len());
@@ -335,18 +242,6 @@ impl Compiler<'_> {
             Some((facts, all)) => (Some(NodeKind::Let(facts.id)), self.known_names(all, scope)),
             None => (None, Vec::new()),
         }
-    }
-
-    fn upstream(&mut self, from: &At<String>) -> Option<usize> {
-        let names = || self.upstreams.iter().map(|upstream| upstream.name.value.as_str());
-        let found = names().position(|name| name == from.value);
-        if found.is_none() {
-            let message = format!("there is no upstream `{}`", from.value);
-            let hint = suggestion(&from.value, names())
-                .unwrap_or_else(|| format!("add [upstreams.{}] with its url", from.value));
-            self.problems.push(self.file.problem(from.span.clone(), message).hint(hint));
-        }
-        found
     }
 
     /// The names that expressions use; complains about those there are not.

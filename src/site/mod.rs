@@ -1,6 +1,8 @@
 //! A site, compiled and immutable: its routes, what each page fetches in which order, and its
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
+mod budget;
+mod caching;
 mod check;
 mod compile;
 mod cycle;
@@ -13,6 +15,8 @@ mod source;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
+pub use budget::Budget;
+pub use caching::Caching;
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};

@@ -1,9 +1,11 @@
 //! One page: its nodes in the order they are written, and what each makes of a context.
 
+use super::budget::Budget;
+use super::caching::Caching;
 use crate::config::Priority;
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
-    Binding, Context, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
+    Binding, Context, Data, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
     QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name,
 };
 use minijinja::value::ValueKind;
@@ -65,6 +67,12 @@ pub struct Fetch {
     pub upstream: usize,
     /// Whether the page can do without.
     pub optional: bool,
+    /// What stands for it, or for an item of it, where it failed.
+    pub fallback: Option<Arc<Data>>,
+    /// How answers are kept, if they are.
+    pub cache: Option<Caching>,
+    /// What it leaves of the page's time, where it is optional.
+    pub budget: Budget,
     /// One request for each item of a list, if it is so.
     pub each: Option<Each>,
     /// From its start to its last byte, for each item anew: its own, or the upstream's.

@@ -109,6 +109,11 @@ impl<D: Driver> Client<D> {
         buffers.into_iter().for_each(|buffer| self.0.requests.put(buffer));
     }
 
+    /// The worker's timers.
+    pub(crate) fn timers(&self) -> &Timers<D> {
+        &self.0.timers
+    }
+
     /// What its worker counts.
     pub(crate) fn metrics(&self) -> &WorkerMetrics {
         &self.0.metrics

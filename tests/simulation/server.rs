@@ -101,6 +101,14 @@ pub(crate) fn item_site(policy: &str, page: &str) -> Source {
     Source::Embedded { name: "item", files: Box::leak(Box::new(files)) }
 }
 
+/// A site of pages as they are written, with one upstream and the template `page.html`.
+pub(crate) fn site_of(pages: &str, template: &'static str) -> Source {
+    let text = format!("{pages}\n[upstreams.api]\nurl = 'http://api.test'\n");
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    let files = [("site.toml", text), ("page.html", template)];
+    Source::Embedded { name: "site", files: Box::leak(Box::new(files)) }
+}
+
 /// A run on a perfect network, which ends well.
 pub(crate) fn run<F: Future>(main: impl FnOnce() -> F) -> F::Output {
     run_with(Faults::none(), main)

@@ -18,6 +18,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) request: usize,
     /// The target's last segment, which is to be said back.
     pub(crate) token: &'a str,
+    /// The head, as it came.
+    pub(crate) head: &'a str,
+}
+
+impl Asked<'_> {
+    /// The value of a field, or nothing.
+    pub(crate) fn field(&self, name: &str) -> &str {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    }
 }
 
 /// What to do, step by step.
@@ -100,10 +110,10 @@ async fn serve(
             }
         };
         let target = String::from_utf8(head.target.of(&buffer).to_vec()).unwrap();
-        buffer.drain(..head.length);
+        let text = String::from_utf8(buffer.drain(..head.length).collect()).unwrap();
         let token = target.rsplit('/').next().unwrap();
         log.borrow_mut().requests.push((connection, token.to_owned()));
-        let steps = plan(Asked { request, token });
+        let steps = plan(Asked { request, token, head: &text });
         let _busy = Busy::new(log);
         for step in steps {
             match step {

@@ -2,6 +2,7 @@
 //! answer however the bytes were split.
 
 mod bodies;
+mod caching;
 mod chunks;
 mod heads;
 mod paths;

@@ -29,6 +29,11 @@ impl Doc {
         View { doc: self, at: 0 }
     }
 
+    /// What it takes of memory, bytes.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.tape.memory()
+    }
+
     #[inline]
     fn node(&self, at: u32) -> Option<&Node> {
         self.tape.nodes.get(at as usize)

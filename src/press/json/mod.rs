@@ -16,6 +16,7 @@ pub(crate) use tape::Kind;
 
 use minijinja::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// What upstreams said, of one fetch.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Data {
     Value(Value),
     /// What each item of an `each` got.
     List(Vec<Data>),
+    /// What others have too, as the pages that a kept answer is for.
+    Shared(Arc<Data>),
 }
 
 /// Why bytes are not JSON, and where.
@@ -68,6 +71,7 @@ impl Data {
                 visit(b"[");
                 return items.iter().all(|item| item.visit_texts(visit));
             }
+            Data::Shared(data) => return data.visit_texts(visit),
         }
         true
     }
@@ -78,6 +82,28 @@ impl Data {
             Data::Doc(doc) => doc.root().value(),
             Data::Value(value) => value.clone(),
             Data::List(items) => items.iter().map(Data::value).collect(),
+            Data::Shared(data) => data.value(),
+        }
+    }
+
+    /// This, or what is shared.
+    #[inline]
+    pub(crate) fn plain(&self) -> &Data {
+        let mut data = self;
+        while let Data::Shared(shared) = data {
+            data = shared;
+        }
+        data
+    }
+
+    /// What it takes of memory, bytes, if it came from a text of so many. Of a value that is not
+    /// known, and taken for the most that a text can become.
+    pub(crate) fn memory(&self, text_bytes: usize) -> usize {
+        match self {
+            Data::Doc(doc) => doc.memory(),
+            Data::Value(_) => text_bytes.saturating_mul(VALUE_BYTES_A_TEXT_BYTE),
+            Data::List(items) => items.iter().map(|item| item.memory(text_bytes)).sum(),
+            Data::Shared(data) => data.memory(text_bytes),
         }
     }
 }
@@ -95,6 +121,9 @@ impl fmt::Display for JsonError {
 }
 
 impl std::error::Error for JsonError {}
+
+/// `[{},{}]`: three bytes of text, and a map each.
+const VALUE_BYTES_A_TEXT_BYTE: usize = 40;
 
 #[cfg(test)]
 mod tests {

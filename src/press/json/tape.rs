@@ -344,6 +344,11 @@ impl Tape {
         &self.text
     }
 
+    /// What nodes and text take, bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.text.capacity()
+    }
+
     /// The text of a node.
     #[inline]
     pub(super) fn text(&self, node: &Node) -> &str {

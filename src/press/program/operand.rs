@@ -35,6 +35,7 @@ impl<'a> Operand<'a> {
             Data::Doc(doc) => Operand::View(doc.root()),
             Data::Value(value) => Operand::of_value(value.clone()),
             Data::List(items) => Operand::List(items),
+            Data::Shared(data) => Operand::of(data),
         }
     }
 

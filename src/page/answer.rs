@@ -1,0 +1,86 @@
+//! What a response of an upstream means to a page.
+
+use crate::error::{PageError, PageErrorKind};
+use crate::http;
+use crate::limits::PASSED_FIELDS_BYTES_MAX;
+use crate::press::{self, Data, Value};
+use crate::upstream::{FetchError, Response};
+
+/// The value of a response.
+pub(super) fn understand(response: &Response) -> Result<Data, PageError> {
+    match response.head.status {
+        204 => Ok(Data::Value(Value::from(()))),
+        // Nobody asked for a range: what came may look whole, and is not (RFC 9110 section 15.3.7).
+        206 => Err(PageError::new(PageErrorKind::BadGateway, "the upstream answered 206: a part")),
+        200..=299 => press::parse(response.body()).map_err(|error| {
+            PageError::new(PageErrorKind::BadGateway, "the response is not JSON").because(error)
+        }),
+        status @ (404 | 410) => Err(gone(status)),
+        status @ 300..=399 => {
+            let message = format!("the upstream answered {status}: redirects are not followed");
+            Err(PageError::new(PageErrorKind::BadGateway, message))
+        }
+        status => {
+            let message = format!("the upstream answered {status}");
+            Err(PageError::new(PageErrorKind::BadGateway, message))
+        }
+    }
+}
+
+/// The failure that an answer of 404 or 410 is.
+pub(super) fn gone(status: u16) -> PageError {
+    let message = format!("the upstream answered {status}");
+    PageError::new(PageErrorKind::UpstreamGone(status), message)
+}
+
+/// What a fetch without a whole response means to the visitor.
+pub(super) fn failed(error: FetchError) -> PageError {
+    let kind = match &error {
+        FetchError::Timeout(..) => PageErrorKind::Timeout,
+        error if error.is_shed() => PageErrorKind::Overload,
+        _ => PageErrorKind::BadGateway,
+    };
+    PageError::new(kind, "no whole response").because(error)
+}
+
+/// Appends those field lines of a response that are `wanted`. Those that the upstream meant for
+/// this connection alone are none of them (RFC 9110 section 7.6.1).
+pub(super) fn pass(
+    wanted: &[String],
+    response: &Response,
+    passed: &mut Vec<u8>,
+) -> Result<(), PageError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let headers = || response.head.headers.iter(&response.buffer);
+    let options = headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+    let options: Vec<&[u8]> = options
+        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    for wanted in wanted.iter().filter(|wanted| !is_one_of(wanted.as_bytes(), &options)) {
+        for (name, value) in headers() {
+            if name.eq_ignore_ascii_case(wanted.as_bytes()) {
+                http::push_field(passed, wanted, value).map_err(|error| {
+                    let message = format!("its field {wanted} cannot be passed on");
+                    PageError::new(PageErrorKind::BadGateway, message).because(error)
+                })?;
+            }
+        }
+    }
+    bound_passed(passed)
+}
+
+/// Fails when there is more for the visitor than a page may pass on.
+pub(super) fn bound_passed(passed: &[u8]) -> Result<(), PageError> {
+    if passed.len() > PASSED_FIELDS_BYTES_MAX {
+        let message = format!("its fields to pass on are over {PASSED_FIELDS_BYTES_MAX} bytes");
+        return Err(PageError::new(PageErrorKind::BadGateway, message));
+    }
+    Ok(())
+}
+
+fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
+    names.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
