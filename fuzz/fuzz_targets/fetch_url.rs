@@ -43,7 +43,11 @@ fn check(template: &str, segment: &str, value: &str) {
     let parsed = parsed.expect("a request head").expect("a whole one");
     let raw = parsed.path.of(&head);
     assert!(raw.starts_with(b"/base/"), "{}", String::from_utf8_lossy(raw));
-    let normal = path::normalize(raw).expect("a path");
+    let normal = match path::normalize(raw) {
+        // It stays encoded on its way to an API; of visitors we take none.
+        Err(path::InvalidPath::Nul) => return,
+        normal => normal.expect("a path"),
+    };
     let slashes = |path: &[u8]| path.iter().filter(|&&byte| byte == b'/').count();
     assert_eq!(slashes(raw), slashes(&normal), "{}", String::from_utf8_lossy(raw));
     if template == "/a/{{ path.id }}/b" {
