@@ -145,12 +145,12 @@ impl Keeping {
         let control = self.control.unwrap_or_default();
         let declared_stale = |of: Option<Duration>| of.filter(|_| is_whole);
         let declared_swr = declared_stale(declared.stale_while_revalidate);
-        let declared_sie = declared_stale(declared.stale_if_error);
+        let declared_error = declared_stale(declared.stale_if_error);
         if let Some(ttl) = declared.ttl.filter(|_| is_whole) {
             return Windows {
                 fresh: ttl,
                 while_revalidate: ttl.saturating_add(declared_swr.unwrap_or_default()),
-                if_error: ttl.saturating_add(declared_sie.unwrap_or_default()),
+                if_error: ttl.saturating_add(declared_error.unwrap_or_default()),
             };
         }
         let fresh = if control.no_cache { 0 } else { self.lifetime(unix_received) };
@@ -171,7 +171,7 @@ impl Keeping {
         Windows {
             fresh,
             while_revalidate: until(declared_swr, control.stale_while_revalidate),
-            if_error: until(declared_sie, control.stale_if_error),
+            if_error: until(declared_error, control.stale_if_error),
         }
     }
 
