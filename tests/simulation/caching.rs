@@ -125,7 +125,7 @@ fn a_declared_ttl_counts_from_when_an_answer_came() {
 }
 
 #[test]
-fn a_cookie_that_is_passed_on_is_never_anothers() {
+fn a_cookie_that_is_passed_on_is_for_nobody_else() {
     run(|| async {
         let log = upstream::start(at(81), |_| vec![with_fields("Set-Cookie: a=b\r\n", "1")]);
         let text = "[[page]]\npath = '/'\ntemplate = 'page.html'\n[page.fetch]\n\
