@@ -196,7 +196,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let skipped = body_end.is_none();
         let persist = head.keep_alive && !skipped && !worker.is_draining();
         let status = response.status;
-        let written = self.send(&head, response, persist).await;
+        let connection = match (persist, head.version) {
+            (false, _) => Connection::Close,
+            (true, Version::Http10) => Connection::KeepAlive,
+            (true, Version::Http11) => Connection::Persist,
+        };
+        let written = self.send(response, connection).await;
         outcome.end(written, status);
         self.consume(body_end.unwrap_or(head.length));
         match (written, persist) {
@@ -308,17 +313,19 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         last.is_some_and(|last| now.saturating_duration_since(last) < limits::SHED_HOLD)
     }
 
-    /// Sends a response; false when the peer did not take it.
-    async fn send(&mut self, head: &RequestHead, response: Response, persist: bool) -> bool {
-        let connection = match (persist, head.version) {
-            (false, _) => Connection::Close,
-            (true, Version::Http10) => Connection::KeepAlive,
-            (true, Version::Http11) => Connection::Persist,
-        };
-        self.send_framed(response, connection).await
+    /// Sends a response; false when the peer did not take it. What is sent is made here and now, so
+    /// that no connection holds room for the making.
+    fn send(&mut self, response: Response, connection: Connection) -> impl Future<Output = bool> {
+        let (buffer, from) = self.frame(response, connection);
+        async move {
+            let (written, buffer) = self.write(buffer, from).await;
+            self.worker.buffers.put(buffer);
+            written
+        }
     }
 
-    async fn send_framed(&mut self, mut response: Response, connection: Connection) -> bool {
+    /// A response as it goes out: a buffer, and from where on.
+    fn frame(&self, mut response: Response, connection: Connection) -> (Vec<u8>, usize) {
         let mut buffer = response.take_buffer();
         let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
@@ -342,9 +349,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         } else {
             http::place_head(&mut buffer, limits::RESPONSE_HEAD_ROOM, &head)
         };
-        let (written, buffer) = self.write(buffer, from).await;
-        self.worker.buffers.put(buffer);
-        written
+        (buffer, from)
     }
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
@@ -354,7 +359,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);
-        match self.send_framed(response, Connection::Close).await {
+        match self.send(response, Connection::Close).await {
             true => Next::Linger,
             false => Next::Close,
         }
