@@ -53,19 +53,8 @@ impl<'a, D: Driver> Execution<'a, D> {
     }
 
     /// Fills the context, or says why the page cannot be made: the first failure of something
-    /// that is not optional ends what is still on its way. Gives the field lines for the visitor.
-    pub(super) async fn run(self) -> Result<Vec<u8>, PageError> {
-        self.all().await?;
-        let mut passed = self.passed.into_inner();
-        if let Some(age) = self.age.get() {
-            // What they say about being kept counts from then (RFC 9111 section 5.1).
-            let seconds = itoa::Buffer::new().format(age.as_secs()).to_owned();
-            let _ = http::push_field(&mut passed, "Age", seconds.as_bytes());
-        }
-        Ok(passed)
-    }
-
-    async fn all(&self) -> Result<(), PageError> {
+    /// that is not optional ends what is still on its way.
+    pub(super) async fn run(&self) -> Result<(), PageError> {
         if let ([_], Some(fetch)) = (self.page.nodes(), self.only_fetch()) {
             let outcome = self.fetch(fetch).await;
             return self.settle(fetch, outcome);
@@ -87,6 +76,17 @@ impl<'a, D: Driver> Execution<'a, D> {
             self.settle(fetch, outcome)?;
             progress.done(fetch, self.page);
         }
+    }
+
+    /// The field lines for the visitor.
+    pub(super) fn into_passed(self) -> Vec<u8> {
+        let mut passed = self.passed.into_inner();
+        if let Some(age) = self.age.get() {
+            // What they say about being kept counts from then (RFC 9111 section 5.1).
+            let seconds = itoa::Buffer::new().format(age.as_secs()).to_owned();
+            let _ = http::push_field(&mut passed, "Age", seconds.as_bytes());
+        }
+        passed
     }
 
     /// The fetch of a page that has just one: it needs no machinery to wait for several.

@@ -114,20 +114,25 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         trace: Option<&RefCell<Trace>>,
     ) -> Gathered<'_> {
-        match self.find(request) {
-            Ok((page, inputs)) => {
-                let context = page.context(inputs);
-                let ties = self.ties(request, page);
-                let execution = Execution::new(self, page, &context, &ties, trace);
-                let outcome = match execution.run().await {
-                    Ok(passed) => Outcome::Ready(page, context, passed),
-                    Err(error) => Outcome::Failed(error),
-                };
-                self.client.give_back([ties.into_buffer(), Vec::new()]);
-                Gathered(outcome)
-            }
-            Err(outcome) => Gathered(outcome),
-        }
+        let (page, context, ties) = match self.begin(request) {
+            Ok(begun) => begun,
+            Err(outcome) => return Gathered(outcome),
+        };
+        let execution = Execution::new(self, page, &context, &ties, trace);
+        let outcome = execution.run().await;
+        let passed = execution.into_passed();
+        self.client.give_back([ties.into_buffer(), Vec::new()]);
+        Gathered(match outcome {
+            Ok(()) => Outcome::Ready(page, context, passed),
+            Err(error) => Outcome::Failed(error),
+        })
+    }
+
+    /// What a page starts with. Apart from what follows, so that a page that waits does not hold
+    /// room for what its request was taken apart in.
+    fn begin(&self, request: &Request<'_>) -> Result<(&Page, Context, Ties), Outcome<'_>> {
+        let (page, inputs) = self.find(request)?;
+        Ok((page, page.context(inputs), self.ties(request, page)))
     }
 
     /// The second half: appends the body to `out` and says the rest.
