@@ -16,6 +16,7 @@ use crate::limits;
 
 use super::error::{FetchError, Phase};
 use super::pool::Slot;
+use super::usual::Usual;
 
 /// A connection to an upstream.
 pub(super) struct Connection<D: Driver> {
@@ -24,6 +25,7 @@ pub(super) struct Connection<D: Driver> {
     timer: Timer<D>,
     /// Held for as long as the connection is open, if it counts.
     slot: Option<Slot>,
+    usual: Usual,
 }
 
 /// What bounds an exchange.
@@ -92,10 +94,11 @@ impl<D: Driver> Connection<D> {
         timer: Timer<D>,
         slot: Option<Slot>,
         responses: &Buffers,
+        usual: Usual,
     ) -> Self {
         let mut inbound = Inbound::new(reader);
-        inbound.pend(responses.take(), limits::UPSTREAM_READ_BYTES);
-        Self { inbound, writer, timer, slot }
+        inbound.pend(responses.take(), usual.room());
+        Self { inbound, writer, timer, slot, usual }
     }
 
     /// Whether nothing has arrived since the last exchange: no byte, no end, no error. When it is
@@ -114,7 +117,7 @@ impl<D: Driver> Connection<D> {
         requests: &Buffers,
         responses: &Buffers,
     ) -> Result<(Response, Option<Self>), Failure> {
-        let Self { mut inbound, mut writer, mut timer, slot } = self;
+        let Self { mut inbound, mut writer, mut timer, slot, usual } = self;
         let sent = timer.until(bounds.deadline, writer.write_all(request, 0)).await;
         let request = match sent {
             Ok((Ok(()), request)) => request,
@@ -150,9 +153,10 @@ impl<D: Driver> Connection<D> {
             // Whoever has the buffer next, for an answer as long as this one, will know.
             buffer.reserve_exact(buffer.capacity() - buffer.len() + 1);
         }
+        usual.learn(buffer.len());
         let connection = reusable.then(|| {
-            inbound.pend(responses.take(), limits::UPSTREAM_READ_BYTES);
-            Self { inbound, writer, timer, slot }
+            inbound.pend(responses.take(), usual.room());
+            Self { inbound, writer, timer, slot, usual }
         });
         Ok((Response { head, buffer, body, reused: false }, connection))
     }

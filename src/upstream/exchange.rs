@@ -126,7 +126,22 @@ impl<D: Driver> Inner<D> {
                 None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
             },
         };
-        self.connected(origin, bounds, lease, at).await
+        match lease {
+            Lease::Reused(held, connection) => Ok(self.reused(held, connection, at)),
+            // Boxed, so that an exchange does not hold the room for what few begin with.
+            Lease::Open(..) => Box::pin(self.connected(origin, bounds, lease, at)).await,
+        }
+    }
+
+    fn reused(
+        &self,
+        held: Held<D>,
+        connection: Connection<D>,
+        at: &Cell<Option<SocketAddr>>,
+    ) -> Connected<D> {
+        at.set(Some(held.address()));
+        self.metrics.upstream_reused.add(1);
+        (held, connection, true)
     }
 
     /// The connection of a lease. One that is to be opened is so to the lease's address, and then
@@ -141,11 +156,7 @@ impl<D: Driver> Inner<D> {
         let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
         loop {
             let (held, slot) = match lease {
-                Lease::Reused(held, connection) => {
-                    at.set(Some(held.address()));
-                    self.metrics.upstream_reused.add(1);
-                    return Ok((held, connection, true));
-                }
+                Lease::Reused(held, connection) => return Ok(self.reused(held, connection, at)),
                 Lease::Open(held, slot) => (held, slot),
             };
             let address = held.address();
@@ -156,9 +167,10 @@ impl<D: Driver> Inner<D> {
             self.metrics.upstream_connects.add(1);
             let failure = match self.open(address, deadline, limit).await {
                 Ok((reader, writer)) => {
-                    let timer = self.timers.timer();
-                    let connection =
-                        Connection::new(reader, writer, timer, Some(slot), &self.responses);
+                    let (timer, slot, usual) =
+                        (self.timers.timer(), Some(slot), origin.usual.clone());
+                    let responses = &self.responses;
+                    let connection = Connection::new(reader, writer, timer, slot, responses, usual);
                     return Ok((held, connection, false));
                 }
                 Err(failure) => failure,

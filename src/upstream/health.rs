@@ -17,6 +17,7 @@ use super::connection::{Bounds, Connection};
 use super::endpoint::Endpoint;
 use super::error::FetchError;
 use super::origin::Origin;
+use super::usual::Usual;
 
 /// Starts the checks of all upstreams that have some. They end with the client.
 pub(super) fn start<D: Driver>(client: &Rc<Inner<D>>) {
@@ -69,7 +70,8 @@ impl<D: Driver> Inner<D> {
         let deadline = D::now() + policy.timeout;
         let (reader, writer) = self.open(endpoint.address(), deadline, policy.timeout).await?;
         let timer = self.timers.timer();
-        let connection = Connection::new(reader, writer, timer, None, &self.responses);
+        let connection =
+            Connection::new(reader, writer, timer, None, &self.responses, Usual::default());
         let mut request = self.requests.take();
         let line = RequestLine {
             method: Method::Get,

@@ -22,6 +22,7 @@ mod pool;
 mod queue;
 mod random;
 mod retry;
+mod usual;
 
 pub use address::{Addresses, Directory};
 pub use client::{Client, Request, Seat};

@@ -19,6 +19,7 @@ use super::error::{FetchError, Phase};
 use super::latency::Latency;
 use super::pool::{self, Pool};
 use super::queue::Gate;
+use super::usual::Usual;
 
 /// One upstream, on one worker.
 pub(super) struct Origin<D: Driver> {
@@ -26,6 +27,7 @@ pub(super) struct Origin<D: Driver> {
     pub(super) pool: Pool<D>,
     /// Before all that is in flight.
     pub(super) gate: Gate,
+    pub(super) usual: Usual,
     pub(super) budget: RefCell<Budget>,
     /// How long its exchanges take, where that decides when one is hedged.
     pub(super) latency: Option<RefCell<Latency>>,
@@ -49,6 +51,7 @@ impl<D: Driver> Origin<D> {
             plan: plan.clone(),
             pool: Pool::new(bounds, Arc::clone(metrics)),
             gate: Gate::new(plan.max_in_flight),
+            usual: Usual::default(),
             budget: RefCell::new(Budget::new(now)),
             latency: by_latency.then(|| RefCell::new(Latency::new())),
             breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
