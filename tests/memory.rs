@@ -1,0 +1,153 @@
+//! What a page holds while it waits for its API: bytes of heap, on every driver there is.
+//!
+//! In a process of its own, as everything that allocates in it is counted. The API and the visitors
+//! here allocate nothing while it is counted. What the kernel keeps of a connection is not in it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test helper that fails is a test that fails; nothing here runs on a worker"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringpress::control::server::{Plan, Server};
+use ringpress::driver::kind::Kind;
+use ringpress::site::{Site, Source};
+use ringpress::upstream::Addresses;
+use ringpress::worker::Bounds;
+use ringpress::worker::pages::SiteRecipe;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+#[test]
+fn a_page_that_waits_for_its_api_is_small() {
+    let mut measured = 0;
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
+        let profiler = dhat::Profiler::builder().testing().build();
+        let (waiting, idle) = measure(kind);
+        drop(profiler);
+        println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
+        assert!(waiting <= WAITING_BYTES_MAX, "{kind}: {waiting} bytes a page in flight");
+        assert!(idle <= IDLE_BYTES_MAX, "{kind}: {idle} bytes a connection that is idle again");
+        measured += 1;
+    }
+    assert!(measured > 0, "no driver works here");
+}
+
+/// Pages in flight at once: enough for what grows in steps to have a size of its own, and four
+/// descriptors for each within what a process may have by default.
+const PAGES: usize = 200;
+const PAGES_BEFORE: usize = 50;
+/// Heap of a page in flight: both connections, the request, and all that makes the page.
+const WAITING_BYTES_MAX: usize = 8 * 1024;
+/// Heap of a connection between two requests, and of one to the API that waits to be used again.
+const IDLE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of heap for each page that waits, and for each connection whose page has come.
+fn measure(kind: Kind) -> (usize, usize) {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = start(kind, api.local_addr().unwrap());
+    let address = server.addresses()[0];
+    let answer = answer();
+    let mut pairs: Vec<(TcpStream, TcpStream)> = Vec::with_capacity(PAGES);
+    // Some pages before it is counted: what the first of all makes is not made again, and the
+    // server learns how large answers are.
+    let (mut visitor, mut call) = ask(address, &api);
+    finish(&mut visitor, &mut call, &answer);
+    for _ in 0..PAGES_BEFORE {
+        visitor.write_all(REQUEST).unwrap();
+        receive(&mut call);
+        finish(&mut visitor, &mut call, &answer);
+    }
+    let before = dhat::HeapStats::get().curr_bytes;
+    // The connection to the API that is pooled now serves the first of them.
+    visitor.write_all(REQUEST).unwrap();
+    receive(&mut call);
+    pairs.push((visitor, call));
+    while pairs.len() < PAGES {
+        pairs.push(ask(address, &api));
+    }
+    let each = |bytes: usize| bytes.saturating_sub(before) / PAGES;
+    let waiting = each(dhat::HeapStats::get().curr_bytes);
+    pairs.iter_mut().for_each(|(visitor, call)| finish(visitor, call, &answer));
+    // The last page was read before the worker put away what it was made with.
+    std::thread::sleep(Duration::from_millis(100));
+    let idle = each(dhat::HeapStats::get().curr_bytes);
+    server.stop();
+    server.join().unwrap();
+    (waiting, idle)
+}
+
+fn start(kind: Kind, api: SocketAddr) -> Server {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
+    let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
+    let directory = Arc::from([Addresses::new(vec![api])]);
+    let plan = Plan {
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        cpus: vec![None],
+        driver: kind,
+        bounds: Bounds::default(),
+    };
+    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1 }).unwrap()
+}
+
+/// A visitor whose request has come to the API.
+fn ask(server: SocketAddr, api: &TcpListener) -> (TcpStream, TcpStream) {
+    let mut visitor = TcpStream::connect(server).unwrap();
+    visitor.write_all(REQUEST).unwrap();
+    let (mut call, _) = api.accept().unwrap();
+    receive(&mut call);
+    (visitor, call)
+}
+
+/// Reads a request.
+fn receive(call: &mut TcpStream) {
+    let mut buffer = [0; 1024];
+    let mut length = 0;
+    while !buffer[..length].ends_with(b"\r\n\r\n") {
+        match call.read(&mut buffer[length..]).unwrap() {
+            0 => panic!("the server closed a connection"),
+            read => length += read,
+        }
+    }
+}
+
+/// Has the API answer, and the visitor read the page.
+fn finish(visitor: &mut TcpStream, call: &mut TcpStream, answer: &[u8]) {
+    call.write_all(answer).unwrap();
+    let mut buffer = [0; 8 * 1024];
+    let mut length = 0;
+    while !buffer[..length].trim_ascii_end().ends_with(b"</html>") {
+        match visitor.read(&mut buffer[length..]).unwrap() {
+            0 => panic!("{}", String::from_utf8_lossy(&buffer[..length])),
+            read => length += read,
+        }
+    }
+    assert!(buffer.starts_with(b"HTTP/1.1 200 "));
+}
+
+/// As a browser writes it.
+const REQUEST: &[u8] = b"GET /users/42 HTTP/1.1\r\nHost: site.example\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\n\
+    Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nSec-Fetch-User: ?1\r\n\r\n";
+
+/// What the API says: a user with ten items, about 1.5 KB.
+fn answer() -> Vec<u8> {
+    let note = "A note that says 1 < 2, and says it again, and then once more.";
+    let item = format!(r#"{{"id":1,"title":"Tea & <i>cake</i>","note":"{note}","score":3}}"#);
+    let user = r#"{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}"#;
+    let items = vec![item; 10].join(",");
+    let body = format!(r#"{{"title":"Letters","user":{user},"items":[{items}]}}"#);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+    format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+}
