@@ -5,6 +5,9 @@
 //! - `GET /lists/{id}`: a list with the numbers of thirty items.
 //! - `GET /items/{id}`: one item, about 0.2 KB.
 //! - `GET /delay/{ms}`: from now on answers take so long (this one does not).
+//! - `GET /size/{items}`: from now on a user has so many items.
+//! - `GET /broken/{percent}`: from now on that share of the answers is broken, by chance: a status
+//!   500, text that is no JSON, JSON that ends in the middle.
 //! - `GET /count/0`: how many answers of the first three kinds there have been, as a number.
 //!
 //! `cargo run --release --example mock-api -- [--listen 127.0.0.1:9100] [--delay-ms 50] [--cpu 1]`
@@ -55,6 +58,11 @@ struct MockRecipe {
 
 struct Mock<D: Driver> {
     delay: Cell<Duration>,
+    /// Items of a user.
+    items: Cell<u64>,
+    /// Of a hundred answers.
+    broken: Cell<u64>,
+    chance: Cell<u64>,
     answers: Cell<u64>,
     timers: Timers<D>,
 }
@@ -68,7 +76,14 @@ impl Recipe for MockRecipe {
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Mock<D>, String> {
-        Ok(Mock { delay: Cell::new(self.delay), answers: Cell::new(0), timers: timers.clone() })
+        Ok(Mock {
+            delay: Cell::new(self.delay),
+            items: Cell::new(ITEMS),
+            broken: Cell::new(0),
+            chance: Cell::new(1),
+            answers: Cell::new(0),
+            timers: timers.clone(),
+        })
     }
 }
 
@@ -82,19 +97,19 @@ impl<D: Driver> Service for Mock<D> {
         let mut parts = path.splitn(3, |byte| *byte == b'/').skip(1);
         let kind = parts.next().unwrap_or_default();
         let id = parts.next().and_then(|id| std::str::from_utf8(id).ok()?.parse::<u64>().ok());
-        let (b"users" | b"lists" | b"items" | b"delay" | b"count", Some(id)) = (kind, id) else {
-            return self.refuse(404, "no such thing", response);
-        };
-        if kind == b"delay" {
-            self.delay.set(Duration::from_millis(id));
-            response.status = 204;
-            return;
-        }
-        if kind == b"count" {
-            response.content_type = "text/plain".into();
-            // Writing into a Vec does not fail.
-            let _ = write!(response.body(), "{}", self.answers.get());
-            return;
+        let Some(id) = id else { return self.refuse(404, "no such thing", response) };
+        match kind {
+            b"users" | b"lists" | b"items" => {}
+            b"delay" => return tell(&self.delay, Duration::from_millis(id), response),
+            b"size" => return tell(&self.items, id.min(ITEMS_MAX), response),
+            b"broken" => return tell(&self.broken, id, response),
+            b"count" => {
+                response.content_type = "text/plain".into();
+                // Writing into a Vec does not fail.
+                let _ = write!(response.body(), "{}", self.answers.get());
+                return;
+            }
+            _ => return self.refuse(404, "no such thing", response),
         }
         if !self.delay.get().is_zero() {
             self.timers.sleep(self.delay.get()).await;
@@ -102,9 +117,12 @@ impl<D: Driver> Service for Mock<D> {
         self.answers.set(self.answers.get() + 1);
         response.content_type = "application/json".into();
         match kind {
-            b"users" => user(id, response.body()),
+            b"users" => user(id, self.items.get(), response.body()),
             b"lists" => list(id, response.body()),
             _ => item(id, response.body()),
+        }
+        if self.broken.get() > 0 && self.random_below(100) < self.broken.get() {
+            self.spoil(response);
         }
     }
 
@@ -115,8 +133,46 @@ impl<D: Driver> Service for Mock<D> {
     }
 }
 
-/// A user and ten items, with characters that need escaping in JSON and in HTML.
-fn user(id: u64, out: &mut Vec<u8>) {
+impl<D: Driver> Mock<D> {
+    /// Makes an answer one of those that nobody can use.
+    fn spoil(&self, response: &mut Response) {
+        match self.random_below(3) {
+            0 => response.status = 500,
+            1 => {
+                response.reset();
+                response.content_type = "text/html".into();
+                response.body().extend_from_slice(b"<h1>It works!</h1>");
+            }
+            _ => {
+                let body = response.body();
+                body.truncate(body.len() - body.len() / 4);
+            }
+        }
+    }
+
+    /// The same numbers in every run (xorshift64*).
+    fn random_below(&self, bound: u64) -> u64 {
+        let mut state = self.chance.get();
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.chance.set(state);
+        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+}
+
+/// Does what a control request says.
+fn tell<T>(what: &Cell<T>, value: T, response: &mut Response) {
+    what.set(value);
+    response.status = 204;
+}
+
+/// Items of a user, unless told otherwise.
+const ITEMS: u64 = 10;
+const ITEMS_MAX: u64 = 10_000;
+
+/// A user and items, with characters that need escaping in JSON and in HTML.
+fn user(id: u64, items: u64, out: &mut Vec<u8>) {
     // Writing into a Vec does not fail.
     let _ = write!(
         out,
@@ -127,7 +183,7 @@ fn user(id: u64, out: &mut Vec<u8>) {
         ),
         id = id
     );
-    for n in 0..10 {
+    for n in 0..items {
         if n > 0 {
             out.push(b',');
         }

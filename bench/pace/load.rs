@@ -91,17 +91,25 @@ impl Load {
         tally: &mut Tally,
     ) -> io::Result<()> {
         let start = self.now();
-        let mut next = schedule.next();
+        let (mut next, mut sent) = (schedule.next(), 0);
         while let Some(after) = next {
             let due = start + after;
             let now = self.now();
-            if due <= now {
-                tally.lag(now - due);
-                self.arrive(due, tally)?;
-                next = schedule.next();
-            } else {
+            if due > now {
+                sent = 0;
                 self.turn(Some(due), tally)?;
+                continue;
             }
+            if sent == SENT_AT_ONCE_MAX {
+                // Behind, and yet to look at what has come: else nothing would ever be read.
+                sent = 0;
+                self.turn(Some(now), tally)?;
+            }
+            tally.lag(now - due);
+            tally.arrive();
+            self.arrive(due, tally)?;
+            sent += 1;
+            next = schedule.next();
         }
         Ok(())
     }
@@ -194,11 +202,11 @@ impl Load {
     fn on_new_connection(&mut self, exchange: Exchange, tally: &mut Tally) -> io::Result<()> {
         let waited = self.now().saturating_sub(exchange.due);
         if self.slots.len() - self.free.len() >= self.connections_max {
-            tally.note(Outcome::TurnedAway, waited);
+            tally.note(Outcome::TurnedAway, exchange.due, waited);
             return Ok(());
         }
         let Ok(connection) = Connection::open(self.target) else {
-            tally.note(Outcome::NotConnected, waited);
+            tally.note(Outcome::NotConnected, exchange.due, waited);
             return Ok(());
         };
         let at = self.free.pop().unwrap_or_else(|| {
@@ -272,7 +280,7 @@ impl Load {
             Step::Waiting => {}
             Step::Ended(exchange, outcome, reuse) => {
                 self.busy -= 1;
-                tally.note(outcome, self.now().saturating_sub(exchange.due));
+                tally.note(outcome, exchange.due, self.now().saturating_sub(exchange.due));
                 let slot = &mut self.slots[at];
                 slot.generation += 1;
                 match reuse {
@@ -293,7 +301,7 @@ impl Load {
                         return;
                     }
                 }
-                tally.note(outcome, self.now().saturating_sub(exchange.due));
+                tally.note(outcome, exchange.due, self.now().saturating_sub(exchange.due));
             }
         }
     }
@@ -310,7 +318,7 @@ impl Load {
             let connection = self.slots[at].connection.as_mut();
             if current && connection.is_some_and(|one| one.abandon().is_some()) {
                 self.busy -= 1;
-                tally.note(Outcome::TimedOut, now.saturating_sub(due));
+                tally.note(Outcome::TimedOut, due, now.saturating_sub(due));
                 self.close(at);
             }
         }
@@ -333,7 +341,8 @@ impl Load {
         Exchange::new(request, self.fixed.unwrap_or(number), due)
     }
 
-    fn now(&self) -> Duration {
+    /// Since the start of the program.
+    pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 }
@@ -347,6 +356,8 @@ fn raise_files_limit() {
 }
 
 const EVENTS_MAX: usize = 1024;
+/// Requests that are sent before what has come is looked at.
+const SENT_AT_ONCE_MAX: usize = 64;
 const TURN_MAX: Duration = Duration::from_millis(100);
 const OPENING_AT_ONCE: usize = 64;
 const OPENING_TIME_MAX: Duration = Duration::from_secs(60);

@@ -6,12 +6,15 @@
 //! reported next to it (`lag`); where that is not small, it is this program that was too slow.
 //!
 //! A visitor takes the connection that was used last, or opens one, and gives up after
-//! `--patience-ms`. With `--hold` so many connections are opened first and used in turn. What
+//! `--patience-ms`. Each ends in one way and is counted once: as a page, as shed (503), or as a
+//! failure by its name. With `--hold` so many connections are opened first and used in turn.
+//! `--steps 100x5,1000x10,100x5` is a load whose rate changes, and tells how it went over time. What
 //! happens is told on stdout, a JSON object a line: `opened`, `started`, `ended`, and the result.
 //!
 //! `cargo run --release --example pace -- --target 127.0.0.1:8080 --rate 500 --seconds 10`
 
 mod connection;
+mod course;
 mod load;
 mod schedule;
 mod tally;
@@ -22,8 +25,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use course::{Course, WAIT_MAX};
 use load::Load;
-use schedule::Schedule;
+use schedule::{Schedule, Step};
 use tally::Tally;
 
 #[derive(Parser)]
@@ -37,10 +41,13 @@ struct Arguments {
     #[arg(long)]
     fixed: Option<u64>,
     /// Arrivals a second, on average
-    #[arg(long)]
-    rate: f64,
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, required_unless_present = "steps", conflicts_with = "steps")]
+    rate: Option<f64>,
+    #[arg(long, default_value_t = 5.0, conflicts_with = "steps")]
     seconds: f64,
+    /// Arrivals a second and seconds, as in 100x5,1000x10, and how the load went over time
+    #[arg(long, value_delimiter = ',', value_parser = step)]
+    steps: Vec<Step>,
     /// When a visitor gives up, milliseconds after the request was due
     #[arg(long, default_value_t = 5000)]
     patience_ms: u64,
@@ -61,12 +68,7 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    if !(arguments.rate > 0.0 && arguments.rate <= RATE_MAX) {
-        return Err(format!("--rate is a number above 0, up to {RATE_MAX}").into());
-    }
-    if !(arguments.seconds > 0.0 && arguments.seconds <= SECONDS_MAX) {
-        return Err(format!("--seconds is a number above 0, up to {SECONDS_MAX}").into());
-    }
+    let steps = steps(&arguments)?;
     if let Some(cpu) = arguments.cpu
         && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
     {
@@ -77,10 +79,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         load.open(arguments.hold)?;
         tell("opened")?;
     }
-    let period = Duration::from_secs_f64(arguments.seconds);
     tell("started")?;
-    let mut tally = Tally::default();
-    load.run(Schedule::poisson(arguments.rate, period, arguments.seed), &mut tally)?;
+    let course = (!arguments.steps.is_empty()).then(|| Course::new(load.now(), &steps));
+    let mut tally = Tally::new(course);
+    load.run(Schedule::poisson(&steps, arguments.seed), &mut tally)?;
     tell("ended")?;
     // Those who are still waiting and those who come later do not delay one another.
     let recovery = match arguments.recovered_ms {
@@ -88,10 +90,52 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => None,
     };
     load.finish(&mut tally)?;
+    let seconds = seconds(&steps);
+    let result = tally.result(arrivals(&steps) / seconds, seconds, recovery)?;
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &tally.result(arguments.rate, arguments.seconds, recovery))?;
+    serde_json::to_writer(&mut out, &result)?;
     out.write_all(b"\n")?;
     Ok(())
+}
+
+/// The load that is asked for, within bounds.
+fn steps(arguments: &Arguments) -> Result<Vec<Step>, String> {
+    let period = Duration::try_from_secs_f64(arguments.seconds);
+    let period = period.map_err(|error| format!("--seconds: {error}"))?;
+    let steady = arguments.rate.map(|rate| Step { rate, period });
+    let steps: Vec<Step> = steady.into_iter().chain(arguments.steps.iter().copied()).collect();
+    if !steps.iter().all(|step| step.rate > 0.0 && step.rate <= RATE_MAX) {
+        return Err(format!("a rate is a number above 0, up to {RATE_MAX}"));
+    }
+    let seconds = seconds(&steps);
+    if !(seconds > 0.0 && seconds <= SECONDS_MAX) {
+        return Err(format!("a load takes a time above 0, up to {SECONDS_MAX} seconds"));
+    }
+    if arrivals(&steps) > ARRIVALS_MAX {
+        return Err(format!("a load has up to {ARRIVALS_MAX} arrivals"));
+    }
+    if Duration::from_millis(arguments.patience_ms) > WAIT_MAX {
+        return Err(format!("a patience is up to {WAIT_MAX:?}"));
+    }
+    Ok(steps)
+}
+
+fn seconds(steps: &[Step]) -> f64 {
+    steps.iter().map(|step| step.period.as_secs_f64()).sum()
+}
+
+/// How many there will be, on average.
+fn arrivals(steps: &[Step]) -> f64 {
+    steps.iter().map(|step| step.rate * step.period.as_secs_f64()).sum()
+}
+
+/// One step, as in `100x5`.
+fn step(text: &str) -> Result<Step, String> {
+    let parsed = text.split_once('x').and_then(|(rate, secs)| {
+        let period = Duration::try_from_secs_f64(secs.parse().ok()?).ok()?;
+        Some(Step { rate: rate.parse().ok()?, period })
+    });
+    parsed.ok_or_else(|| "write arrivals a second and seconds, as in 100x5".to_owned())
 }
 
 fn tell(event: &str) -> io::Result<()> {
@@ -102,5 +146,7 @@ fn tell(event: &str) -> io::Result<()> {
 
 /// Above this the schedule's own steps, a microsecond, are too coarse.
 const RATE_MAX: f64 = 200_000.0;
-/// Keeps the list of latencies within memory.
+/// Times of a load are kept in microseconds, 32 bits of them.
 const SECONDS_MAX: f64 = 300.0;
+/// Keeps the list of latencies within memory.
+const ARRIVALS_MAX: f64 = 20_000_000.0;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::course::{Course, CourseResult};
+
 /// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -29,15 +31,30 @@ pub(crate) enum Outcome {
 /// Counts and times of one load.
 #[derive(Default)]
 pub(crate) struct Tally {
+    arrived: u64,
     pages_us: Vec<u32>,
     sheds_us: Vec<u32>,
     lags_us: Vec<u32>,
     failures: BTreeMap<String, u64>,
+    course: Option<Course>,
 }
 
 impl Tally {
-    /// Notes an outcome, so long after the request was due.
-    pub(crate) fn note(&mut self, outcome: Outcome, latency: Duration) {
+    /// Tells besides how the load goes over time, if that is asked for.
+    pub(crate) fn new(course: Option<Course>) -> Self {
+        Self { course, ..Self::default() }
+    }
+
+    /// Notes that a request was due.
+    pub(crate) fn arrive(&mut self) {
+        self.arrived += 1;
+    }
+
+    /// Notes an outcome of a request that was due then, so long after it.
+    pub(crate) fn note(&mut self, outcome: Outcome, due: Duration, latency: Duration) {
+        if let Some(course) = &mut self.course {
+            course.note(outcome, due, latency);
+        }
         let name = match outcome {
             Outcome::Page => return self.pages_us.push(micros(latency)),
             Outcome::Shed => return self.sheds_us.push(micros(latency)),
@@ -57,15 +74,24 @@ impl Tally {
     }
 
     /// All that was counted.
+    ///
+    /// # Errors
+    /// When not every request that was due has ended in exactly one way.
     pub(crate) fn result(
         mut self,
         rate: f64,
         seconds: f64,
         recovery: Option<Option<Duration>>,
-    ) -> LoadResult {
-        LoadResult {
+    ) -> Result<LoadResult, String> {
+        let failed: u64 = self.failures.values().sum();
+        let ended = (self.pages_us.len() + self.sheds_us.len()) as u64 + failed;
+        if ended != self.arrived {
+            return Err(format!("{} requests were due and {ended} have ended", self.arrived));
+        }
+        Ok(LoadResult {
             rate,
             seconds,
+            arrived: self.arrived,
             pages: self.pages_us.len() as u64,
             shed: self.sheds_us.len() as u64,
             goodput: self.pages_us.len() as f64 / seconds,
@@ -75,7 +101,8 @@ impl Tally {
             failures: self.failures,
             recovery_ms: recovery.flatten().map(|after| after.as_secs_f64() * 1e3),
             recovered: recovery.map(|after| after.is_some()),
-        }
+            course: self.course.map(Course::result),
+        })
     }
 }
 
@@ -84,6 +111,8 @@ impl Tally {
 pub(crate) struct LoadResult {
     rate: f64,
     seconds: f64,
+    /// Requests that were due: each is among the pages, those shed, or the failures.
+    arrived: u64,
     pages: u64,
     shed: u64,
     /// Right pages a second of the load's length, before the visitor gave up.
@@ -95,22 +124,24 @@ pub(crate) struct LoadResult {
     /// From the end of the load to the first of five quick answers; none where that did not come.
     recovery_ms: Option<f64>,
     recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    course: Option<CourseResult>,
 }
 
 /// Milliseconds.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
     mean: f64,
-    p50: f64,
+    pub(crate) p50: f64,
     p90: f64,
     p99: f64,
     p999: f64,
-    max: f64,
+    pub(crate) max: f64,
 }
 
 impl Quantiles {
     /// `None` for no values at all.
-    fn of(values_us: &mut [u32]) -> Option<Self> {
+    pub(crate) fn of(values_us: &mut [u32]) -> Option<Self> {
         values_us.sort_unstable();
         let last = values_us.len().checked_sub(1)?;
         let at = |share: f64| {
@@ -130,13 +161,27 @@ impl Quantiles {
     }
 }
 
-fn micros(duration: Duration) -> u32 {
+pub(crate) fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_is_not_accounted_for_is_an_error() {
+        let mut tally = Tally::default();
+        tally.arrive();
+        tally.arrive();
+        tally.note(Outcome::Page, Duration::ZERO, Duration::from_millis(3));
+        tally.note(Outcome::TimedOut, Duration::ZERO, Duration::from_secs(5));
+        let result = tally.result(2.0, 1.0, None).unwrap();
+        assert_eq!((result.arrived, result.pages, result.failures["timed out"]), (2, 1, 1));
+        let mut tally = Tally::default();
+        tally.arrive();
+        assert!(tally.result(1.0, 1.0, None).is_err());
+    }
 
     #[test]
     fn quantiles_are_values_that_occurred() {
