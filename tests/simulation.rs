@@ -59,6 +59,9 @@ mod shares;
 #[path = "simulation/stale.rs"]
 mod stale;
 #[cfg(test)]
+#[path = "simulation/story.rs"]
+mod story;
+#[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpress::driver::sim::{ReadHalf, Sim, WriteHalf};
+use futures_util::future::{Either, select};
+use ringpress::driver::sim::{Listener, ReadHalf, Sim, WriteHalf};
 use ringpress::driver::{Driver, Read, Reader, Writer};
 use ringpress::http::{Limits, request};
 
@@ -65,13 +67,23 @@ pub(crate) fn start(
     address: SocketAddr,
     plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
 ) -> Rc<RefCell<Log>> {
+    start_until(address, Duration::MAX, plan)
+}
+
+/// The same, but from that time of the run on nobody listens any more. Connections that are open
+/// then go on as planned.
+pub(crate) fn start_until(
+    address: SocketAddr,
+    until: Duration,
+    plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
+) -> Rc<RefCell<Log>> {
     let listener = Sim::bind(address).unwrap();
     let (log, plan) = (Rc::<RefCell<Log>>::default(), Rc::new(plan));
     let shared = Rc::clone(&log);
     Sim::spawn(async move {
-        loop {
+        while let Some(accepted) = accept_until(&listener, until).await {
             // The only errors there are pass: descriptors ran short.
-            let Ok((reader, writer, _)) = Sim::accept(&listener).await else {
+            let Ok((reader, writer, _)) = accepted else {
                 Sim::sleep(Duration::from_millis(1)).await;
                 continue;
             };
@@ -87,6 +99,20 @@ pub(crate) fn start(
         }
     });
     log
+}
+
+type Accepted = io::Result<(ReadHalf, WriteHalf, SocketAddr)>;
+
+async fn accept_until(listener: &Listener, until: Duration) -> Option<Accepted> {
+    if until == Duration::MAX {
+        return Some(Sim::accept(listener).await);
+    }
+    let accept = pin!(Sim::accept(listener));
+    let time = pin!(Sim::sleep(until.saturating_sub(Sim::elapsed())));
+    match select(accept, time).await {
+        Either::Left((accepted, _)) => Some(accepted),
+        Either::Right(_) => None,
+    }
 }
 
 async fn serve(
