@@ -89,16 +89,20 @@ impl Arena {
 /// The API that contenders ask.
 pub(crate) struct Api {
     pub(crate) port: u16,
+    pub(crate) program: Program,
     agent: ureq::Agent,
-    program: Program,
 }
 
 impl Api {
-    fn start(program: &Path, port: u16, scratch: &Path) -> Result<Self, String> {
+    /// Starts one on the load's CPU and waits for its first answer.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn start(program: &Path, port: u16, scratch: &Path) -> Result<Self, String> {
         let mut command = Command::new(program);
         let cpu = LOAD_CPU.to_string();
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--cpu", &cpu]);
-        let mut program = Program::start(command, &scratch.join("api.log"))?;
+        let mut program = Program::start(command, &scratch.join(format!("api-{port}.log")))?;
         let agent = pages::agent(Duration::from_secs(20));
         let end = Instant::now() + START_PATIENCE;
         while pages::get(&agent, port, "/count/0").is_err() {
@@ -107,12 +111,17 @@ impl Api {
             }
             thread::sleep(POLL);
         }
-        Ok(Self { port, agent, program })
+        Ok(Self { port, program, agent })
     }
 
     /// How long its answers take from now on.
     pub(crate) fn delay(&self, ms: u64) -> Result<(), String> {
-        pages::get(&self.agent, self.port, &format!("/delay/{ms}")).map(drop)
+        self.tell("delay", ms)
+    }
+
+    /// Changes how it behaves from now on.
+    pub(crate) fn tell(&self, what: &str, value: u64) -> Result<(), String> {
+        pages::get(&self.agent, self.port, &format!("/{what}/{value}")).map(drop)
     }
 
     /// Whether it has hardly a descriptor left: what is then measured is its own limit.
@@ -236,7 +245,7 @@ pub(crate) fn failures(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 /// The first port from `first` on that nobody listens on.
-fn free_port(first: u16) -> Result<u16, String> {
+pub(crate) fn free_port(first: u16) -> Result<u16, String> {
     let ports = first..first.saturating_add(PORTS_TRIED);
     let free = ports.clone().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.ok_or(format!("the ports {} to {} are all busy", ports.start, ports.end - 1))

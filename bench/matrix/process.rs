@@ -46,6 +46,12 @@ impl Program {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Sends a signal to all of its processes.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // An error says that there is no such group any more.
+        let _ = rustix::process::kill_process_group(self.group, signal);
+    }
+
     /// The last lines that it wrote.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
@@ -78,14 +84,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // An error says that there is no such group any more.
-        let _ = rustix::process::kill_process_group(self.group, Signal::TERM);
+        self.signal(Signal::TERM);
         let end = Instant::now() + TERM_PATIENCE;
         while Instant::now() < end && (self.ended().is_none() || group(self.group).next().is_some())
         {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
+        self.signal(Signal::KILL);
         let _ = self.child.wait();
     }
 }

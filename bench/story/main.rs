@@ -1,0 +1,202 @@
+//! The story that people come with, as figures: what visitors get while the API is slow, dead or
+//! broken, or while there are ten times as many of them as can be served.
+//!
+//! `cargo bench --bench story` tells all of it, about ten minutes; `-- spike monoio` one scene of
+//! one contender; `-- --short` everything for a moment. bench/README.md says what is measured. The
+//! programs are those of the matrix, and so is the way they are started.
+
+#![expect(clippy::disallowed_methods, reason = "no worker runs in this program: it may sleep")]
+
+#[path = "../matrix/arena.rs"]
+#[expect(dead_code, reason = "the matrix's, of which some is used here")]
+mod arena;
+#[path = "../matrix/contender.rs"]
+#[expect(dead_code, reason = "the matrix's, of which some is used here")]
+mod contender;
+mod figures;
+#[path = "../matrix/machine.rs"]
+mod machine;
+#[path = "../matrix/pages.rs"]
+#[expect(dead_code, reason = "the matrix's, of which some is used here")]
+mod pages;
+#[path = "../matrix/prepare.rs"]
+mod prepare;
+#[path = "../matrix/process.rs"]
+#[expect(dead_code, reason = "the matrix's, of which some is used here")]
+mod process;
+mod record;
+mod report;
+mod scene;
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+
+use contender::Contender;
+use machine::Machine;
+use record::Results;
+use scene::Scene;
+use stage::Stage;
+
+/// Tells the story: a slow API, a crowd, a dead API, and what visitors get meanwhile.
+#[derive(Parser)]
+#[command(name = "cargo bench --bench story --", bin_name = "cargo bench --bench story --")]
+struct Arguments {
+    /// Scenes and contenders; all scenes, and monoio and axum-minijinja, unless named
+    #[arg(value_name = "SCENE|CONTENDER")]
+    what: Vec<String>,
+    /// Everything for a moment: shape, not speed
+    #[arg(long)]
+    short: bool,
+    /// The cargo profile of ours and of the other programs in Rust
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Only who is installed already
+    #[arg(long)]
+    no_install: bool,
+    /// Where the results go
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Write the report of results that are there again
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["what", "output"])]
+    report: Option<PathBuf>,
+    /// The scenes there are
+    #[arg(long)]
+    list: bool,
+    /// Cargo says this to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if let Some(folder) = &arguments.report {
+        let results = Results::load(folder)?;
+        return finish(root, &results, folder, arguments.no_install);
+    }
+    let scenes = scene::all(arguments.short);
+    if arguments.list {
+        scenes.iter().for_each(|scene| println!("{:8} {}", scene.name, scene.title));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut everyone: Vec<Contender> = contender::ours(true).collect();
+    everyone.extend(contender::others(root, &arguments.profile)?);
+    let (scenes, contenders) = choose(&arguments.what, scenes, everyone)?;
+    let folder = output(root, arguments)?;
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let tools = prepare::ours(root, &arguments.profile, true)?;
+    raise_files_limit();
+    let mut results = Results::new(Machine::look(root), arguments.short);
+    let mut stage = Stage::open(root, tools)?;
+    for contender in &contenders {
+        if let Err(why) = prepare::install(root, contender, arguments.no_install) {
+            results.miss(&contender.name, &why);
+            continue;
+        }
+        for scene in scenes.iter().filter(|scene| scene.has(contender)) {
+            println!("{:8} {}", scene.name, contender.name);
+            match stage.play(scene, contender) {
+                Ok(run) => {
+                    figures::lines(&run).iter().for_each(|line| println!("    {line}"));
+                    results.runs.push(run);
+                }
+                Err(why) => {
+                    results.complain(&format!("{} of {}: {why}", scene.name, contender.name));
+                }
+            }
+            results.save(&folder)?;
+        }
+    }
+    finish(root, &results, &folder, arguments.no_install)
+}
+
+/// What the words of the command line choose.
+fn choose(
+    words: &[String],
+    mut scenes: Vec<Scene>,
+    mut contenders: Vec<Contender>,
+) -> Result<(Vec<Scene>, Vec<Contender>), String> {
+    let is_scene = |word: &String| scenes.iter().any(|scene| scene.name == word.as_str());
+    let (of_scenes, names): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_scene);
+    for name in &names {
+        if !contenders.iter().any(|one| one.is_called(name) && !one.fixed) {
+            return Err(format!("there is no scene and no contender `{name}` (--list)"));
+        }
+    }
+    scenes.retain(|scene| of_scenes.is_empty() || of_scenes.iter().any(|name| name == scene.name));
+    contenders.retain(|one| match names.is_empty() {
+        true => DEFAULT_CONTENDERS.contains(&one.name.as_str()),
+        false => names.iter().any(|name| one.is_called(name)) && !one.fixed,
+    });
+    Ok((scenes, contenders))
+}
+
+/// Writes the report and the plot.
+fn finish(
+    root: &Path,
+    results: &Results,
+    folder: &Path,
+    no_install: bool,
+) -> Result<ExitCode, String> {
+    report::write(results, folder)?;
+    let python = prepare::plots(root, no_install);
+    let drawn = python.and_then(|python| {
+        let drawn = Command::new(python).arg(root.join("bench/story/plot.py")).arg(folder).status();
+        let drawn = drawn.map_err(|error| error.to_string())?;
+        if drawn.success() {
+            Ok(())
+        } else {
+            Err(format!("bench/story/plot.py ended with {drawn}"))
+        }
+    });
+    if let Err(why) = &drawn {
+        eprintln!("no plot: {why}");
+    }
+    println!("{}", folder.join("README.md").display());
+    let whole = drawn.is_ok() && results.partial.is_empty();
+    Ok(match (whole, results.missing.is_empty()) {
+        (true, true) => ExitCode::SUCCESS,
+        (true, false) => ExitCode::from(3),
+        (false, _) => ExitCode::FAILURE,
+    })
+}
+
+/// A folder that has no results yet: none are lost.
+fn output(root: &Path, arguments: &Arguments) -> Result<PathBuf, String> {
+    let folder = match &arguments.output {
+        Some(folder) => folder.clone(),
+        None if arguments.short => {
+            let folder = root.join("target/story/short");
+            // Those of the last short run are of no use to anybody.
+            let _ = std::fs::remove_dir_all(&folder);
+            folder
+        }
+        None => root.join("bench/story/results").join(Machine::look(root).date),
+    };
+    match folder.join("raw.json").exists() {
+        true => Err(format!("{} has results already: --output", folder.display())),
+        false => Ok(folder),
+    }
+}
+
+fn raise_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let files = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, connections fail and are counted.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+}
+
+/// Ours, and one that has the same pages and sheds nothing.
+const DEFAULT_CONTENDERS: [&str; 2] = ["monoio", "axum-minijinja"];
