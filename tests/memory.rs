@@ -95,7 +95,7 @@ fn start(kind: Kind, api: SocketAddr) -> Server {
         driver: kind,
         bounds: Bounds::default(),
     };
-    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1 }).unwrap()
+    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1 }).unwrap()
 }
 
 /// A visitor whose request has come to the API.

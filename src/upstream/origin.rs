@@ -27,6 +27,7 @@ pub(super) struct Origin<D: Driver> {
     pub(super) pool: Pool<D>,
     /// Before all that is in flight.
     pub(super) gate: Gate,
+    /// How large its answers are.
     pub(super) usual: Usual,
     pub(super) budget: RefCell<Budget>,
     /// How long its exchanges take, where that decides when one is hedged.

@@ -23,10 +23,6 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// What a page takes beyond what its API does: nothing but the turns of the loop.
 const OWN: Duration = MS;
-/// How long after an API is back its pages are, milliseconds.
-const RECOVERY_MS: u32 = 20;
-/// Lines of an upstream's policy by which every request is tried, whatever became of others.
-const UNGUARDED: &str = "";
 
 /// One request, whatever has become of it.
 #[derive(Clone, Debug)]
@@ -186,8 +182,9 @@ fn start_away(address: SocketAddr, away: Range<u32>) -> Rc<RefCell<upstream::Log
 #[test]
 fn while_the_api_is_dead_everyone_is_told_at_once_and_then_it_is_back() {
     run(|| async {
-        start_away(at(81), 2000..12_000);
-        let server = Server::start(&item_site("", ""), &[&[at(81)]], Bounds::default());
+        let log = start_away(at(81), 2000..12_000);
+        let policy = "breaker = { window = '2s', open = '500ms' }";
+        let server = Server::start(&item_site(policy, ""), &[&[at(81)]], Bounds::default());
         let visits = Visits::default();
         load(&visits, "/item", 100, SECOND * 20).await;
         let visits = settle(&server, &visits, 2000).await;
@@ -201,7 +198,13 @@ fn while_the_api_is_dead_everyone_is_told_at_once_and_then_it_is_back() {
             statuses(&dead)
         );
         assert!(longest(&dead) <= OWN, "{:?}", longest(&dead));
-        let back = due(&visits, 12_000 + RECOVERY_MS..20_000);
+        // It is asked until the breaker opens, and a few times after that.
+        let unasked = dead.iter().filter(|visit| visit.status == 503);
+        assert!(unasked.clone().all(|visit| visit.retry_after));
+        assert!(unasked.count() > 700, "{:?}", statuses(&dead));
+        assert!(log.borrow().requests.len() <= 210);
+        // A breaker that has just opened again stays so for as long as it is told.
+        let back = due(&visits, 12_600..20_000);
         assert_eq!(statuses(&back), BTreeMap::from([(200, back.len())]));
         assert!(longest(&back) <= MS * 10 + OWN, "{:?}", longest(&back));
     });
@@ -249,7 +252,7 @@ fn half_of_the_answers_broken_are_half_of_the_pages_and_no_others() {
             counted.set(counted.get() + number % 2);
             [vec![Step::Wait(MS * 10)], answer].concat()
         });
-        let server = Server::start(&item_site(UNGUARDED, ""), &[&[at(81)]], Bounds::default());
+        let server = Server::start(&item_site("", ""), &[&[at(81)]], Bounds::default());
         let visits = Visits::default();
         load(&visits, "/item", 100, SECOND * 4).await;
         let visits = settle(&server, &visits, 400).await;
