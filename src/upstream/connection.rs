@@ -245,7 +245,9 @@ impl<D: Driver> Receiver<'_, D> {
         let buffer = std::mem::take(&mut self.buffer);
         // As much room again as there is: a large body is moved a few times, not every 4 KiB.
         let room = room.max(buffer.len()).max(limits::UPSTREAM_READ_BYTES);
-        let read = self.inbound.read(self.timer, deadline, buffer, room).await;
+        // The first read of an answer is pending already. Those that a large one takes besides are
+        // boxed, so that a page that waits does not hold room for two kinds of them.
+        let read = self.inbound.read_or_pend(self.timer, deadline, buffer, room).await;
         let (buffer, result) = read.map_err(|_| bounds.late(phase))?;
         self.full = buffer.len() == buffer.capacity();
         self.buffer = buffer;
