@@ -160,7 +160,7 @@ impl<D: Driver> Inner<D> {
         };
         if origin.is_plain() {
             let at = Cell::new(None);
-            return self.attempt(origin, Try { request, avoid: None, at: &at }).await;
+            return self.attempt(origin, &Try { request, avoid: None, at: &at }).await;
         }
         // Boxed: a page that waits for a plain upstream is not to be larger for this.
         Box::pin(self.persist(origin, request)).await

@@ -24,7 +24,7 @@ pub(super) struct Connection<D: Driver> {
     writer: D::Writer,
     timer: Timer<D>,
     /// Held for as long as the connection is open, if it counts.
-    slot: Option<Slot>,
+    _slot: Option<Slot>,
     usual: Usual,
 }
 
@@ -98,7 +98,7 @@ impl<D: Driver> Connection<D> {
     ) -> Self {
         let mut inbound = Inbound::new(reader);
         inbound.pend(responses.take(), usual.room());
-        Self { inbound, writer, timer, slot, usual }
+        Self { inbound, writer, timer, _slot: slot, usual }
     }
 
     /// Whether nothing has arrived since the last exchange: no byte, no end, no error. When it is
@@ -107,31 +107,22 @@ impl<D: Driver> Connection<D> {
         self.writer.is_quiet() && self.inbound.is_quiet()
     }
 
-    /// Sends `request` and reads the whole response to it. Gives the connection back when it can
-    /// serve again.
+    /// Sends `request` and reads the whole response to it. Says whether the connection can serve
+    /// again; where not, or after a failure, it must be dropped.
     pub(super) async fn exchange(
-        self,
+        &mut self,
         request: Vec<u8>,
         method: Method,
         bounds: &Bounds,
         requests: &Buffers,
         responses: &Buffers,
-    ) -> Result<(Response, Option<Self>), Failure> {
-        let Self { mut inbound, mut writer, mut timer, slot, usual } = self;
-        let sent = timer.until(bounds.deadline, writer.write_all(request, 0)).await;
-        let request = match sent {
-            Ok((Ok(()), request)) => request,
-            Ok((Err(error), request)) => {
-                let error = FetchError::Broken(Phase::Request, error);
-                return Err(Failure { error, unanswered: Some(request) });
-            }
-            Err(_) => return Err(bounds.late(Phase::Request).into()),
-        };
+    ) -> Result<(Response, bool), Failure> {
+        let request = self.send(request, bounds).await?;
         let now = D::now();
         let head_deadline = bounds.deadline.min(now + bounds.header_timeout);
         let mut receiver = Receiver {
-            inbound: &mut inbound,
-            timer: &mut timer,
+            inbound: &mut self.inbound,
+            timer: &mut self.timer,
             buffer: Vec::new(),
             answered: false,
             full: false,
@@ -153,12 +144,24 @@ impl<D: Driver> Connection<D> {
             // Whoever has the buffer next, for an answer as long as this one, will know.
             buffer.reserve_exact(buffer.capacity() - buffer.len() + 1);
         }
-        usual.learn(buffer.len());
-        let connection = reusable.then(|| {
-            inbound.pend(responses.take(), usual.room());
-            Self { inbound, writer, timer, slot, usual }
-        });
-        Ok((Response { head, buffer, body, reused: false }, connection))
+        self.usual.learn(buffer.len());
+        if reusable {
+            self.inbound.pend(responses.take(), self.usual.room());
+        }
+        Ok((Response { head, buffer, body, reused: false }, reusable))
+    }
+
+    /// Sends a request, and gives its buffer back.
+    async fn send(&mut self, request: Vec<u8>, bounds: &Bounds) -> Result<Vec<u8>, Failure> {
+        let sent = self.writer.write_all(request, 0);
+        match self.timer.until(bounds.deadline, sent).await {
+            Ok((Ok(()), request)) => Ok(request),
+            Ok((Err(error), request)) => {
+                let error = FetchError::Broken(Phase::Request, error);
+                Err(Failure { error, unanswered: Some(request) })
+            }
+            Err(_) => Err(bounds.late(Phase::Request).into()),
+        }
     }
 }
 

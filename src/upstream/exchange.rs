@@ -39,7 +39,7 @@ impl<D: Driver> Inner<D> {
     pub(super) async fn attempt(
         &self,
         origin: &Origin<D>,
-        ask: Try<'_>,
+        ask: &Try<'_>,
     ) -> Result<Response, FetchError> {
         let start = D::now();
         let watch = origin.admit(start)?;
@@ -59,7 +59,7 @@ impl<D: Driver> Inner<D> {
     async fn exchange(
         &self,
         origin: &Origin<D>,
-        ask: Try<'_>,
+        ask: &Try<'_>,
         now: Instant,
         given: Duration,
     ) -> (Outcome<D>, Option<Held<D>>) {
@@ -82,7 +82,7 @@ impl<D: Driver> Inner<D> {
         }
         let mut wish = Wish { fresh: false, avoid: ask.avoid };
         loop {
-            let (held, connection, reused) =
+            let (held, mut connection, reused) =
                 match self.connection(origin, &bounds, wish, ask.at, now).await {
                     Ok(connected) => connected,
                     Err(error) => return (Err(error), None),
@@ -90,9 +90,9 @@ impl<D: Driver> Inner<D> {
             let (requests, responses) = (&self.requests, &self.responses);
             let exchange = connection.exchange(bytes, request.method, &bounds, requests, responses);
             match exchange.await {
-                Ok((mut response, connection)) => {
+                Ok((mut response, reusable)) => {
                     response.reused = reused;
-                    return (Ok((response, connection)), Some(held));
+                    return (Ok((response, reusable.then_some(connection))), Some(held));
                 }
                 Err(Failure { unanswered: Some(request_bytes), .. })
                     if reused && request.method.is_idempotent() =>
@@ -120,15 +120,18 @@ impl<D: Driver> Inner<D> {
             None if origin.pool.is_nowhere() => {
                 return Err(FetchError::NoAddress { host: origin.plan.host.clone() });
             }
-            None => match self.until(bounds.deadline, origin.pool.lease(now, wish)).await {
-                Some(Some(lease)) => lease,
-                Some(None) => return Err(FetchError::Busy),
-                None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
-            },
+            // Boxed, as what follows is: an exchange does not hold the room for what few begin with.
+            None => {
+                let lease = Box::pin(self.until(bounds.deadline, origin.pool.lease(now, wish)));
+                match lease.await {
+                    Some(Some(lease)) => lease,
+                    Some(None) => return Err(FetchError::Busy),
+                    None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
+                }
+            }
         };
         match lease {
             Lease::Reused(held, connection) => Ok(self.reused(held, connection, at)),
-            // Boxed, so that an exchange does not hold the room for what few begin with.
             Lease::Open(..) => Box::pin(self.connected(origin, bounds, lease, at)).await,
         }
     }

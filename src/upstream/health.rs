@@ -70,7 +70,7 @@ impl<D: Driver> Inner<D> {
         let deadline = D::now() + policy.timeout;
         let (reader, writer) = self.open(endpoint.address(), deadline, policy.timeout).await?;
         let timer = self.timers.timer();
-        let connection =
+        let mut connection =
             Connection::new(reader, writer, timer, None, &self.responses, Usual::default());
         let mut request = self.requests.take();
         let line = RequestLine {

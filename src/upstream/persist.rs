@@ -34,7 +34,7 @@ impl<D: Driver> Inner<D> {
         loop {
             let outcome = match origin.plan.hedge {
                 Some(_) if request.method.is_idempotent() => self.hedged(origin, ask).await,
-                _ => self.attempt(origin, ask).await,
+                _ => self.attempt(origin, &ask).await,
             };
             let Some(pause) = self.pause_before_retry(origin, request, tries, &outcome) else {
                 return outcome;
@@ -82,7 +82,7 @@ impl<D: Driver> Inner<D> {
     /// good answer counts; the other exchange is dropped, and its connection closed.
     async fn hedged(&self, origin: &Origin<D>, ask: Try<'_>) -> Outcome {
         let start = D::now();
-        let mut first = pin!(self.attempt(origin, ask));
+        let mut first = pin!(self.attempt(origin, &ask));
         if let Some(after) = after(origin) {
             let mut timer = self.timers.timer();
             if let Ok(outcome) = timer.until(start + after, first.as_mut()).await {
@@ -92,7 +92,7 @@ impl<D: Driver> Inner<D> {
             if let Some(_pass) = self.may_hedge(origin) {
                 let at = Cell::new(None);
                 let again = Try { avoid: ask.at.get(), at: &at, ..ask };
-                let second = pin!(self.attempt(origin, again));
+                let second = pin!(self.attempt(origin, &again));
                 return self.race(origin, start, first, second, (ask.at, &at)).await;
             }
         }

@@ -161,7 +161,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => return self.refuse(status, reason).await,
+            Err(Stop::Refused(status, reason)) => {
+                return Box::pin(self.refuse(status, reason)).await;
+            }
         };
         let outcome = Outcome::start(&worker.metrics);
         let number = worker.metrics.requests.get();
@@ -176,11 +178,16 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
                 }
             }
         };
-        let body_end = match self.body(&head).await {
+        // Boxed, as what few requests have is not to make room in every connection.
+        let body = match has_body(&head) {
+            true => Box::pin(self.body(&head)).await,
+            false => Ok(Some(head.length)),
+        };
+        let body_end = match body {
             Ok(end) => end,
             Err(Stop::Gone) => return Next::Close,
             Err(Stop::Refused(status, reason)) => {
-                let next = self.refuse(status, reason).await;
+                let next = Box::pin(self.refuse(status, reason)).await;
                 outcome.end(matches!(next, Next::Linger), status);
                 return next;
             }
@@ -242,13 +249,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
-    /// Reads the body, if there is one and it is wanted, and says where it ends; none when it was
-    /// left where it is.
+    /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        // Some clients say `Content-Length: 0` with every request: there is nothing to read.
-        if matches!(head.body, Framing::None | Framing::Length(0)) {
-            return Ok(Some(head.length));
-        }
         let bytes = self.buffer.get(..head.length).unwrap_or_default();
         let request = Request { head, bytes, body: &[], peer: self.peer, number: 0 };
         if !self.worker.service.wants_body(&request) {
@@ -426,6 +428,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// Whether there is anything to read after a head. Some clients say `Content-Length: 0` with every
+/// request.
+fn has_body(head: &RequestHead) -> bool {
+    !matches!(head.body, Framing::None | Framing::Length(0))
 }
 
 /// Has the service answer. A panic in it is this request's, not the worker's.

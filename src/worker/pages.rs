@@ -60,11 +60,14 @@ impl<D: Driver> Service for Pages<D> {
         Pages::wants_body(self, request.head.method)
     }
 
-    async fn respond(&self, request: Request<'_>, response: &mut Response) {
+    // Not an `async fn`: that would hold the request twice while the page waits.
+    fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()> {
         let request = as_page_sees(&request);
-        let gathered = self.gather(&request, None).await;
-        let answer = self.press(&request, gathered, response.body(), None);
-        fill(response, answer);
+        async move {
+            let gathered = self.gather(&request, None).await;
+            let answer = self.press(&request, gathered, response.body(), None);
+            fill(response, answer);
+        }
     }
 
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
