@@ -8,8 +8,9 @@
 //! A visitor takes the connection that was used last, or opens one, and gives up after
 //! `--patience-ms`. Each ends in one way and is counted once: as a page, as shed (503), or as a
 //! failure by its name. With `--hold` so many connections are opened first and used in turn.
-//! `--steps 100x5,1000x10,100x5` is a load whose rate changes, and tells how it went over time. What
-//! happens is told on stdout, a JSON object a line: `opened`, `started`, `ended`, and the result.
+//! `--steps 100x5,1000x10,100x5` is a load whose rate changes, and tells how it went over time.
+//! What happens is told on stdout, a JSON object a line: `opened`, `started`, `ended`, and the
+//! result.
 //!
 //! `cargo run --release --example pace -- --target 127.0.0.1:8080 --rate 500 --seconds 10`
 

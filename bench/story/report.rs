@@ -40,9 +40,9 @@ pub(crate) fn text(results: &Results) -> String {
     out
 }
 
-const HEADER: &str = "| contender | part | arrived | pages | 503 | failed | pages/s | p50 ms | p99 ms | 503 \
-p50 ms | 503 p99 ms | in flight, most | MiB |\n\
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+const HEADER: &str = "| contender | part | arrived | pages | 503 | failed | pages/s | p50 ms \
+    | p99 ms | 503 p50 ms | 503 p99 ms | in flight, most | MiB |\n\
+    |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 
 fn head(results: &Results) -> String {
     let machine = &results.machine;
@@ -54,8 +54,8 @@ fn head(results: &Results) -> String {
     }
     let dashes = if results.command.is_empty() { "" } else { " -- " };
     out.push_str(&format!(
-        "{} CPUs ({}), {} GiB, {}, {}, commit {}; at most {} open files a process. The server has CPU \
-         0 to itself, one worker; the APIs and the load share CPU 1. `cargo bench --bench \
+        "{} CPUs ({}), {} GiB, {}, {}, commit {}; at most {} open files a process. The server has \
+         CPU 0 to itself, one worker; the APIs and the load share CPU 1. `cargo bench --bench \
          story{dashes}{}`\n\n",
         machine.cpus,
         machine.cpu,
@@ -73,11 +73,11 @@ fn head(results: &Results) -> String {
         out.push_str(&format!("**Went wrong:** {what}\n\n"));
     }
     out.push_str(
-        "Visitors come at times that do not depend on the answers; a time counts from when a visitor \
-         was due, and each gives up after 5 s. Every one of them is a page, a 503 or a failure: that \
-         pages + 503 + failed = arrived is checked of every run. Pages a second are those that came \
-         in the part, whenever they were due.\n\n![Pages a second and their latency, over \
-         time](story.svg)\n",
+        "Visitors come at times that do not depend on the answers; a time counts from when a \
+         visitor was due, and each gives up after 5 s. Every one of them is a page, a 503 or a \
+         failure: that pages + 503 + failed = arrived is checked of every run. Pages a second are \
+         those that came in the part, whenever they were due.\n\n![Pages a second and their \
+         latency, over time](story.svg)\n",
     );
     out
 }

@@ -50,6 +50,7 @@ pub(crate) enum Rate {
 pub(crate) enum Who {
     Api,
     Other,
+    Third,
 }
 
 /// What may happen to one.
@@ -80,72 +81,86 @@ impl Scene {
 
 /// All scenes, as published or for a moment.
 pub(crate) fn all(short: bool) -> Vec<Scene> {
-    let pick = |full: f64, brief: f64| if short { brief } else { full };
-    // A tenth of what one core can do, and what an unoptimised build can do.
-    let rate = Rate::Fixed(pick(2000.0, 60.0));
-    let secs = |full: f64, brief: f64| Duration::from_secs_f64(pick(full, brief));
-    let part =
-        |name, kind, length, acts: &[Act]| Part { name, kind, rate, length, acts: acts.to_vec() };
-    let (calm, trouble) = (secs(10.0, 0.8), secs(10.0, 0.8));
-    let (api, other) = (Who::Api, Who::Other);
-    let begin = [Act::Size(api, 10), Act::Delay(api, 50), Act::Delay(other, 50)];
-    let scene = |name, title, during: Part, end: &[Act]| Scene {
-        name,
-        title,
-        path: "/users/",
-        beside: None,
-        parts: vec![
-            part("before", Kind::Calm, calm, &begin),
-            during,
-            part("after", Kind::After, calm, end),
-        ],
-        ours_only: false,
-    };
+    let of = Lengths { short };
+    let (api, third) = (Who::Api, Who::Third);
+    let three = of.scene(
+        "three",
+        "one of an API's three addresses is dead",
+        of.trouble("one dead", &[Act::Kill(third)]),
+        &[Act::Start(third), Act::Delay(third, 50)],
+    );
     vec![
-        scene(
+        of.scene(
             "slow",
             "the API goes from 50 to 500 ms and back",
-            part("500 ms", Kind::Trouble, trouble, &[Act::Delay(api, 500)]),
+            of.trouble("500 ms", &[Act::Delay(api, 500)]),
             &[Act::Delay(api, 50)],
         ),
         spike(short),
-        scene(
+        of.scene(
             "dead",
             "the API is killed, and started again after ten seconds",
-            part("dead", Kind::Trouble, trouble, &[Act::Kill(api)]),
+            of.trouble("dead", &[Act::Kill(api)]),
             &[Act::Start(api), Act::Delay(api, 50)],
         ),
-        scene(
+        of.scene(
             "frozen",
             "the API takes connections and says nothing for ten seconds",
-            part("frozen", Kind::Trouble, trouble, &[Act::Freeze(api)]),
+            of.trouble("frozen", &[Act::Freeze(api)]),
             &[Act::Thaw(api)],
         ),
-        scene(
+        of.scene(
             "broken",
             "half of the API's answers are broken",
-            part("half broken", Kind::Trouble, trouble, &[Act::Broken(api, 50)]),
+            of.trouble("half broken", &[Act::Broken(api, 50)]),
             &[Act::Broken(api, 0)],
         ),
-        Scene {
-            path: "/other/",
-            beside: Some(("/users/", pick(1000.0, 30.0))),
-            parts: vec![
-                part("both well", Kind::Calm, calm, &begin),
-                part("A takes 1.5 s", Kind::Trouble, trouble, &[Act::Delay(api, 1500)]),
-                part("A frozen", Kind::Trouble, trouble, &[Act::Freeze(api)]),
-                part("A dead", Kind::Trouble, trouble, &[Act::Kill(api)]),
-                part("A back", Kind::After, calm, &[Act::Start(api), Act::Delay(api, 50)]),
-            ],
-            ours_only: true,
-            ..scene(
-                "apart",
-                "pages of B, while A is slow, frozen, dead",
-                part("", Kind::Calm, calm, &[]),
-                &[],
-            )
-        },
+        Scene { path: "/three/", ours_only: true, ..three },
+        apart(&of),
     ]
+}
+
+/// Pages of one API, beside another that is in trouble of every kind.
+fn apart(of: &Lengths) -> Scene {
+    let api = Who::Api;
+    let title = "pages of B, while A is slow, frozen, dead";
+    let first = of.trouble("A takes 1.5 s", &[Act::Delay(api, 1500)]);
+    let mut scene = of.scene("apart", title, first, &[Act::Start(api), Act::Delay(api, 50)]);
+    scene.parts.insert(2, of.trouble("A frozen", &[Act::Freeze(api)]));
+    scene.parts.insert(3, of.trouble("A dead", &[Act::Kill(api)]));
+    let beside = Some(("/users/", of.pick(1000.0, 30.0)));
+    Scene { path: "/other/", beside, ours_only: true, ..scene }
+}
+
+/// How long parts are, and how many visitors come.
+struct Lengths {
+    short: bool,
+}
+
+impl Lengths {
+    fn pick(&self, full: f64, brief: f64) -> f64 {
+        if self.short { brief } else { full }
+    }
+
+    fn part(&self, name: &'static str, kind: Kind, acts: &[Act]) -> Part {
+        // A tenth of what one core can do, and what an unoptimised build can do.
+        let rate = Rate::Fixed(self.pick(2000.0, 60.0));
+        let length = Duration::from_secs_f64(self.pick(10.0, 0.8));
+        Part { name, kind, rate, length, acts: acts.to_vec() }
+    }
+
+    fn trouble(&self, name: &'static str, acts: &[Act]) -> Part {
+        self.part(name, Kind::Trouble, acts)
+    }
+
+    /// A scene with one trouble, and what ends it.
+    fn scene(&self, name: &'static str, title: &'static str, trouble: Part, end: &[Act]) -> Scene {
+        let begin = [Who::Api, Who::Other, Who::Third].map(|who| Act::Delay(who, 50));
+        let (before, after) =
+            (self.part("before", Kind::Calm, &begin), self.part("after", Kind::After, end));
+        let parts = vec![before, trouble, after];
+        Scene { name, title, path: "/users/", beside: None, parts, ours_only: false }
+    }
 }
 
 /// Pages that cost a server a millisecond or so, so that ten times what it can do can be sent from

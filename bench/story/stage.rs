@@ -16,6 +16,7 @@ use crate::scene::{Act, Part, Rate, Scene, Who};
 pub(crate) struct Stage {
     arena: Arena,
     other: Api,
+    third: Api,
     scratch: tempfile::TempDir,
 }
 
@@ -28,8 +29,9 @@ impl Stage {
         let scratch = tempfile::tempdir().map_err(|error| format!("scratch: {error}"))?;
         // Where it fails, this thread merely takes time of CPU 0.
         core_affinity::set_for_current(core_affinity::CoreId { id: arena::LOAD_CPU });
-        let other = Api::start(&tools.mock_api, arena::free_port(OTHER_PORT)?, scratch.path())?;
-        Ok(Self { arena: Arena::open(root, tools)?, other, scratch })
+        let start = || Api::start(&tools.mock_api, arena::free_port(OTHER_PORT)?, scratch.path());
+        let (other, third) = (start()?, start()?);
+        Ok(Self { arena: Arena::open(root, tools)?, other, third, scratch })
     }
 
     /// One scene with one contender.
@@ -89,8 +91,8 @@ impl Stage {
 
     /// APIs that are well and know nothing of the scene before.
     fn renew(&mut self) -> Result<(), String> {
-        self.act(&[Act::Kill(Who::Api), Act::Start(Who::Api)])?;
-        self.act(&[Act::Kill(Who::Other), Act::Start(Who::Other)])
+        let everyone = [Who::Api, Who::Other, Who::Third];
+        everyone.iter().try_for_each(|who| self.act(&[Act::Kill(*who), Act::Start(*who)]))
     }
 
     /// A contender of ours serves the story's site; a peer has the same page anyway.
@@ -104,7 +106,8 @@ impl Stage {
         fs::create_dir_all(&folder).map_err(failed)?;
         let text = include_str!("site.toml")
             .replace("{api}", &self.arena.api.port.to_string())
-            .replace("{other}", &self.other.port.to_string());
+            .replace("{other}", &self.other.port.to_string())
+            .replace("{third}", &self.third.port.to_string());
         fs::write(folder.join("site.toml"), text).map_err(failed)?;
         let template = self.arena.root.join("bench/site/user.html");
         fs::copy(template, folder.join("user.html")).map_err(failed)?;
@@ -131,6 +134,7 @@ impl Stage {
             let api = match who {
                 Who::Api => &mut self.arena.api,
                 Who::Other => &mut self.other,
+                Who::Third => &mut self.third,
             };
             match *act {
                 Act::Delay(_, ms) => api.tell("delay", ms)?,

@@ -120,7 +120,7 @@ impl<D: Driver> Inner<D> {
             None if origin.pool.is_nowhere() => {
                 return Err(FetchError::NoAddress { host: origin.plan.host.clone() });
             }
-            // Boxed, as what follows is: an exchange does not hold the room for what few begin with.
+            // Boxed, as what follows is: no exchange holds room for what few begin with.
             None => {
                 let lease = Box::pin(self.until(bounds.deadline, origin.pool.lease(now, wish)));
                 match lease.await {
