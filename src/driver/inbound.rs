@@ -113,12 +113,17 @@ impl<D: Driver> Inbound<D> {
         buffer: Vec<u8>,
         room: usize,
     ) -> Result<Arrived, Elapsed> {
-        if !matches!(self.0, State::Ready(_) | State::Pending(_)) {
-            return self.read(timer, deadline, buffer, room).await;
-        }
-        let is_pending = matches!(self.0, State::Pending(_));
-        let (before, buffer) = if is_pending { (buffer, Vec::new()) } else { (Vec::new(), buffer) };
-        self.pend(buffer, room);
+        let before = match std::mem::replace(&mut self.0, State::Lost) {
+            State::Ready(reader) => {
+                self.0 = State::Pending(Box::pin(reader.read(buffer, room)));
+                Vec::new()
+            }
+            State::Arrived(read) => return Ok(self.ready(read, buffer)),
+            pending_or_lost => {
+                self.0 = pending_or_lost;
+                buffer
+            }
+        };
         let State::Pending(read) = &mut self.0 else {
             return Ok((before, Err(io::ErrorKind::NotConnected.into())));
         };

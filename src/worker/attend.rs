@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::driver::Driver;
 use crate::driver::inbound::{Inbound, Sign};
 use crate::driver::timers::Timer;
-use crate::limits::{DOWNSTREAM_READ_BYTES, WATCH_AFTER};
+use crate::limits::{WATCH_AFTER, WATCH_READ_BYTES};
 
 /// What `page` makes; none, and the page is dropped, when the visitor has left.
 pub(super) async fn attend<D: Driver, F: Future>(
@@ -27,7 +27,7 @@ pub(super) async fn attend<D: Driver, F: Future>(
     }
     let watched = poll_fn(|context| match page.as_mut().poll(context) {
         Poll::Ready(made) => Poll::Ready(Ok(made)),
-        Poll::Pending => inbound.poll_sign(DOWNSTREAM_READ_BYTES, context).map(Err),
+        Poll::Pending => inbound.poll_sign(WATCH_READ_BYTES, context).map(Err),
     });
     match watched.await {
         Ok(made) => Some(made),
