@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use ringpress::control::server::{Plan, Server};
 use ringpress::driver::kind::Kind;
+use ringpress::limits::WATCH_AFTER;
 use ringpress::site::{Site, Source};
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
@@ -74,6 +75,8 @@ fn measure(kind: Kind) -> (usize, usize) {
     while pairs.len() < PAGES {
         pairs.push(ask(address, &api));
     }
+    // By then it is looked whether the visitors are still there, which takes room too.
+    std::thread::sleep(WATCH_AFTER * 2);
     let each = |bytes: usize| bytes.saturating_sub(before) / PAGES;
     let waiting = each(dhat::HeapStats::get().curr_bytes);
     pairs.iter_mut().for_each(|(visitor, call)| finish(visitor, call, &answer));

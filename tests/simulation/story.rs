@@ -153,10 +153,7 @@ fn a_crowd_of_ten_times_what_can_be_served_takes_nothing_from_those_who_are() {
         assert!(longest(&pages) <= MS * 50 + OWN, "{:?}", longest(&pages));
         assert!(shed.iter().all(|visit| visit.status == 503 && visit.retry_after));
         assert!(longest(&shed) <= OWN, "{:?}", longest(&shed));
-        assert_eq!(
-            server.metrics.requests_shed.get(),
-            count(&visits, |one| one.status == 503) as u64
-        );
+        assert_eq!(server.metrics.requests_shed(), count(&visits, |one| one.status == 503) as u64);
         // The API never had more to do than what is allowed.
         assert!(log.borrow().busy_max <= 20);
         assert_eq!(log.borrow().requests.len(), count(&visits, |one| one.status == 200));
