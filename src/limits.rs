@@ -72,7 +72,7 @@ pub const RATE_CLIENTS_LOOKED_AT: usize = 8;
 pub const WATCH_AFTER: Duration = Duration::from_millis(100);
 /// Room of the read that looks, bytes: held while the page waits. What a request that comes
 /// meanwhile has beyond it takes another read.
-pub const WATCH_READ_BYTES: usize = 256;
+pub const WATCH_READ_BYTES: usize = 128;
 /// How long a page goes on for a visitor who has ended their side of the connection. Over it: its
 /// fetches are cancelled and the connection is closed.
 pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

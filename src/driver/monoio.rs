@@ -10,9 +10,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{
-    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
-};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Read, Reader, Writer};
@@ -119,14 +117,23 @@ pub struct MonoioWriter(OwnedWriteHalf<TcpStream>);
 impl Writer for MonoioWriter {
     async fn write_range(
         &mut self,
-        buffer: Vec<u8>,
+        mut buffer: Vec<u8>,
         range: Range<usize>,
     ) -> (io::Result<()>, Vec<u8>) {
-        if range.is_empty() {
-            return (Ok(()), buffer);
+        let Range { mut start, end } = range;
+        // monoio's own `write_all` is the same loop in a future of twice the size, and each
+        // connection has room for two of them.
+        while start < end {
+            let (result, slice) = self.0.write(buffer.slice(start..end)).await;
+            buffer = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(written) => start += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), buffer),
+            }
         }
-        let (result, slice) = self.0.write_all(buffer.slice(range)).await;
-        (result.map(|_| ()), slice.into_inner())
+        (Ok(()), buffer)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

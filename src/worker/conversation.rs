@@ -195,10 +195,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         // Boxed, so that a connection between two requests does not hold the room for a page.
         let page = Box::pin(respond(worker, (self.peer, number), &head, &self.buffer, body_end));
         let grace = worker.bounds.half_close_timeout;
-        let attended = attend(&mut self.inbound, &mut self.timer, grace, page).await;
-        let Some(response) = attended else {
-            worker.metrics.requests_abandoned.add(1);
-            return Next::Close;
+        let response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
+            Some(response) => response,
+            None => {
+                worker.metrics.requests_abandoned.add(1);
+                return Next::Close;
+            }
         };
         let skipped = body_end.is_none();
         let persist = head.keep_alive && !skipped && !worker.is_draining();
