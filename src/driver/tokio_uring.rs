@@ -119,14 +119,21 @@ pub struct TokioUringWriter(Rc<Connection>);
 impl Writer for TokioUringWriter {
     async fn write_range(
         &mut self,
-        buffer: Vec<u8>,
+        mut buffer: Vec<u8>,
         range: Range<usize>,
     ) -> (io::Result<()>, Vec<u8>) {
-        if range.is_empty() {
-            return (Ok(()), buffer);
+        let Range { mut start, end } = range;
+        // Not `write_all`, for the size of its future: see the driver on monoio.
+        while start < end {
+            let (result, slice) = self.0.0.write(buffer.slice(start..end)).submit().await;
+            buffer = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(written) => start += written,
+                Err(error) => return (Err(error), buffer),
+            }
         }
-        let (result, slice) = self.0.0.write_all(buffer.slice(range)).await;
-        (result, slice.into_inner())
+        (Ok(()), buffer)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
