@@ -55,13 +55,17 @@ pub const QUEUE_WINDOWS_CALM: u32 = 5;
 pub const OVERLOAD_RATE_PER_S_MIN: f64 = 10.0;
 /// Pages that an overloaded worker takes on at once, however slow they are.
 pub const OVERLOAD_BURST_MIN: f64 = 4.0;
+/// How long an overloaded worker makes pages before it looks at its sockets again.
+pub const STINT: Duration = Duration::from_micros(1500);
+/// The least time from one look to the next. No more than a stint, or the CPU would be idle.
+pub const STINT_PAUSE: Duration = Duration::from_millis(1);
+/// Visitors that an overloaded worker turns away in one turn of its loop; the others wait for the
+/// next. So those who ask again at once do not keep it from making pages.
+pub const TURNED_AWAY_A_TURN_MAX: usize = 128;
 /// What Retry-After says at least, seconds.
 pub const RETRY_AFTER_S_MIN: u8 = 1;
 /// And at most, seconds.
 pub const RETRY_AFTER_S_MAX: u8 = 30;
-/// How long an overloaded worker that sheds more than it serves does not listen to a connection
-/// that it has shed twice within this time: nobody was told to come back sooner.
-pub const SHED_HOLD: Duration = Duration::from_secs(RETRY_AFTER_S_MIN as u64);
 /// Clients that a worker keeps count of for `rate_limit`. Over it: those it does not know yet are
 /// let in uncounted.
 pub const RATE_CLIENTS_MAX: usize = 65_536;
@@ -340,4 +344,5 @@ const _: () = assert!(TIMER_SLOTS.is_power_of_two());
 const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
 const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
 const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
+const _: () = assert!(STINT_PAUSE.as_micros() < STINT.as_micros());
 const _: () = assert!(RETRY_AFTER_S_MIN < RETRY_AFTER_S_MAX && RETRY_AFTER_S_MAX < 100);

@@ -166,7 +166,7 @@ impl Lengths {
 /// Pages that cost a server a millisecond or so, so that ten times what it can do can be sent from
 /// one core.
 fn spike(short: bool) -> Scene {
-    let items = if short { 30 } else { 300 };
+    let items = if short { 30 } else { 1500 };
     let part = |name, kind, times, secs, acts: &[Act]| Part {
         name,
         kind,

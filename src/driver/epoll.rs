@@ -42,7 +42,15 @@ impl Driver for Epoll {
     }
 
     fn now() -> Instant {
+        super::clock::now()
+    }
+
+    fn now_exactly() -> Instant {
         Instant::now()
+    }
+
+    fn cpu_time() -> Duration {
+        super::clock::cpu_time()
     }
 
     async fn sleep(time: Duration) {

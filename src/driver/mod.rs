@@ -10,6 +10,8 @@
 //! or an end that nobody asked for.
 
 pub mod buffers;
+#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+mod clock;
 #[cfg(feature = "epoll")]
 pub mod epoll;
 pub mod inbound;
@@ -20,6 +22,7 @@ pub mod monoio;
 mod shut;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stints;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 mod tasks;
 pub mod timers;
@@ -60,8 +63,15 @@ pub trait Driver: Sized + 'static {
     /// Starts a task on this thread's loop.
     fn spawn(task: impl Future<Output = ()> + 'static);
 
-    /// The time, which in simulation is virtual.
+    /// The time, which in simulation is virtual. A task may be told when it went on, as it is only
+    /// for microseconds that it does before it waits again.
     fn now() -> Instant;
+
+    /// The time, also within what takes long.
+    fn now_exactly() -> Instant;
+
+    /// CPU time that this thread has used, ever.
+    fn cpu_time() -> Duration;
 
     /// Waits. Costly on some drivers: the request path uses [`Timers`](timers::Timers) instead.
     fn sleep(time: Duration) -> impl Future<Output = ()>;

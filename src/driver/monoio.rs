@@ -43,7 +43,15 @@ impl super::Driver for MonoioUring {
     }
 
     fn now() -> std::time::Instant {
+        super::clock::now()
+    }
+
+    fn now_exactly() -> std::time::Instant {
         std::time::Instant::now()
+    }
+
+    fn cpu_time() -> std::time::Duration {
+        super::clock::cpu_time()
     }
 
     async fn sleep(time: std::time::Duration) {

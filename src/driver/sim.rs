@@ -81,6 +81,11 @@ impl Sim {
         World::current().burn(time);
     }
 
+    /// The same, by another program: it is no CPU time of this thread's.
+    pub fn burn_elsewhere(time: Duration) {
+        World::current().burn_elsewhere(time);
+    }
+
     /// A random number below `bound`, from the run's seed, for what a test wants to vary.
     pub fn random_below(bound: u64) -> u64 {
         World::current().random_below(bound)
@@ -105,6 +110,14 @@ impl Driver for Sim {
 
     fn now() -> Instant {
         World::current().now()
+    }
+
+    fn now_exactly() -> Instant {
+        World::current().now()
+    }
+
+    fn cpu_time() -> Duration {
+        World::current().burnt()
     }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> {

@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::clock::Stretch;
+
 thread_local! {
     static TASKS: RefCell<BTreeMap<u64, Rc<dyn Holder>>> = const { RefCell::new(BTreeMap::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
@@ -39,6 +41,7 @@ impl<F: Future<Output = ()>> Future for Task<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let _stretch = Stretch::begin();
         match self.work.0.borrow_mut().as_mut() {
             Some(future) => future.as_mut().poll(context),
             None => Poll::Ready(()),

@@ -3,7 +3,7 @@
 //! Its ring has COOP_TASKRUN but not DEFER_TASKRUN: tokio-uring waits for the ring through epoll,
 //! and a ring that defers its work to the next enter would never become readable.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
+use super::clock::Stretch;
 use super::shut::ShutOnDrop;
 use super::{Driver, Read, Reader, Writer};
 
@@ -34,11 +35,23 @@ impl Driver for TokioUring {
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        drop(tokio_uring::spawn(task));
+        let mut task = Box::pin(task);
+        drop(tokio_uring::spawn(poll_fn(move |context| {
+            let _stretch = Stretch::begin();
+            task.as_mut().poll(context)
+        })));
     }
 
     fn now() -> Instant {
+        super::clock::now()
+    }
+
+    fn now_exactly() -> Instant {
         Instant::now()
+    }
+
+    fn cpu_time() -> Duration {
+        super::clock::cpu_time()
     }
 
     async fn sleep(time: Duration) {

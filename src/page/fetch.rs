@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, stints};
 use crate::error::{PageError, PageErrorKind};
 use crate::http::Method;
 use crate::http::caching::Declared;
@@ -115,6 +115,7 @@ impl<D: Driver> Execution<'_, D> {
             Ok(response) => response,
             Err(error) => return Told::failed(answer::failed(error), None),
         };
+        let _work = stints::begin::<D>().await;
         let value = answer::understand(&response).and_then(|value| {
             answer::pass(&fetch.pass, &response, &mut self.passed.borrow_mut())?;
             Ok(value)

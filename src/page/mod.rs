@@ -171,10 +171,10 @@ impl<D: Driver> Pages<D> {
             out.extend_from_slice(&made.body);
             return answer;
         }
-        let start = D::now();
+        let start = D::now_exactly();
         let before = out.len();
         let rendered = page.render(&context, out);
-        let took = since::<D>(start);
+        let took = D::now_exactly().saturating_duration_since(start);
         if took >= RENDER_SLOW {
             self.client.metrics().renders_slow.add(1);
             let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());

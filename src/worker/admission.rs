@@ -13,13 +13,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, stints};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
 use crate::site::Priority;
 
 use super::clients::{Clients, Share};
-use super::overload::Overload;
+use super::forecast::{Forecast, Seen};
+use super::overload::{Done, Overload};
 use super::ready::Refusal;
 use super::service::{Request, Service};
 use super::{Bounds, Held, Worker};
@@ -27,6 +28,7 @@ use super::{Bounds, Held, Worker};
 /// What a worker's admission knows.
 pub(super) struct Admission {
     overload: Option<RefCell<Overload>>,
+    forecast: Option<Forecast>,
     clients: Option<RefCell<Clients>>,
     /// Whether each request must be judged: there is a limit for clients, or too much load.
     is_strict: Cell<bool>,
@@ -43,8 +45,6 @@ pub(super) struct Admission {
 pub(super) struct Shed {
     pub(super) refusal: Refusal,
     pub(super) retry_after_s: u8,
-    /// Whether the connection is not to be listened to for a while.
-    pub(super) hold: bool,
 }
 
 /// A request that waits, and what becomes of it.
@@ -66,10 +66,14 @@ impl Ticket {
 
 impl Admission {
     pub(super) fn new(bounds: &Bounds, has_priorities: bool, now: Instant) -> Self {
+        stints::set_crowded(false);
         let clients = bounds.rate_limit.map(|limit| RefCell::new(Clients::new(limit, now)));
         let easy = if has_priorities { limits::IN_FLIGHT_LOW_PERCENT } else { 100 };
+        let seen = Seen { at: now, busy: Duration::ZERO, finished: 0, shed: 0 };
+        let overload = |target| RefCell::new(Overload::new(target, now));
         Self {
-            overload: bounds.queue_target.map(|target| RefCell::new(Overload::new(target, now))),
+            overload: bounds.queue_target.map(overload),
+            forecast: bounds.queue_target.map(|target| Forecast::new(target, seen)),
             is_strict: Cell::new(clients.is_some()),
             clients,
             in_flight_easy: share(bounds.in_flight_max, easy),
@@ -80,23 +84,55 @@ impl Admission {
     }
 
     /// Whether a request is let in without being looked at, when so many are in flight.
-    pub(super) fn is_easy(&self, in_flight: u64) -> bool {
-        in_flight < self.in_flight_easy && !self.is_strict.get()
+    #[inline]
+    pub(super) fn is_easy(&self, in_flight: u64, now: Instant) -> bool {
+        in_flight < self.in_flight_easy && !self.is_strict.get() && self.foresees(now)
+    }
+
+    /// Whether one more page can be made in time, as far as can be foreseen.
+    #[inline]
+    fn foresees(&self, now: Instant) -> bool {
+        self.forecast.as_ref().is_none_or(|forecast| forecast.take(now))
+    }
+
+    /// Before one request is judged: looks whether there is too much, if it is not known yet.
+    fn look_ahead(&self, now: Instant, busy: impl FnOnce() -> Duration, metrics: &WorkerMetrics) {
+        let (Some(overload), Some(forecast)) = (&self.overload, &self.forecast) else { return };
+        if self.is_overloaded() || forecast.take(now) {
+            return;
+        }
+        let mut overload = overload.borrow_mut();
+        let per_s = forecast.per_s().unwrap_or_default().max(overload.drain_per_s());
+        let done = Done { pages: finished(metrics), busy: busy() };
+        overload.foresee(now, per_s, forecast.backlog(now), done);
+        self.set_overloaded(true, metrics);
     }
 
     fn is_overloaded(&self) -> bool {
         self.overload.as_ref().is_some_and(|overload| overload.borrow().is_overloaded())
     }
 
-    fn tick(&self, now: Instant, delay: Duration, metrics: &WorkerMetrics) {
-        let Some(overload) = &self.overload else { return };
-        let finished = metrics.responses.get().saturating_sub(metrics.requests_shed());
+    fn tick(&self, now: Instant, delay: Duration, busy: Duration, metrics: &WorkerMetrics) {
+        let (Some(overload), Some(forecast)) = (&self.overload, &self.forecast) else { return };
+        let finished = finished(metrics);
         let mut overload = overload.borrow_mut();
-        overload.tick(now, delay, finished);
+        let was_overloaded = overload.is_overloaded();
+        overload.tick(now, delay, stints::delay(now), Done { pages: finished, busy });
         let is_overloaded = overload.is_overloaded();
-        self.is_strict.set(is_overloaded || self.clients.is_some());
-        metrics.overloaded.set(u64::from(is_overloaded));
+        if was_overloaded && !is_overloaded {
+            forecast.clear(now);
+        }
+        forecast.learn(Seen { at: now, busy, finished, shed: metrics.requests_shed() });
+        self.set_overloaded(is_overloaded, metrics);
+        drop(overload);
+        self.knock();
         metrics.queue_delay_us.set(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn set_overloaded(&self, is_overloaded: bool, metrics: &WorkerMetrics) {
+        self.is_strict.set(is_overloaded || self.clients.is_some());
+        stints::set_crowded(is_overloaded);
+        metrics.overloaded.set(u64::from(is_overloaded));
     }
 
     /// Waits for the end of the turn, and for what is decided then.
@@ -123,11 +159,17 @@ impl Admission {
         let Some(overload) = &self.overload else { return };
         let mut stacks = std::mem::take(&mut *self.waiting.borrow_mut());
         let mut overload = overload.borrow_mut();
+        let mut refusals = limits::TURNED_AWAY_A_TURN_MAX;
         for priority in HIGHEST_FIRST {
             for ticket in stacks[place(priority)].iter().rev() {
                 // One that only the stack holds has nobody waiting for it any more.
-                if Rc::strong_count(ticket) > 1 {
-                    ticket.verdict.set(Some(overload.take(now, priority)));
+                if Rc::strong_count(ticket) == 1 {
+                    continue;
+                }
+                let taken = overload.take(now, priority);
+                if taken || refusals > 0 {
+                    refusals -= usize::from(!taken);
+                    ticket.verdict.set(Some(taken));
                 }
             }
         }
@@ -140,8 +182,18 @@ impl Admission {
                 }
             }
         }
-        stacks.iter_mut().for_each(Vec::clear);
+        let is_open =
+            |ticket: &Rc<Ticket>| ticket.verdict.get().is_none() && Rc::strong_count(ticket) > 1;
+        stacks.iter_mut().for_each(|stack| stack.retain(is_open));
         *self.waiting.borrow_mut() = stacks;
+    }
+
+    /// Those who wait for a verdict, and came when there were too many, have it now.
+    fn knock(&self) {
+        let is_empty = self.waiting.borrow().iter().all(Vec::is_empty);
+        if !is_empty && let Some(gate) = self.gate.take() {
+            gate.wake();
+        }
     }
 
     /// What a client that was turned away is told.
@@ -167,7 +219,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// A place for a request, if it is clear that there is one.
     pub(super) fn admit(&self) -> Option<Held<'_>> {
         let in_flight = &self.metrics.in_flight;
-        self.admission.is_easy(in_flight.get()).then(|| Held::new(in_flight))
+        self.admission.is_easy(in_flight.get(), D::now()).then(|| Held::new(in_flight))
     }
 
     /// A place for a request, or what to answer to it instead.
@@ -184,23 +236,24 @@ impl<D: Driver, S: Service> Worker<D, S> {
                     metrics.requests_shed_rate.add(1);
                     let seconds = u8::try_from(time.as_millis().div_ceil(1000));
                     let retry_after_s = seconds.unwrap_or(u8::MAX).max(limits::RETRY_AFTER_S_MIN);
-                    return Err(Shed { refusal: Refusal::TooMany, retry_after_s, hold: false });
+                    return Err(Shed { refusal: Refusal::TooMany, retry_after_s });
                 }
             }
         }
-        let has_priorities = self.service.has_priorities();
-        let priority = match has_priorities {
+        let priority = match self.service.has_priorities() {
             true => self.service.priority(&request),
-            false => Priority::default(),
+            // Nothing is to be left for others.
+            false => Priority::High,
         };
+        admission.look_ahead(D::now(), D::cpu_time, metrics);
         if admission.is_overloaded() && !admission.verdict(priority).await {
             metrics.requests_shed_delay.add(1);
             return Err(self.busy());
         }
         let percent = match priority {
             Priority::Low => limits::IN_FLIGHT_LOW_PERCENT,
-            Priority::Normal if has_priorities => limits::IN_FLIGHT_NORMAL_PERCENT,
-            Priority::Normal | Priority::High => 100,
+            Priority::Normal => limits::IN_FLIGHT_NORMAL_PERCENT,
+            Priority::High => 100,
         };
         if metrics.in_flight.get() >= share(self.bounds.in_flight_max, percent) {
             metrics.requests_shed_in_flight.add(1);
@@ -211,8 +264,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
     fn busy(&self) -> Shed {
         let retry_after_s = self.admission.retry_after_s(self.metrics.in_flight.get());
-        let hold = self.admission.overload.as_ref().is_some_and(|o| o.borrow().sheds_most());
-        Shed { refusal: Refusal::Busy, retry_after_s, hold }
+        Shed { refusal: Refusal::Busy, retry_after_s }
     }
 
     /// Looks how late the loop is, for as long as it runs. Its own task, so that it waits its turn
@@ -227,7 +279,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
             let due = D::now() + tick;
             D::sleep(tick).await;
             let now = D::now();
-            self.admission.tick(now, now.saturating_duration_since(due), &self.metrics);
+            let delay = now.saturating_duration_since(due);
+            self.admission.tick(now, delay, D::cpu_time(), &self.metrics);
         }
     }
 
@@ -239,6 +292,11 @@ impl<D: Driver, S: Service> Worker<D, S> {
         })
         .await;
     }
+}
+
+/// Pages that were made, ever.
+fn finished(metrics: &WorkerMetrics) -> u64 {
+    metrics.responses.get().saturating_sub(metrics.requests_shed())
 }
 
 /// So many percent, but at least one.

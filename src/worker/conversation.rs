@@ -41,7 +41,6 @@ pub(super) async fn converse<D: Driver, S: Service>(
     loop {
         match conversation.turn().await {
             Next::Request => {}
-            Next::Hold => worker.timers.sleep(limits::SHED_HOLD).await,
             Next::Close => return,
             Next::Linger => {
                 // A worker that drains waits for this too.
@@ -80,8 +79,6 @@ struct Conversation<'a, D: Driver, S: Service> {
     peer: SocketAddr,
     /// What was received and not yet consumed.
     buffer: Vec<u8>,
-    /// When it was last turned away and told to come back.
-    shed_at: Option<Instant>,
     /// Whether the request at hand is a HEAD, as far as it has come: its answer has no body.
     is_head: bool,
 }
@@ -90,8 +87,6 @@ struct Conversation<'a, D: Driver, S: Service> {
 enum Next {
     /// The next request.
     Request,
-    /// The next request, but not at once.
-    Hold,
     /// Nothing: the peer is gone, or has nothing more to say.
     Close,
     /// The end, but the peer may still be sending: it must be able to read our answer.
@@ -121,8 +116,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     ) -> Self {
         let timer = worker.timers.timer();
         let inbound = Inbound::new(reader);
-        let (buffer, shed_at, is_head) = (Vec::new(), None, false);
-        Self { worker, inbound, writer, timer, peer, buffer, shed_at, is_head }
+        Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
     }
 
     /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
@@ -304,17 +298,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         match (written, persist) {
             (false, _) => Next::Close,
             (true, false) => Next::Linger,
-            (true, true) if shed.hold && self.is_impatient() => Next::Hold,
             (true, true) => Next::Request,
         }
-    }
-
-    /// Whether this is not the first time in a while that the peer is turned away: it was told to
-    /// come back later than it did.
-    fn is_impatient(&mut self) -> bool {
-        let now = D::now();
-        let last = self.shed_at.replace(now);
-        last.is_some_and(|last| now.saturating_duration_since(last) < limits::SHED_HOLD)
     }
 
     /// Sends a response; false when the peer did not take it. What is sent is made here and now, so

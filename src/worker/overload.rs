@@ -3,78 +3,67 @@
 //! What tells is how late the loop is: a tick that comes late by so much means that whatever was
 //! readable meanwhile has waited about as long. A burst makes a loop late for a moment; when not
 //! one tick of a whole window came in time, there is a queue that stands (as in CoDel, RFC 8289).
-//! Then pages are taken on at the rate at which they were being finished, which is what the worker
-//! can do as it was never idle, and the rate follows: down to what is finished while the queue
-//! stands, up in steps that grow while it does not. So the queue stays short and the CPU busy.
+//! So is one that is foreseen to, see [`Forecast`](super::forecast::Forecast).
+//!
+//! Then as many pages are taken on as can be made, see [`Quota`], so that the queue stays short and
+//! the CPU busy.
 //!
 //! Refused: a queue of its own. What is not taken on now is answered now.
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{
-    OVERLOAD_BURST_MIN, OVERLOAD_RATE_PER_S_MIN, QUEUE_WINDOW, QUEUE_WINDOWS_CALM,
-    RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN, SHED_HOLD,
-};
+use crate::limits::{OVERLOAD_RATE_PER_S_MIN, QUEUE_WINDOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::Priority;
+
+use super::quota::{Moment, Quota};
 
 /// What a worker knows of its load.
 #[derive(Debug)]
 pub(super) struct Overload {
     target: Duration,
     window: Window,
-    /// Since when no tick was in time, and how many pages were finished by then.
-    late_since: Option<(Instant, u64)>,
+    /// Since when no tick was in time, and what was done by then.
+    late_since: Option<(Instant, Done)>,
     /// What is taken on, while the worker is overloaded.
     quota: Option<Quota>,
     /// Pages finished a second, of late.
     drain_per_s: f64,
     /// Visitors who were told to come back, of late.
     told: f64,
-    /// Windows for which those who are turned away are not listened to, as more of them come than
-    /// are served: for longer than one hold, or they would all be back between two of them.
-    holds: u32,
+}
+
+/// What a worker has done, ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    /// Pages finished.
+    pub(super) pages: u64,
+    /// CPU time used.
+    pub(super) busy: Duration,
 }
 
 /// What was seen since the last adjustment.
 #[derive(Debug)]
 struct Window {
     start: Instant,
-    /// Pages finished before it.
-    finished: u64,
-    delay_min: Duration,
-    ticks: u32,
-    /// Those that were in time, as far as timers are precise.
-    in_time: u32,
+    /// What was done before it.
+    done: Done,
+    /// How late it was, or how long the first page waited to be made: the least of the longer one.
+    queue_min: Duration,
+    /// How long the first page waited to be made, the least.
+    line_min: Duration,
     taken: u64,
     shed: u64,
-}
-
-/// A token bucket whose rate follows the load.
-#[derive(Debug)]
-struct Quota {
-    per_s: f64,
-    /// What the worker could do when it was last known.
-    capacity_per_s: f64,
-    tokens: f64,
-    filled: Instant,
-    /// Pages taken on at once are what can be made in this time, seconds.
-    burst_s: f64,
-    /// By how much the rate goes up next.
-    step: f64,
-    /// Windows without a 503.
-    calm: u32,
 }
 
 impl Overload {
     pub(super) fn new(target: Duration, now: Instant) -> Self {
         Self {
             target,
-            window: Window::new(now, 0),
+            window: Window::new(now, Done::default()),
             late_since: None,
             quota: None,
             drain_per_s: 0.0,
             told: 0.0,
-            holds: 0,
         }
     }
 
@@ -83,32 +72,51 @@ impl Overload {
         self.quota.is_some()
     }
 
-    /// Whether it sheds more than it serves, now or a moment ago.
-    pub(super) fn sheds_most(&self) -> bool {
-        self.holds > 0
+    /// Pages finished a second, of late.
+    pub(super) fn drain_per_s(&self) -> f64 {
+        self.drain_per_s
     }
 
-    /// A tick that was so late; `finished` is how many pages ever were.
-    pub(super) fn tick(&mut self, now: Instant, delay: Duration, finished: u64) {
-        self.window.delay_min = self.window.delay_min.min(delay);
-        self.window.ticks += 1;
-        self.window.in_time += u32::from(delay <= self.target / BURST_PART);
+    /// It is foreseen that a queue will stand, which so many pages a second would drain in so long.
+    pub(super) fn foresee(&mut self, now: Instant, per_s: f64, queue: Duration, done: Done) {
+        if self.quota.is_none() {
+            self.begin(now, per_s, queue, done);
+        }
+    }
+
+    fn begin(&mut self, now: Instant, per_s: f64, queue: Duration, done: Done) {
+        let mut quota = Quota::new(per_s.max(OVERLOAD_RATE_PER_S_MIN), now);
+        quota.pay_back(queue, 1.0);
+        self.quota = Some(quota);
+        self.late_since = None;
+        self.window = Window::new(now, done);
+        tracing::warn!(
+            queue_ms = queue.as_millis(),
+            pages_per_s = per_s as u64,
+            "more visitors than pages that can be made: the others are told to come back"
+        );
+    }
+
+    /// A tick that was so late; how long the first page in line has waited to be made; and what was
+    /// done by then.
+    pub(super) fn tick(&mut self, now: Instant, delay: Duration, line: Duration, done: Done) {
+        // A crowded loop goes from stint to stint, and is a bit late whatever it does.
+        let queue = line.max(delay.saturating_sub(self.target / EXCUSED_PART));
+        self.window.queue_min = self.window.queue_min.min(queue);
+        self.window.line_min = self.window.line_min.min(line);
         if delay <= self.target {
             self.late_since = None;
         } else if self.quota.is_none() {
-            let (since, before) = *self.late_since.get_or_insert((now, finished));
+            let (since, before) = *self.late_since.get_or_insert((now, done));
             let late_for = now.saturating_duration_since(since);
             if late_for >= QUEUE_WINDOW {
-                let done_per_s = per_second(finished.saturating_sub(before), late_for);
-                let per_s = done_per_s.max(self.drain_per_s).max(OVERLOAD_RATE_PER_S_MIN);
-                self.quota = Some(Quota::new(per_s, now, self.target));
-                self.late_since = None;
-                self.window = Window::new(now, finished);
+                let done_per_s = per_second(done.pages.saturating_sub(before.pages), late_for);
+                self.begin(now, done_per_s.max(self.drain_per_s), delay, done);
                 return;
             }
         }
         if now.saturating_duration_since(self.window.start) >= QUEUE_WINDOW {
-            self.end_window(now, finished);
+            self.end_window(now, done);
         }
     }
 
@@ -116,9 +124,7 @@ impl Overload {
     pub(super) fn take(&mut self, now: Instant, priority: Priority) -> bool {
         let Some(quota) = &mut self.quota else { return true };
         let taken = quota.take(now, priority);
-        if taken {
-            self.window.taken += 1;
-        }
+        self.window.taken += u64::from(taken);
         taken
     }
 
@@ -135,101 +141,27 @@ impl Overload {
         (seconds as u8).clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX)
     }
 
-    fn end_window(&mut self, now: Instant, finished: u64) {
-        let window = std::mem::replace(&mut self.window, Window::new(now, finished));
+    fn end_window(&mut self, now: Instant, done: Done) {
+        let window = std::mem::replace(&mut self.window, Window::new(now, done));
         let took = now.saturating_duration_since(window.start);
-        let done_per_s = per_second(finished.saturating_sub(window.finished), took);
+        let pages = done.pages.saturating_sub(window.done.pages);
+        let busy = done.busy.saturating_sub(window.done.busy);
         let share = (took.as_secs_f64() / MEMORY_S).min(1.0);
-        self.drain_per_s += (done_per_s - self.drain_per_s) * share;
+        self.drain_per_s += (per_second(pages, took) - self.drain_per_s) * share;
         self.told = (self.told + window.shed as f64) * (1.0 - share);
-        self.holds = match self.quota.is_some() && window.shed > window.taken {
-            true => HOLD_WINDOWS,
-            false => self.holds.saturating_sub(1),
-        };
         let Some(quota) = &mut self.quota else { return };
-        let low = self.target / LOW_PART;
-        if window.delay_min > low {
-            quota.lower(done_per_s, per_second(window.taken, took));
-        } else if window.shed > 0 {
-            let was_idle = window.in_time * 2 >= window.ticks;
-            quota.raise(per_second(window.taken, took), was_idle);
-        } else {
-            quota.calm += 1;
-            if quota.calm >= QUEUE_WINDOWS_CALM {
-                self.quota = None;
-            }
+        let (queue, line, low) = (window.queue_min, window.line_min, self.target / LOW_PART);
+        let (taken, shed) = (window.taken, window.shed);
+        if quota.adjust(&Moment { took, busy, pages, taken, shed, queue, line, low }) {
+            self.quota = None;
         }
     }
 }
 
 impl Window {
-    fn new(start: Instant, finished: u64) -> Self {
-        Self { start, finished, delay_min: Duration::MAX, ticks: 0, in_time: 0, taken: 0, shed: 0 }
-    }
-}
-
-impl Quota {
-    fn new(per_s: f64, now: Instant, target: Duration) -> Self {
-        let mut quota = Self {
-            per_s,
-            capacity_per_s: per_s,
-            tokens: 0.0,
-            filled: now,
-            burst_s: (target / BURST_PART).as_secs_f64(),
-            step: STEP_MIN,
-            calm: 0,
-        };
-        quota.tokens = quota.burst();
-        quota
-    }
-
-    /// Pages taken on at once.
-    fn burst(&self) -> f64 {
-        (self.per_s * self.burst_s).max(OVERLOAD_BURST_MIN)
-    }
-
-    fn take(&mut self, now: Instant, priority: Priority) -> bool {
-        let burst = self.burst();
-        let since = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.filled = self.filled.max(now);
-        self.tokens = (self.tokens + since * self.per_s).min(burst);
-        let left_to_others = match priority {
-            Priority::High => 0.0,
-            Priority::Normal => burst / 4.0,
-            Priority::Low => burst / 2.0,
-        };
-        let taken = self.tokens >= left_to_others + 1.0;
-        if taken {
-            self.tokens -= 1.0;
-        }
-        taken
-    }
-
-    /// The queue stands. Where more is taken on than finished, what was finished is what the worker
-    /// can do, as it was never idle. Where it is not, other things than pages may make it late, as
-    /// those who are turned away or another program: then fewer pages help little, and are not made
-    /// ever fewer.
-    fn lower(&mut self, done_per_s: f64, taken_per_s: f64) {
-        if taken_per_s > done_per_s * OVERDONE {
-            self.capacity_per_s = done_per_s;
-            self.per_s = (done_per_s * LOWERED_TO).max(self.per_s * LOWERED_MIN);
-        } else {
-            self.capacity_per_s = self.capacity_per_s.max(done_per_s);
-            let least = self.capacity_per_s * STEADY_MIN;
-            self.per_s = (self.per_s * LOWERED_TO).max(least.min(self.per_s));
-        }
-        self.per_s = self.per_s.max(OVERLOAD_RATE_PER_S_MIN);
-        (self.step, self.calm) = (STEP_MIN, 0);
-    }
-
-    /// There is no queue, but some were turned away: for want of quota, if it was used up; or
-    /// because they came all at once, and the worker was idle before or after.
-    fn raise(&mut self, taken_per_s: f64, was_idle: bool) {
-        self.calm = 0;
-        if was_idle || taken_per_s >= self.per_s * USED_UP {
-            self.per_s *= 1.0 + self.step;
-            self.step = (self.step * 2.0).min(STEP_MAX);
-        }
+    fn new(start: Instant, done: Done) -> Self {
+        let (queue_min, line_min) = (Duration::MAX, Duration::MAX);
+        Self { start, done, queue_min, line_min, taken: 0, shed: 0 }
     }
 }
 
@@ -237,32 +169,18 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(QUEUE_WINDOW.as_secs_f64() / 2.0)
 }
 
-/// A queue of this part of the target, in all of a window, is one that stands.
-const LOW_PART: u32 = 4;
-/// Pages that are taken on at once are what can be made in this part of it, at least. Less than
-/// this is no delay at all, as timers are not more precise.
-const BURST_PART: u32 = 10;
+/// Being late by this part of the target is no sign of a queue, on a crowded loop.
+const EXCUSED_PART: u32 = 2;
+/// A queue of this part of the target, in all of a window, is one that stands. Less is no delay at
+/// all, as timers are not more precise.
+const LOW_PART: u32 = 10;
 /// How far back rates and those who were told to come back are remembered, seconds.
 const MEMORY_S: f64 = 3.0;
-/// See [`Overload::holds`].
-const HOLD_WINDOWS: u32 = 2 * (SHED_HOLD.as_millis() / QUEUE_WINDOW.as_millis()) as u32;
-/// By how much the rate goes up, at first and at most, in a window.
-const STEP_MIN: f64 = 0.04;
-const STEP_MAX: f64 = 0.32;
-/// The part of it that, taken, is as good as all.
-const USED_UP: f64 = 0.9;
-/// When so much more is taken on than finished, it is too much.
-const OVERDONE: f64 = 1.05;
-/// To which part the rate goes down in a window, and at most.
-const LOWERED_TO: f64 = 0.95;
-const LOWERED_MIN: f64 = 0.5;
-/// The part of what the worker can do that it does in any case.
-const STEADY_MIN: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::QUEUE_TICK;
+    use crate::limits::{QUEUE_TICK, QUEUE_WINDOWS_CALM};
 
     const TARGET: Duration = Duration::from_millis(20);
     const MS: Duration = Duration::from_millis(1);
@@ -272,12 +190,22 @@ mod tests {
         overload: Overload,
         now: Instant,
         finished: f64,
+        busy: Duration,
+        /// Pages that are to be made, and time there is for them.
+        waiting: u32,
+        time: Duration,
     }
 
     impl Load {
         fn new() -> Self {
             let now = Instant::now();
-            Self { overload: Overload::new(TARGET, now), now, finished: 0.0 }
+            let overload = Overload::new(TARGET, now);
+            let (busy, time) = (Duration::ZERO, Duration::ZERO);
+            Self { overload, now, finished: 0.0, busy, waiting: 0, time }
+        }
+
+        fn done(&self) -> Done {
+            Done { pages: self.finished as u64, busy: self.busy }
         }
 
         fn windows(&mut self, count: u32, delay: Duration, per_s: f64) {
@@ -290,8 +218,9 @@ mod tests {
         fn step(&mut self, delay: Duration, per_s: f64) {
             let time = QUEUE_TICK + delay;
             self.now += time;
+            self.busy += time;
             self.finished += per_s * time.as_secs_f64();
-            self.overload.tick(self.now, delay, self.finished as u64);
+            self.overload.tick(self.now, delay, Duration::ZERO, self.done());
         }
 
         /// How many of so many pages of a second are taken on.
@@ -304,6 +233,33 @@ mod tests {
             }
             taken
         }
+
+        /// A second of three visitors a millisecond, while the worker has so much of the CPU and a
+        /// page takes `cost` of that; how many were taken on.
+        fn second(&mut self, cost: Duration, of_cpu: f64) -> u32 {
+            let mut taken = 0;
+            for _ in 0..1000 {
+                self.now += MS;
+                for _ in 0..3 {
+                    match self.overload.take(self.now, Priority::High) {
+                        true => (taken, self.waiting) = (taken + 1, self.waiting + 1),
+                        false => assert!(self.overload.retry_after_s(0, 0) > 0),
+                    }
+                }
+                self.time += MS.mul_f64(of_cpu);
+                while self.waiting > 0 && self.time >= cost {
+                    (self.waiting, self.time) = (self.waiting - 1, self.time - cost);
+                    self.busy += cost;
+                    self.finished += 1.0;
+                }
+                if self.waiting == 0 {
+                    self.time = self.time.min(cost);
+                }
+                let late = if of_cpu < 1.0 { MS * 15 } else { Duration::ZERO };
+                self.overload.tick(self.now, late, cost * self.waiting, self.done());
+            }
+            taken
+        }
     }
 
     fn overloaded() -> Load {
@@ -311,6 +267,8 @@ mod tests {
         while !load.overload.is_overloaded() {
             load.step(TARGET * 2, 1000.0);
         }
+        // What stood is paid back.
+        load.now += QUEUE_WINDOW;
         load
     }
 
@@ -334,7 +292,7 @@ mod tests {
     fn pages_are_taken_on_as_fast_as_they_were_finished() {
         let mut load = overloaded();
         let taken = load.taken(Priority::Normal, 4000);
-        assert!((990..=1020).contains(&taken), "{taken}");
+        assert!((970..=1010).contains(&taken), "{taken}");
         let calm = Load::new().taken(Priority::Low, 4000);
         assert_eq!(calm, 4000);
     }
@@ -356,46 +314,72 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_follows_what_is_finished_down_and_comes_up_again() {
+    fn a_queue_that_stands_is_paid_back_before_another_page_is_taken_on() {
+        let mut load = Load::new();
+        load.overload.foresee(load.now, 1000.0, MS * 50, load.done());
+        let first = (0..200).find(|_| {
+            load.now += MS;
+            load.overload.take(load.now, Priority::High)
+        });
+        assert!((45..=55).contains(&first.unwrap()), "{first:?}");
+        // However long it is, not for longer than a window.
+        let mut load = Load::new();
+        load.overload.foresee(load.now, 1000.0, Duration::from_secs(60), load.done());
+        load.now += QUEUE_WINDOW + MS * 5;
+        assert!(load.overload.take(load.now, Priority::High));
+    }
+
+    #[test]
+    fn as_many_are_taken_on_as_their_cost_allows() {
         let mut load = overloaded();
-        // They have become slower: of a thousand that are taken on four hundred are finished.
-        for _ in 0..500 {
-            load.now += MS;
-            load.finished += 0.4;
-            load.overload.take(load.now, Priority::Normal);
-            load.overload.tick(load.now, MS * 6, load.finished as u64);
-        }
-        let taken = load.taken(Priority::Normal, 4000);
-        assert!((350..=450).contains(&taken), "{taken}");
-        // The queue is gone, and some are still turned away: in two seconds it has doubled.
-        for _ in 0..2000 {
-            load.now += MS;
-            load.finished += 0.4;
-            load.overload.take(load.now, Priority::Normal);
-            load.overload.take(load.now, Priority::Normal);
-            load.overload.retry_after_s(0, 0);
-            load.overload.tick(load.now, MS, load.finished as u64);
-        }
-        let taken = load.taken(Priority::Normal, 8000);
-        assert!(taken > 800, "{taken}");
-        // A worker that is late for other reasons goes on with most of it.
-        for _ in 0..3000 {
-            load.now += MS;
-            for _ in 0..4 {
-                let taken = load.overload.take(load.now, Priority::Normal);
-                load.finished += f64::from(u8::from(taken));
+        for cost in [MS, MS * 5 / 2, MS / 2] {
+            for _ in 0..3 {
+                load.second(cost, 1.0);
             }
-            load.overload.tick(load.now, MS * 6, load.finished as u64);
+            let taken = f64::from(load.second(cost, 1.0)) * cost.as_secs_f64();
+            assert!((0.93..=1.0).contains(&taken), "{taken} of a second, at {cost:?} each");
         }
-        let steady = load.taken(Priority::Normal, 8000);
-        assert!((taken * 4 / 5..taken * 6 / 5).contains(&steady), "{taken}, then {steady}");
-        // And nothing goes to zero.
-        for _ in 0..10_000 {
-            load.now += MS;
-            load.overload.take(load.now, Priority::Normal);
-            load.overload.tick(load.now, MS * 6, load.finished as u64);
-        }
-        assert!(load.taken(Priority::Normal, 4000) >= 10);
+    }
+
+    #[test]
+    fn a_worker_that_has_to_share_the_cpu_takes_on_its_share_and_never_nothing() {
+        let mut load = overloaded();
+        let usual = load.second(MS, 1.0);
+        let half = (0..5).map(|_| load.second(MS, 0.5)).last().unwrap();
+        assert!((usual * 4 / 10..=usual * 6 / 10).contains(&half), "{usual}, then {half}");
+        let least = (0..20).map(|_| load.second(MS, 0.0)).last().unwrap();
+        assert!(least >= 5, "{least}");
+        let again = (0..10).map(|_| load.second(MS, 1.0)).last().unwrap();
+        assert!(again > usual * 9 / 10, "{usual}, then {again}");
+    }
+
+    #[test]
+    fn those_who_come_together_are_let_in_together_while_there_is_time_for_them() {
+        let mut load = overloaded();
+        let mut crowd = || {
+            let (mut taken, start) = (0, load.finished);
+            for at in 0..1000 {
+                load.now += MS;
+                for _ in 0..if at % 50 == 0 { 30 } else { 0 } {
+                    let is_taken = load.overload.take(load.now, Priority::Normal);
+                    taken += u32::from(is_taken);
+                    if !is_taken {
+                        load.overload.retry_after_s(0, 0);
+                    }
+                }
+                // They take a millisecond each, one after the other.
+                if load.finished < start + f64::from(taken) {
+                    load.finished += 1.0;
+                    load.busy += MS;
+                }
+                load.overload.tick(load.now, Duration::ZERO, Duration::ZERO, load.done());
+            }
+            taken
+        };
+        let first = crowd();
+        let last = (0..5).map(|_| crowd()).last().unwrap();
+        assert!(first < 500 && last == 600, "{first}, then {last}, of 600");
+        assert!(!load.overload.is_overloaded());
     }
 
     #[test]
@@ -425,7 +409,6 @@ mod tests {
         let told: Vec<u8> = (0..64).map(|n| load.overload.retry_after_s(n * 16, 0)).collect();
         let (least, most) = (told.iter().min().unwrap(), told.iter().max().unwrap());
         assert!(*least >= 2 && *most <= 15 && most > least, "{told:?}");
-        assert!(load.overload.sheds_most());
         (0..100_000).for_each(|n| assert!(load.overload.retry_after_s(n, 0) > 0));
         assert_eq!(load.overload.retry_after_s(1023, u64::MAX), RETRY_AFTER_S_MAX);
     }

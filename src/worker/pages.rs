@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::driver::Driver;
 use crate::driver::timers::Timers;
+use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, ALLOW, Answer, Pages};
@@ -65,6 +65,7 @@ impl<D: Driver> Service for Pages<D> {
         let request = as_page_sees(&request);
         async move {
             let gathered = self.gather(&request, None).await;
+            let _work = stints::begin::<D>().await;
             let answer = self.press(&request, gathered, response.body(), None);
             fill(response, answer);
         }

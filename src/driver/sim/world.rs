@@ -26,6 +26,7 @@ pub(super) struct World {
     counts: Cell<Counts>,
     base: Instant,
     now_ns: Cell<u64>,
+    burnt_ns: Cell<u64>,
     alarms: RefCell<BTreeMap<AlarmKey, Alarm>>,
     alarm_next: Cell<u64>,
     closed: Cell<bool>,
@@ -75,6 +76,7 @@ impl World {
             counts: Cell::default(),
             base: Instant::now(),
             now_ns: Cell::new(0),
+            burnt_ns: Cell::new(0),
             alarms: RefCell::default(),
             alarm_next: Cell::new(0),
             closed: Cell::new(false),
@@ -167,7 +169,17 @@ impl World {
 
     /// Lets time go by.
     pub(super) fn burn(&self, time: Duration) {
+        self.burn_elsewhere(time);
+        self.burnt_ns.set(self.burnt_ns.get().saturating_add(nanoseconds(time)));
+    }
+
+    pub(super) fn burn_elsewhere(&self, time: Duration) {
         self.now_ns.set(self.now_ns().saturating_add(nanoseconds(time)));
+    }
+
+    /// What was burnt here.
+    pub(super) fn burnt(&self) -> Duration {
+        Duration::from_nanos(self.burnt_ns.get())
     }
 
     /// Jumps to the next alarm; `false` when there is none.
