@@ -1,5 +1,7 @@
 //! What a response of an upstream means to a page.
 
+use std::time::Duration;
+
 use crate::error::{PageError, PageErrorKind};
 use crate::http;
 use crate::limits::PASSED_FIELDS_BYTES_MAX;
@@ -40,7 +42,11 @@ pub(super) fn failed(error: FetchError) -> PageError {
         error if error.is_shed() => PageErrorKind::Overload,
         _ => PageErrorKind::BadGateway,
     };
-    PageError::new(kind, "no whole response").because(error)
+    let wait = match &error {
+        FetchError::Open(wait) => *wait,
+        _ => Duration::ZERO,
+    };
+    PageError::new(kind, "no whole response").over_after(wait).because(error)
 }
 
 /// Appends those field lines of a response that are `wanted`. Those that the upstream meant for

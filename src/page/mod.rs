@@ -51,8 +51,8 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Whether to name the methods a page has: Allow (RFC 9110 section 10.2.1).
     pub allow: bool,
-    /// Whether to ask the visitor to come back in a moment: Retry-After.
-    pub retry: bool,
+    /// After how many seconds the visitor may come back: Retry-After (RFC 9110 section 10.2.3).
+    pub retry_after_s: Option<u8>,
     /// What tells these bytes from any others of this page: ETag (RFC 9110 section 8.8.3).
     pub etag: Option<EntityTag>,
     /// Field lines that the page's fetches hand to the visitor.
@@ -62,7 +62,7 @@ pub struct Answer {
 impl Default for Answer {
     fn default() -> Self {
         let (content_type, passed) = ("", Vec::new());
-        Self { status: 200, content_type, allow: false, retry: false, etag: None, passed }
+        Self { status: 200, content_type, allow: false, retry_after_s: None, etag: None, passed }
     }
 }
 
@@ -260,7 +260,8 @@ impl<D: Driver> Pages<D> {
         }
         let shown = self.site.server().development.then_some(chain.as_slice());
         let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
-        Answer { retry: status == 503, ..answer }
+        let retry_after_s = (status == 503).then(|| error.retry_after_s());
+        Answer { retry_after_s, ..answer }
     }
 
     fn error_page(

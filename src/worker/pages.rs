@@ -118,7 +118,7 @@ fn fill(response: &mut Response, answer: Answer) {
     if answer.allow {
         response.fields.push(("Allow", ALLOW.into()));
     }
-    if answer.retry {
-        response.fields.push(("Retry-After", b"1".to_vec()));
+    if let Some(seconds) = answer.retry_after_s {
+        response.fields.push(("Retry-After", seconds.to_string().into_bytes()));
     }
 }

@@ -53,7 +53,7 @@ fn a_breaker_opens_and_closes_again() {
         assert_eq!(statuses(10).await, [502; 10]);
         let (answer, took) = ask("a").await;
         assert_eq!(answer.status, 503);
-        assert!(answer.head.contains("\r\nRetry-After: "), "{}", answer.head);
+        assert!(answer.head.contains("\r\nRetry-After: 2\r\n"), "{}", answer.head);
         assert_took(took, Duration::ZERO);
         assert_eq!(statuses(50).await, [503; 50]);
         assert_eq!(log.borrow().requests.len(), 10, "the upstream is left alone");
