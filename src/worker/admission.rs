@@ -104,7 +104,10 @@ impl Admission {
         let mut overload = overload.borrow_mut();
         let per_s = forecast.per_s().unwrap_or_default().max(overload.drain_per_s());
         let done = Done { pages: finished(metrics), busy: busy() };
-        overload.foresee(now, per_s, forecast.backlog(now), done);
+        // What is in flight is to be made, too, and may cost more than was foreseen.
+        let in_flight_s = metrics.in_flight.get() as f64 / per_s.max(1.0);
+        let in_flight = Duration::try_from_secs_f64(in_flight_s).unwrap_or_default();
+        overload.foresee(now, per_s, forecast.backlog(now).max(in_flight), done);
         self.set_overloaded(true, metrics);
     }
 

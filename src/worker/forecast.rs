@@ -56,8 +56,10 @@ impl Forecast {
     /// Enters a page; false, and nothing is entered, when there is too much already.
     #[inline]
     pub(super) fn take(&self, now: Instant) -> bool {
-        let done_at = self.done_at.get().max(now) + self.cost_min.get();
-        let has_room = done_at.saturating_duration_since(now) <= self.most;
+        let cost = self.cost_min.get();
+        let done_at = self.done_at.get().max(now) + cost;
+        let most = self.most.max(cost * PAGES_LEAST);
+        let has_room = done_at.saturating_duration_since(now) <= most;
         if has_room {
             self.done_at.set(done_at);
         }
@@ -117,6 +119,8 @@ fn follow(cost: &Cell<Duration>, seen: Duration, share: f64) {
     });
 }
 
+/// Pages that may be under way whatever they take.
+const PAGES_LEAST: u32 = 4;
 /// The part of what a page takes on a worker with little to do that it takes at the least.
 const CERTAIN: f64 = 0.7;
 /// The part of its time that a worker must be busy for it to tell what pages take.
@@ -198,6 +202,15 @@ mod tests {
         assert_eq!(taken, 4000);
         let per_s = work.forecast.per_s().unwrap();
         assert!((1900.0..2100.0).contains(&per_s), "{per_s}");
+    }
+
+    #[test]
+    fn a_few_pages_are_no_overload_whatever_they_take() {
+        let mut work = Work::new();
+        work.pages(40, MS * 300, MS * 200);
+        work.seen.at += MS * 5000;
+        let taken = (0..20).filter(|_| work.forecast.take(work.seen.at)).count();
+        assert_eq!(taken, 4);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Overload {
 
     fn begin(&mut self, now: Instant, per_s: f64, queue: Duration, done: Done) {
         let mut quota = Quota::new(per_s.max(OVERLOAD_RATE_PER_S_MIN), now);
-        quota.pay_back(queue, 1.0);
+        quota.pay_back(queue, PAID_BACK_FIRST);
         self.quota = Some(quota);
         self.late_since = None;
         self.window = Window::new(now, done);
@@ -169,6 +169,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(QUEUE_WINDOW.as_secs_f64() / 2.0)
 }
 
+/// For how many windows nothing is taken on at first, at most: until what stands is made.
+const PAID_BACK_FIRST: f64 = 2.0;
 /// Being late by this part of the target is no sign of a queue, on a crowded loop.
 const EXCUSED_PART: u32 = 2;
 /// A queue of this part of the target, in all of a window, is one that stands. Less is no delay at
@@ -322,10 +324,10 @@ mod tests {
             load.overload.take(load.now, Priority::High)
         });
         assert!((45..=55).contains(&first.unwrap()), "{first:?}");
-        // However long it is, not for longer than a window.
+        // However long it is, not for longer than two windows.
         let mut load = Load::new();
         load.overload.foresee(load.now, 1000.0, Duration::from_secs(60), load.done());
-        load.now += QUEUE_WINDOW + MS * 5;
+        load.now += QUEUE_WINDOW * 2 + MS * 5;
         assert!(load.overload.take(load.now, Priority::High));
     }
 
