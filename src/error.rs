@@ -7,8 +7,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits::{RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
-
 /// On whose side of the server a failure lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -26,8 +24,8 @@ pub enum Side {
 pub struct PageError {
     kind: PageErrorKind,
     message: String,
-    /// When it may be over: seconds.
-    retry_after_s: u8,
+    /// After which time it may be over, if that is known.
+    wait: Duration,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -53,14 +51,13 @@ pub enum PageErrorKind {
 impl PageError {
     /// An error of `kind`; `message` is one level of the chain, without its cause.
     pub fn new(kind: PageErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after_s: RETRY_AFTER_S_MIN, source: None }
+        Self { kind, message: message.into(), wait: Duration::ZERO, source: None }
     }
 
     /// The same error, which may be over after `wait`.
     #[must_use]
     pub fn over_after(mut self, wait: Duration) -> Self {
-        let seconds = u8::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u8::MAX);
-        self.retry_after_s = seconds.clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX);
+        self.wait = wait;
         self
     }
 
@@ -74,8 +71,8 @@ impl PageError {
     /// The same failure, told with one more level around it.
     #[must_use]
     pub fn within(self, message: impl Into<String>) -> Self {
-        let (kind, retry_after_s) = (self.kind, self.retry_after_s);
-        Self { kind, message: message.into(), retry_after_s, source: Some(Box::new(self)) }
+        let (kind, wait) = (self.kind, self.wait);
+        Self { kind, message: message.into(), wait, source: Some(Box::new(self)) }
     }
 
     /// What kind of failure this is.
@@ -96,9 +93,9 @@ impl PageError {
         }
     }
 
-    /// What a visitor who is told to come back is told, seconds (RFC 9110 section 10.2.3).
-    pub fn retry_after_s(&self) -> u8 {
-        self.retry_after_s
+    /// After which time it may be over; zero where that is not known.
+    pub fn wait(&self) -> Duration {
+        self.wait
     }
 
     /// On whose side the failure lies.

@@ -14,12 +14,12 @@ mod trace;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, EntityTag, Method};
-use crate::limits::RENDER_SLOW;
+use crate::limits::{RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
@@ -260,7 +260,7 @@ impl<D: Driver> Pages<D> {
         }
         let shown = self.site.server().development.then_some(chain.as_slice());
         let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
-        let retry_after_s = (status == 503).then(|| error.retry_after_s());
+        let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
         Answer { retry_after_s, ..answer }
     }
 
@@ -347,6 +347,11 @@ fn visitor_message(kind: PageErrorKind) -> &'static str {
     }
 }
 
-fn since<D: Driver>(start: Instant) -> std::time::Duration {
+fn retry_after_s(wait: Duration) -> u8 {
+    let seconds = u8::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u8::MAX);
+    seconds.clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX)
+}
+
+fn since<D: Driver>(start: Instant) -> Duration {
     D::now().saturating_duration_since(start)
 }

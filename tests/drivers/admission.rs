@@ -216,7 +216,7 @@ fn too_much_to_do(kind: Kind) {
         for _ in 0..48 {
             scope.spawn(|| {
                 let mut visitor = stage.visitor();
-                // Until many were turned away. Who of them gets pages is chance: the last are first.
+                // Until many were turned away. Who of them gets pages is chance.
                 while shed() < 100 {
                     assert!(Instant::now() < end, "{} were turned away", shed());
                     let reply = visitor.get("/");
