@@ -179,7 +179,7 @@ pub const BREAKER_SLICES: usize = 10;
 /// Exchanges in that time without which it does not open.
 pub const BREAKER_REQUESTS_MIN: usize = 20;
 /// How long it stays open before it lets probes through.
-pub const BREAKER_OPEN: Duration = Duration::from_secs(1);
+pub const BREAKER_OPEN: Duration = Duration::from_millis(500);
 /// Probes that must succeed for it to close, and that are let through at once.
 pub const BREAKER_PROBES: usize = 3;
 /// A fetch that was given less time than this, and less than its upstream's deadline, and was
