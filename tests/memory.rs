@@ -96,7 +96,7 @@ fn start(kind: Kind, api: SocketAddr) -> Server {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         cpus: vec![None],
         driver: kind,
-        // Two hundred pages at once are more than an unoptimised build makes in time, and here it is
+        // Two hundred pages at once are more than an unoptimised build makes in time. Here it is
         // asked what they hold, not whether they are let in.
         bounds: Bounds { queue_target: None, ..Bounds::default() },
     };
