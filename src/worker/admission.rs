@@ -65,11 +65,12 @@ impl Ticket {
 }
 
 impl Admission {
-    pub(super) fn new(bounds: &Bounds, has_priorities: bool, now: Instant) -> Self {
+    /// `now`, when the worker has used so much of the CPU.
+    pub(super) fn new(bounds: &Bounds, has_priorities: bool, now: Instant, busy: Duration) -> Self {
         stints::set_crowded(false);
         let clients = bounds.rate_limit.map(|limit| RefCell::new(Clients::new(limit, now)));
         let easy = if has_priorities { limits::IN_FLIGHT_LOW_PERCENT } else { 100 };
-        let seen = Seen { at: now, busy: Duration::ZERO, finished: 0, shed: 0 };
+        let seen = Seen { at: now, busy, finished: 0, shed: 0 };
         let overload = |target| RefCell::new(Overload::new(target, now));
         Self {
             overload: bounds.queue_target.map(overload),
@@ -162,19 +163,19 @@ impl Admission {
         let Some(overload) = &self.overload else { return };
         let mut stacks = std::mem::take(&mut *self.waiting.borrow_mut());
         let mut overload = overload.borrow_mut();
-        let mut refusals = limits::TURNED_AWAY_A_TURN_MAX;
         for priority in HIGHEST_FIRST {
             for ticket in stacks[place(priority)].iter().rev() {
                 // One that only the stack holds has nobody waiting for it any more.
-                if Rc::strong_count(ticket) == 1 {
-                    continue;
-                }
-                let taken = overload.take(now, priority);
-                if taken || refusals > 0 {
-                    refusals -= usize::from(!taken);
-                    ticket.verdict.set(Some(taken));
+                if Rc::strong_count(ticket) > 1 && overload.take(now, priority) {
+                    ticket.verdict.set(Some(true));
                 }
             }
+        }
+        // The oldest of the others first: nobody who is not served waits for long.
+        let waits = |ticket: &&Rc<Ticket>| ticket.verdict.get().is_none();
+        let others = stacks.iter().flatten().filter(waits);
+        for ticket in others.take(limits::TURNED_AWAY_A_TURN_MAX) {
+            ticket.verdict.set(Some(false));
         }
         drop(overload);
         // A refusal takes next to no time, a page does: nobody waits to be refused.
@@ -185,9 +186,7 @@ impl Admission {
                 }
             }
         }
-        let is_open =
-            |ticket: &Rc<Ticket>| ticket.verdict.get().is_none() && Rc::strong_count(ticket) > 1;
-        stacks.iter_mut().for_each(|stack| stack.retain(is_open));
+        stacks.iter_mut().for_each(|stack| stack.retain(|ticket| waits(&ticket)));
         *self.waiting.borrow_mut() = stacks;
     }
 
@@ -314,5 +313,34 @@ fn place(priority: Priority) -> usize {
         Priority::Low => 0,
         Priority::Normal => 1,
         Priority::High => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TURNED_AWAY_A_TURN_MAX;
+
+    #[test]
+    fn in_a_turn_the_newest_are_served_and_of_the_others_the_oldest_are_told() {
+        let now = Instant::now();
+        let admission = Admission::new(&Bounds::default(), false, now, Duration::ZERO);
+        let overload = admission.overload.as_ref().unwrap();
+        overload.borrow_mut().foresee(now, 1000.0, Duration::ZERO, Done::default());
+        let tickets: Vec<Rc<Ticket>> = (0..300).map(|_| Rc::default()).collect();
+        admission.waiting.borrow_mut()[place(Priority::High)].extend(tickets.iter().cloned());
+        let context = Context::from_waker(Waker::noop());
+        admission.open_gate(now, &context);
+        let verdicts = |range: std::ops::Range<usize>, wanted| {
+            tickets[range].iter().all(|ticket| ticket.verdict.get() == wanted)
+        };
+        let told = TURNED_AWAY_A_TURN_MAX;
+        assert!(verdicts(296..300, Some(true)), "what can be made at once");
+        assert!(verdicts(0..told, Some(false)) && verdicts(told..296, None));
+        // Newer ones do not keep the others waiting.
+        let newer: Vec<Rc<Ticket>> = (0..300).map(|_| Rc::default()).collect();
+        admission.waiting.borrow_mut()[place(Priority::High)].extend(newer.iter().cloned());
+        admission.open_gate(now, &context);
+        assert!(verdicts(told..2 * told, Some(false)) && verdicts(2 * told..296, None));
     }
 }

@@ -164,7 +164,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
         metrics: Arc<WorkerMetrics>,
         timers: Timers<D>,
     ) -> Rc<Self> {
-        let admission = Admission::new(&bounds, service.has_priorities(), D::now());
+        let admission = Admission::new(&bounds, service.has_priorities(), D::now(), D::cpu_time());
         Rc::new(Self {
             service,
             admission,

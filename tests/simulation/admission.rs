@@ -233,17 +233,23 @@ fn the_pages_of_high_priority_are_the_last_to_be_refused() {
 fn those_who_ask_again_at_once_do_not_keep_the_worker_from_its_pages() {
     run_with(in_order(), || async {
         let metrics = start(Duration::ZERO, Bounds::default());
-        for _ in 0..300 {
-            Sim::spawn(async {
+        let answered = Rc::new(RefCell::new(vec![0; 300]));
+        for visitor in 0..300 {
+            let answered = Rc::clone(&answered);
+            Sim::spawn(async move {
                 let mut client = Client::connect(SERVER).await.unwrap();
                 loop {
                     assert!(client.ask(get("/again")).await.keep_alive);
+                    answered.borrow_mut()[visitor] += 1;
                 }
             });
         }
         Sim::sleep(SECOND * 2).await;
         let before = (metrics.statuses[2].get(), metrics.requests_shed());
+        answered.borrow_mut().fill(0);
         Sim::sleep(SECOND * 4).await;
+        let least = answered.borrow().iter().copied().min().unwrap();
+        assert!(least >= 40, "somebody was answered {least} times in four seconds");
         let pages = metrics.statuses[2].get() - before.0;
         let shed = metrics.requests_shed() - before.1;
         // Without a bound they would have nearly all of it.
