@@ -190,7 +190,9 @@ mod tests {
             Sim::burn(MS);
             assert_eq!(delay(Sim::now()), MS);
             drop(left);
+            let asked = Sim::elapsed();
             drop(begin::<Sim>().await);
+            assert!(Sim::elapsed() - asked < STINT_PAUSE * 2, "who has left had the turn");
             set_crowded(false);
         });
         run.unwrap_or_else(|failure| panic!("{failure}"));

@@ -120,12 +120,8 @@ impl Admission {
         let (Some(overload), Some(forecast)) = (&self.overload, &self.forecast) else { return };
         let finished = finished(metrics);
         let mut overload = overload.borrow_mut();
-        let was_overloaded = overload.is_overloaded();
         overload.tick(now, delay, stints::delay(now), Done { pages: finished, busy });
         let is_overloaded = overload.is_overloaded();
-        if was_overloaded && !is_overloaded {
-            forecast.clear(now);
-        }
         forecast.learn(Seen { at: now, busy, finished, shed: metrics.requests_shed() });
         self.set_overloaded(is_overloaded, metrics);
         drop(overload);

@@ -77,11 +77,6 @@ impl Forecast {
         (cost_s > 0.0).then(|| 1.0 / cost_s)
     }
 
-    /// Begins anew, after an overload.
-    pub(super) fn clear(&self, now: Instant) {
-        self.done_at.set(now);
-    }
-
     /// Learns what pages take, once there are enough of them to tell. Nothing is learnt while
     /// others are turned away, as that takes CPU time too.
     pub(super) fn learn(&self, now: Seen) {
@@ -187,8 +182,6 @@ mod tests {
         work.seen.at += MS * 60;
         let taken = (0..1000).filter(|_| work.forecast.take(work.seen.at)).count();
         assert!((58..=75).contains(&taken), "{taken}");
-        work.forecast.clear(work.seen.at);
-        assert!(work.forecast.take(work.seen.at));
     }
 
     #[test]

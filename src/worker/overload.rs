@@ -236,6 +236,27 @@ mod tests {
             taken
         }
 
+        /// A second in which so many visitors come at once, every so many milliseconds, and a page
+        /// takes a millisecond; how many were taken on.
+        fn crowds(&mut self, visitors: u32, every_ms: u32) -> u32 {
+            let (mut taken, start) = (0, self.finished);
+            for at in 0..1000 {
+                self.now += MS;
+                for _ in 0..if at % every_ms == 0 { visitors } else { 0 } {
+                    match self.overload.take(self.now, Priority::Normal) {
+                        true => taken += 1,
+                        false => assert!(self.overload.retry_after_s(0, 0) > 0),
+                    }
+                }
+                if self.finished < start + f64::from(taken) {
+                    self.finished += 1.0;
+                    self.busy += MS;
+                }
+                self.overload.tick(self.now, Duration::ZERO, Duration::ZERO, self.done());
+            }
+            taken
+        }
+
         /// A second of three visitors a millisecond, while the worker has so much of the CPU and a
         /// page takes `cost` of that; how many were taken on.
         fn second(&mut self, cost: Duration, of_cpu: f64) -> u32 {
@@ -358,30 +379,38 @@ mod tests {
     #[test]
     fn those_who_come_together_are_let_in_together_while_there_is_time_for_them() {
         let mut load = overloaded();
-        let mut crowd = || {
-            let (mut taken, start) = (0, load.finished);
-            for at in 0..1000 {
-                load.now += MS;
-                for _ in 0..if at % 50 == 0 { 30 } else { 0 } {
-                    let is_taken = load.overload.take(load.now, Priority::Normal);
-                    taken += u32::from(is_taken);
-                    if !is_taken {
-                        load.overload.retry_after_s(0, 0);
-                    }
-                }
-                // They take a millisecond each, one after the other.
-                if load.finished < start + f64::from(taken) {
-                    load.finished += 1.0;
-                    load.busy += MS;
-                }
-                load.overload.tick(load.now, Duration::ZERO, Duration::ZERO, load.done());
-            }
-            taken
-        };
-        let first = crowd();
-        let last = (0..5).map(|_| crowd()).last().unwrap();
+        let first = load.crowds(30, 50);
+        let last = (0..5).map(|_| load.crowds(30, 50)).last().unwrap();
         assert!(first < 500 && last == 600, "{first}, then {last}, of 600");
         assert!(!load.overload.is_overloaded());
+    }
+
+    #[test]
+    fn a_worker_that_has_time_does_not_go_on_turning_visitors_away() {
+        let mut load = overloaded();
+        // More than are let in together, but it is idle most of the time.
+        (0..10).for_each(|_| assert!(load.crowds(150, 500) > 0));
+        assert!(!load.overload.is_overloaded());
+    }
+
+    #[test]
+    fn turning_visitors_away_never_takes_most_of_what_can_be_made() {
+        let mut load = overloaded();
+        let mut last = 0;
+        for _ in 0..20 {
+            last = 0;
+            for _ in 0..1000 {
+                load.now += MS;
+                // Whatever is not a page's time goes to those who ask again at once.
+                load.busy += MS;
+                while load.overload.take(load.now, Priority::High) {
+                    (last, load.finished) = (last + 1, load.finished + 1.0);
+                }
+                assert!(load.overload.retry_after_s(0, 0) > 0);
+                load.overload.tick(load.now, Duration::ZERO, Duration::ZERO, load.done());
+            }
+        }
+        assert!(last > 450, "{last} of 1000 that could be made");
     }
 
     #[test]

@@ -24,9 +24,10 @@ const MS: Duration = Duration::from_millis(1);
 /// What it takes to look at a request for `/again`, and turn it away.
 const LOOK: Duration = Duration::from_micros(15);
 
-/// A page that costs a millisecond of CPU time, half of it before and half after a wait, so that a
-/// worker makes just under a thousand of them a second.
+/// A page that costs a millisecond of CPU time, some of it before and the rest after a wait, so
+/// that a worker makes just under a thousand of them a second.
 struct Costly {
+    before: Duration,
     wait: Duration,
     numbers: RefCell<BTreeSet<u64>>,
 }
@@ -38,10 +39,10 @@ impl Service for Costly {
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {
         assert!(self.numbers.borrow_mut().insert(request.number), "a number given twice");
-        Sim::burn(MS / 2);
+        Sim::burn(self.before);
         Sim::sleep(self.wait).await;
         let _work = stints::begin::<Sim>().await;
-        Sim::burn(MS / 2);
+        Sim::burn(MS - self.before);
         response.content_type = "text/plain".into();
         response.body().extend_from_slice(b"page");
     }
@@ -68,10 +69,14 @@ impl Service for Costly {
 }
 
 fn start(wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
+    start_with(MS / 2, wait, bounds)
+}
+
+fn start_with(before: Duration, wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
     let timers = Timers::<Sim>::start();
     let metrics = Arc::<WorkerMetrics>::default();
     let worker = Worker::new(
-        Costly { wait, numbers: RefCell::default() },
+        Costly { before, wait, numbers: RefCell::default() },
         bounds,
         Arc::clone(&metrics),
         timers,
@@ -185,6 +190,30 @@ fn past_its_capacity_a_worker_makes_what_it_can_and_tells_the_others_at_once() {
 #[test]
 fn and_so_it_does_when_pages_wait_for_an_api() {
     overload(50 * MS);
+}
+
+#[test]
+fn a_spike_is_foreseen_before_the_first_of_its_pages_is_made() {
+    run_with(in_order(), || async {
+        let metrics = start_with(MS / 50, 50 * MS, Bounds::default());
+        let visits = Visits::default();
+        visitors("/", 1, 500, SECOND * 2, &visits).await;
+        Sim::sleep(SECOND).await;
+        assert_eq!(part(&visits, Duration::ZERO, SECOND * 2, 200, 99).1, 1000);
+        visits.borrow_mut().clear();
+        visitors("/", 1, 10_000, SECOND / 2, &visits).await;
+        Sim::sleep(SECOND).await;
+        let (longest, _) = part(&visits, Duration::ZERO, SECOND / 2, 200, 100);
+        let (_, taken) = part(&visits, Duration::ZERO, SECOND / 10, 200, 99);
+        assert!((100..=250).contains(&taken), "{taken} of a thousand in a tenth of a second");
+        assert!(longest <= 300 * MS, "{longest:?} for a page");
+        // And everybody of a crowd is answered, though nobody comes behind it.
+        visits.borrow_mut().clear();
+        visitors("/", 1000, 1000, MS, &visits).await;
+        Sim::sleep(SECOND * 2).await;
+        assert_eq!(visits.borrow().len(), 1000);
+        assert_eq!(metrics.in_flight.get(), 0);
+    });
 }
 
 #[test]
