@@ -45,7 +45,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let signals = EndSignals::catch()?;
     let (driver, _) = Choice::Auto.resolve()?;
     let bounds = Bounds { in_flight_max: 65_536, queue_target: None, ..Bounds::default() };
-    let plan = Plan { listen: vec![arguments.listen], cpus: vec![arguments.cpu], driver, bounds };
+    let plan = Plan {
+        listen: vec![arguments.listen],
+        secure: None,
+        cpus: vec![arguments.cpu],
+        driver,
+        bounds,
+    };
     let recipe = MockRecipe { delay: Duration::from_millis(arguments.delay_ms) };
     let server = Server::start(&plan, recipe)?;
     println!("listening on http://{}", arguments.listen);

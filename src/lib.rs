@@ -11,6 +11,7 @@
 //! | 1 | [`config`] | `site.toml` as written |
 //! | 1 | [`driver`] | how a worker talks to the kernel: io_uring, epoll, simulated |
 //! | 1 | [`metrics`] | counters that one thread writes and any may read |
+//! | 1 | [`tls`] | TLS between a driver's stream and whoever reads and writes |
 //! | 1 | [`capacity`] | how many workers a load needs: a model, all figures |
 //! | 2 | [`press`] | from upstream bytes to HTML: JSON, templates, escaping |
 //! | 2 | [`site`] | a site, compiled and immutable |
@@ -31,5 +32,6 @@ pub mod metrics;
 pub mod page;
 pub mod press;
 pub mod site;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -94,6 +94,24 @@ pub const WRITE_PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of a request body or of a response that earn a visitor one second beyond the timeout: who
 /// is slower than this in the long run is cut off.
 pub const RATE_BYTES_MIN: u64 = 1024;
+/// What a peer may send in a TLS handshake, bytes: a chain of many large certificates fits.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
+/// Room of a read in a TLS handshake, bytes: a usual chain of certificates takes one or two.
+pub const TLS_READ_BYTES: usize = 4 * 1024;
+/// Room that a read of a secured connection has beyond that of a plain one, bytes: what a record
+/// or two have around their content.
+pub const TLS_RECORD_ROOM_BYTES: usize = 128;
+/// How long a TLS handshake may take with a visitor. Over it: closed.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Certificates in one file: authorities, or a chain.
+pub const TLS_CERTIFICATES_MAX: usize = 1024;
+/// Names of servers whose sessions a worker keeps to resume, an upstream.
+pub const TLS_CLIENT_SESSIONS_MAX: usize = 16;
+/// TLS handshakes that a worker has under way at once. Over it: closed, so that a flood of them
+/// cannot take the memory, and less of the CPU, of pages.
+pub const TLS_HANDSHAKES_MAX: u64 = 1024;
+/// How long it may take to tell a peer that a secured connection ends.
+pub const TLS_GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Networks in `trusted_proxies`.
 pub const TRUSTED_PROXIES_MAX: usize = 1024;
 /// Addresses that proxies added to a request and that are looked at, from the last on.

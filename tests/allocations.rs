@@ -35,6 +35,7 @@ fn a_page_allocates_seldom() {
     let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
     let directory = Arc::from([Addresses::new(vec![api])]);
     let plan = Plan {
+        secure: None,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         cpus: vec![None],
         driver: kind,

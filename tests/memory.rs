@@ -93,6 +93,7 @@ fn start(kind: Kind, api: SocketAddr) -> Server {
     let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
     let directory = Arc::from([Addresses::new(vec![api])]);
     let plan = Plan {
+        secure: None,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         cpus: vec![None],
         driver: kind,

@@ -72,6 +72,7 @@ pub(super) fn serve(
     let signals = EndSignals::catch().map_err(|error| words(&error))?;
     let plan = Plan {
         listen: site.server().listen.clone(),
+        secure: None,
         cpus: options::cpus(&site.server().workers)?,
         driver: options::driver(choice)?,
         bounds: bounds(site.server()),
@@ -83,6 +84,9 @@ pub(super) fn serve(
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
+    }
+    for address in server.secure_addresses() {
+        say(format_args!("listening on https://{address}"));
     }
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(&server);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::driver::kind::Kind;
 use crate::metrics::WorkerMetrics;
+use crate::tls::ServerTls;
 use crate::worker::thread::{self, Recipe, Start};
 use crate::worker::{Bounds, Orders, listener};
 
@@ -18,6 +19,8 @@ use crate::worker::{Bounds, Orders, listener};
 pub struct Plan {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Where and how TLS is spoken, if it is.
+    pub secure: Option<Secure>,
     /// One worker each, pinned to this CPU or roaming.
     pub cpus: Vec<Option<usize>>,
     /// The driver.
@@ -26,9 +29,19 @@ pub struct Plan {
     pub bounds: Bounds,
 }
 
+/// Where and how a server speaks TLS.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Certificates and the rest.
+    pub tls: ServerTls,
+}
+
 /// A server that runs.
 pub struct Server {
     addresses: Vec<SocketAddr>,
+    secure_addresses: Vec<SocketAddr>,
     workers: Vec<Handle>,
 }
 
@@ -54,17 +67,25 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start<R: Recipe>(plan: &Plan, recipe: R) -> Result<Self, StartError> {
-        let (addresses, listeners) = bind_all(&plan.listen, plan.cpus.len())?;
+        let (addresses, plain) = bind_all(&plan.listen, plan.cpus.len())?;
+        let secure = plan.secure.as_ref();
+        let secure_listen = secure.map_or(&[][..], |secure| &secure.listen);
+        let (secure_addresses, secure_listeners) = bind_all(secure_listen, plan.cpus.len())?;
+        let listeners = plain.into_iter().zip(secure_listeners);
         let recipe = Arc::new(recipe);
         let (ready, started) = mpsc::channel();
-        let mut server = Self { addresses, workers: Vec::new() };
-        for (number, (cpu, listeners)) in plan.cpus.iter().zip(listeners).enumerate() {
+        let mut server = Self { addresses, secure_addresses, workers: Vec::new() };
+        for (number, (cpu, (listeners, secure_listeners))) in
+            plan.cpus.iter().zip(listeners).enumerate()
+        {
             let metrics = Arc::new(WorkerMetrics::default());
             let orders = Arc::new(Orders::default());
             let start = Start {
                 number,
                 cpu: *cpu,
                 listeners,
+                secure_listeners,
+                tls: secure.map(|secure| secure.tls.clone()),
                 bounds: plan.bounds.clone(),
                 metrics: Arc::clone(&metrics),
                 orders: Arc::clone(&orders),
@@ -83,6 +104,11 @@ impl Server {
     /// Where it listens, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens with TLS, ports filled in.
+    pub fn secure_addresses(&self) -> &[SocketAddr] {
+        &self.secure_addresses
     }
 
     /// The counters of each worker.

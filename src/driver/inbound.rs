@@ -11,15 +11,15 @@ use super::{Driver, Read, Reader};
 
 /// The read half of a connection. A read that is late either goes, and the half with it, or stays
 /// pending, with what it brings for the next read to give.
-pub struct Inbound<D: Driver>(State<D>);
+pub struct Inbound<R: Reader>(State<R>);
 
-enum State<D: Driver> {
+enum State<R: Reader> {
     /// Between two reads.
-    Ready(D::Reader),
+    Ready(R),
     /// In a read.
-    Pending(Pin<Box<dyn Future<Output = Read<D::Reader>>>>),
+    Pending(Pin<Box<dyn Future<Output = Read<R>>>>),
     /// After a read that nobody has asked for yet.
-    Arrived(Read<D::Reader>),
+    Arrived(Read<R>),
     /// Gone, with a read that was cancelled.
     Lost,
 }
@@ -36,9 +36,9 @@ pub enum Sign {
     Broken,
 }
 
-impl<D: Driver> Inbound<D> {
+impl<R: Reader> Inbound<R> {
     /// A read half that nothing is pending on.
-    pub fn new(reader: D::Reader) -> Self {
+    pub fn new(reader: R) -> Self {
         Self(State::Ready(reader))
     }
 
@@ -81,7 +81,7 @@ impl<D: Driver> Inbound<D> {
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline has come: the read is dropped, and this half is lost.
-    pub async fn read(
+    pub async fn read<D: Driver>(
         &mut self,
         timer: &mut Timer<D>,
         deadline: Instant,
@@ -106,7 +106,7 @@ impl<D: Driver> Inbound<D> {
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline has come.
-    pub async fn read_or_pend(
+    pub async fn read_or_pend<D: Driver>(
         &mut self,
         timer: &mut Timer<D>,
         deadline: Instant,
@@ -132,7 +132,7 @@ impl<D: Driver> Inbound<D> {
     }
 
     /// What a read brought, behind what was there `before` it was asked for.
-    fn ready(&mut self, read: Read<D::Reader>, mut before: Vec<u8>) -> Arrived {
+    fn ready(&mut self, read: Read<R>, mut before: Vec<u8>) -> Arrived {
         let Read { reader, buffer, result } = read;
         self.0 = State::Ready(reader);
         if before.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::{DriverChoice, Workers};
 use crate::config::{self, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream};
+use crate::tls::ClientTls;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct UpstreamPlan {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// How TLS is spoken with it; none for plain HTTP.
+    pub tls: Option<ClientTls>,
     /// The value of the Host header.
     pub authority: String,
     /// What all targets begin with: empty, or begins with a slash and does not end with one.
@@ -124,6 +127,7 @@ impl UpstreamPlan {
             name: upstream.name.value,
             host: origin.host,
             port: origin.port,
+            tls: None,
             authority: origin.authority,
             base_path: origin.base_path,
             addresses: upstream.addresses,

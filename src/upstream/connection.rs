@@ -13,6 +13,7 @@ use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
 use crate::http::{BodyReader, Limits, Method, ResponseHead, response};
 use crate::limits;
+use crate::tls;
 
 use super::error::{FetchError, Phase};
 use super::pool::Slot;
@@ -20,13 +21,17 @@ use super::usual::Usual;
 
 /// A connection to an upstream.
 pub(super) struct Connection<D: Driver> {
-    inbound: Inbound<D>,
-    writer: D::Writer,
+    inbound: Inbound<tls::Reader<D::Reader>>,
+    writer: tls::Writer<D::Writer>,
     timer: Timer<D>,
     /// Held for as long as the connection is open, if it counts.
     _slot: Option<Slot>,
     usual: Usual,
 }
+
+/// Both halves of a connection, plain or secured.
+pub(super) type Halves<D> =
+    (tls::Reader<<D as Driver>::Reader>, tls::Writer<<D as Driver>::Writer>);
 
 /// What bounds an exchange.
 pub(super) struct Bounds {
@@ -89,8 +94,7 @@ impl From<FetchError> for Failure {
 
 impl<D: Driver> Connection<D> {
     pub(super) fn new(
-        reader: D::Reader,
-        writer: D::Writer,
+        (reader, writer): Halves<D>,
         timer: Timer<D>,
         slot: Option<Slot>,
         responses: &Buffers,
@@ -167,7 +171,7 @@ impl<D: Driver> Connection<D> {
 
 /// The receiving side of one exchange.
 struct Receiver<'a, D: Driver> {
-    inbound: &'a mut Inbound<D>,
+    inbound: &'a mut Inbound<tls::Reader<D::Reader>>,
     timer: &'a mut Timer<D>,
     buffer: Vec<u8>,
     /// Whether a byte has come. An interim response is one, though it is gone from the buffer.

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::http::{InvalidHead, ParseError};
+use crate::tls::HandshakeError;
 
 /// Why an upstream gave no whole response.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum FetchError {
     },
     /// It could not be connected to.
     Connect(io::Error),
+    /// There is no TLS with it.
+    Tls(HandshakeError),
     /// A deadline passed; the phase says which.
     Timeout(Phase, Duration),
     /// The connection broke.
@@ -46,6 +49,8 @@ pub enum Phase {
     Queue,
     /// Connecting.
     Connect,
+    /// Agreeing on TLS.
+    Handshake,
     /// Sending the request.
     Request,
     /// Waiting for the response head.
@@ -77,6 +82,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Queue => "waiting for a free connection",
             Phase::Connect => "connecting",
+            Phase::Handshake => "agreeing on TLS",
             Phase::Request => "sending the request",
             Phase::Head => "waiting for the response head",
             Phase::Body => "reading the response body",
@@ -89,6 +95,7 @@ impl fmt::Display for FetchError {
         match self {
             FetchError::NoAddress { host } => write!(f, "the name {host} has not been found"),
             FetchError::Connect(_) => f.write_str("cannot connect"),
+            FetchError::Tls(_) => f.write_str("no secure connection"),
             FetchError::Timeout(phase, limit) => {
                 write!(f, "no time left while {phase} (limit {limit:?})")
             }
@@ -112,6 +119,7 @@ impl std::error::Error for FetchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             FetchError::Connect(error) | FetchError::Broken(_, error) => Some(error),
+            FetchError::Tls(error) => Some(error),
             _ => None,
         }
     }

@@ -10,9 +10,10 @@ use smallvec::SmallVec;
 use crate::driver::Driver;
 use crate::http::{self, Limits, RequestLine};
 use crate::limits;
+use crate::tls::{self, ClientTls, HandshakeError, Session};
 
 use super::client::{Inner, Request};
-use super::connection::{Bounds, Connection, Failure, Response};
+use super::connection::{Bounds, Connection, Failure, Halves, Response};
 use super::endpoint::Held;
 use super::error::{FetchError, Phase};
 use super::origin::Origin;
@@ -168,12 +169,12 @@ impl<D: Driver> Inner<D> {
             let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
             let limit = deadline.saturating_duration_since(now);
             self.metrics.upstream_connects.add(1);
-            let failure = match self.open(address, deadline, limit).await {
-                Ok((reader, writer)) => {
+            let failure = match self.open(origin, address, deadline, limit).await {
+                Ok(halves) => {
                     let (timer, slot, usual) =
                         (self.timers.timer(), Some(slot), origin.usual.clone());
                     let responses = &self.responses;
-                    let connection = Connection::new(reader, writer, timer, slot, responses, usual);
+                    let connection = Connection::new(halves, timer, slot, responses, usual);
                     return Ok((held, connection, false));
                 }
                 Err(failure) => failure,
@@ -191,16 +192,28 @@ impl<D: Driver> Inner<D> {
         }
     }
 
-    /// Both halves of a new connection, by the deadline, which is so far away.
+    /// Both halves of a new connection, secured where the upstream is, by the deadline, which is
+    /// so far away.
     pub(super) async fn open(
         &self,
+        origin: &Origin<D>,
         address: SocketAddr,
         deadline: Instant,
         limit: Duration,
-    ) -> Result<(D::Reader, D::Writer), FetchError> {
-        match self.until(deadline, D::connect(address)).await {
-            Some(connected) => connected.map_err(FetchError::Connect),
-            None => Err(FetchError::Timeout(Phase::Connect, limit)),
+    ) -> Result<Halves<D>, FetchError> {
+        let (reader, writer) = match self.until(deadline, D::connect(address)).await {
+            Some(connected) => connected.map_err(FetchError::Connect)?,
+            None => return Err(FetchError::Timeout(Phase::Connect, limit)),
+        };
+        let Some(ClientTls { config, name }) = &origin.plan.tls else {
+            return Ok((tls::Reader::Plain(reader), tls::Writer::Plain(writer)));
+        };
+        let refused = |error| FetchError::Tls(HandshakeError::Refused(error));
+        let session = Session::client(config, name.clone()).map_err(refused)?;
+        let handshake = tls::handshake(session, reader, writer, self.responses.clone());
+        match self.until(deadline, handshake).await {
+            Some(secured) => secured.map_err(FetchError::Tls),
+            None => Err(FetchError::Timeout(Phase::Handshake, limit)),
         }
     }
 

@@ -68,10 +68,10 @@ impl<D: Driver> Inner<D> {
         policy: &Health,
     ) -> Result<u16, FetchError> {
         let deadline = D::now() + policy.timeout;
-        let (reader, writer) = self.open(endpoint.address(), deadline, policy.timeout).await?;
+        let halves = self.open(origin, endpoint.address(), deadline, policy.timeout).await?;
         let timer = self.timers.timer();
         let mut connection =
-            Connection::new(reader, writer, timer, None, &self.responses, Usual::default());
+            Connection::new(halves, timer, None, &self.responses, Usual::default());
         let mut request = self.requests.take();
         let line = RequestLine {
             method: Method::Get,

@@ -10,14 +10,14 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::driver::Driver;
 use crate::driver::inbound::{Inbound, Sign};
 use crate::driver::timers::Timer;
+use crate::driver::{Driver, Reader};
 use crate::limits::{WATCH_AFTER, WATCH_READ_BYTES};
 
 /// What `page` makes; none, and the page is dropped, when the visitor has left.
-pub(super) async fn attend<D: Driver, F: Future>(
-    inbound: &mut Inbound<D>,
+pub(super) async fn attend<D: Driver, R: Reader, F: Future>(
+    inbound: &mut Inbound<R>,
     timer: &mut Timer<D>,
     half_close_timeout: Duration,
     mut page: Pin<Box<F>>,

@@ -19,6 +19,7 @@ use crate::http::{
 };
 use crate::limits;
 use crate::metrics::WorkerMetrics;
+use crate::tls;
 
 use super::admission::Shed;
 use super::attend::attend;
@@ -26,22 +27,25 @@ use super::ready::Refusal;
 use super::service::{Request, Response, Service};
 use super::{Held, Visit, Worker};
 
+/// Both halves of a downstream connection, plain or secured.
+pub(super) type Halves<D> =
+    (tls::Reader<<D as Driver>::Reader>, tls::Writer<<D as Driver>::Writer>);
+
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     _visit: Visit,
-    reader: D::Reader,
-    writer: D::Writer,
+    halves: Halves<D>,
     peer: SocketAddr,
 ) {
-    let mut conversation = Conversation::new(&worker, reader, writer, peer);
+    let mut conversation = Conversation::new(&worker, halves, peer);
     if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
         return;
     }
     loop {
         match conversation.turn().await {
             Next::Request => {}
-            Next::Close => return,
+            Next::Close => return conversation.say_goodbye().await,
             Next::Linger => {
                 // A worker that drains waits for this too.
                 let _busy = Held::new(&worker.busy);
@@ -55,12 +59,11 @@ pub(super) async fn converse<D: Driver, S: Service>(
 /// request is most likely on the way, and closing would reset the connection under the answer.
 pub(super) async fn turn_away<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
-    reader: D::Reader,
-    writer: D::Writer,
+    halves: Halves<D>,
     peer: SocketAddr,
 ) {
     let _turned_away = Held::new(&worker.turned_away);
-    let mut conversation = Conversation::new(&worker, reader, writer, peer);
+    let mut conversation = Conversation::new(&worker, halves, peer);
     let retry_after_s = worker.admission.retry_after_s(worker.metrics.in_flight.get());
     let mut answer = worker.buffers.take();
     Refusal::Busy.write(&mut answer, retry_after_s, false, false);
@@ -73,8 +76,8 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
 
 struct Conversation<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
-    inbound: Inbound<D>,
-    writer: D::Writer,
+    inbound: Inbound<tls::Reader<D::Reader>>,
+    writer: tls::Writer<D::Writer>,
     timer: Timer<D>,
     peer: SocketAddr,
     /// What was received and not yet consumed.
@@ -108,12 +111,7 @@ impl From<ParseError> for Stop {
 }
 
 impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
-    fn new(
-        worker: &'a Worker<D, S>,
-        reader: D::Reader,
-        writer: D::Writer,
-        peer: SocketAddr,
-    ) -> Self {
+    fn new(worker: &'a Worker<D, S>, (reader, writer): Halves<D>, peer: SocketAddr) -> Self {
         let timer = worker.timers.timer();
         let inbound = Inbound::new(reader);
         Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
@@ -357,6 +355,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// Ends our side, then reads on for a while and throws away, so that the peer can read our
     /// answer: closing with bytes unread would reset the connection under it (RFC 9112 9.6).
     async fn linger(mut self) {
+        self.say_goodbye().await;
         if self.writer.shutdown().is_err() {
             return;
         }
@@ -368,6 +367,15 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             if left == 0 {
                 return;
             }
+        }
+    }
+
+    /// Tells the peer of a secured connection that it ends.
+    async fn say_goodbye(&mut self) {
+        if self.writer.is_secure() {
+            let goodbye = Box::pin(self.writer.say_goodbye());
+            // A peer that is gone, or takes nothing, cannot be told.
+            let _ = self.timer.timeout(limits::TLS_GOODBYE_TIMEOUT, goodbye).await;
         }
     }
 

@@ -3,14 +3,18 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::driver::{Driver, give_way, is_resource_shortage};
 use crate::limits;
+use crate::tls;
 
 use super::Worker;
 use super::conversation::{converse, turn_away};
+use super::secure::secure;
 use super::service::Service;
 
 /// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
@@ -54,6 +58,7 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: Rc<D::Listener>,
+    tls: Option<Arc<ServerConfig>>,
 ) {
     let mut burst = 0;
     while !worker.is_draining() {
@@ -68,13 +73,24 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);
                 match worker.enter() {
-                    Some(visit) => {
-                        D::spawn(converse(Rc::clone(&worker), visit, reader, writer, peer));
-                    }
+                    Some(visit) => match &tls {
+                        None => {
+                            let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
+                            D::spawn(converse(Rc::clone(&worker), visit, halves, peer));
+                        }
+                        Some(config) => {
+                            let worker = Rc::clone(&worker);
+                            let halves = (reader, writer);
+                            D::spawn(secure(worker, visit, Arc::clone(config), halves, peer));
+                        }
+                    },
                     None => {
                         worker.metrics.connections_shed.add(1);
-                        if worker.turned_away.get() < limits::TURNED_AWAY_MAX {
-                            D::spawn(turn_away(Rc::clone(&worker), reader, writer, peer));
+                        // There are no words for it before a handshake, which would cost more
+                        // than a page.
+                        if tls.is_none() && worker.turned_away.get() < limits::TURNED_AWAY_MAX {
+                            let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
+                            D::spawn(turn_away(Rc::clone(&worker), halves, peer));
                         }
                     }
                 }

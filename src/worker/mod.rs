@@ -13,6 +13,7 @@ mod overload;
 pub mod pages;
 mod quota;
 mod ready;
+mod secure;
 pub mod service;
 pub mod thread;
 
@@ -28,6 +29,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
+use rustls::ServerConfig;
 
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
@@ -147,6 +149,8 @@ pub struct Worker<D: Driver, S: Service> {
     busy: Counter,
     /// Connections over the bound that are being told so.
     turned_away: Counter,
+    /// TLS handshakes under way.
+    handshakes: Counter,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -177,6 +181,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             accepting: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
+            handshakes: Counter::default(),
             shortage_reported: Cell::new(None),
         })
     }
@@ -185,13 +190,15 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// `housekeep` is called a few times a second.
     pub async fn serve(
         self: &Rc<Self>,
-        listeners: Vec<D::Listener>,
+        listeners: Vec<(D::Listener, Option<Arc<ServerConfig>>)>,
         orders: &Orders,
         housekeep: impl Fn(),
     ) {
-        for listener in listeners.into_iter().map(Rc::new) {
+        for (listener, tls) in listeners {
+            let listener = Rc::new(listener);
             for _ in 0..D::ACCEPTS_PENDING {
-                D::spawn(listener::accept_all(Rc::clone(self), Rc::clone(&listener)));
+                let (worker, listener) = (Rc::clone(self), Rc::clone(&listener));
+                D::spawn(listener::accept_all(worker, listener, tls.clone()));
             }
         }
         if self.bounds.queue_target.is_some() {

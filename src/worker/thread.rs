@@ -10,6 +10,7 @@ use crate::driver::Driver;
 use crate::driver::kind::{Kind, Visit};
 use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
+use crate::tls::ServerTls;
 
 use super::{Bounds, Orders, Service, Worker};
 
@@ -44,6 +45,10 @@ pub struct Start<R: Recipe> {
     pub cpu: Option<usize>,
     /// Its own listening sockets.
     pub listeners: Vec<TcpListener>,
+    /// Those on which TLS is spoken.
+    pub secure_listeners: Vec<TcpListener>,
+    /// How it is spoken there; without it they are closed.
+    pub tls: Option<ServerTls>,
     /// Its bounds toward visitors.
     pub bounds: Bounds,
     /// Its counters.
@@ -82,8 +87,15 @@ impl<R: Recipe> Visit for Start<R> {
 
 impl<R: Recipe> Start<R> {
     async fn run<D: Driver>(self) -> io::Result<()> {
-        let listeners =
-            self.listeners.into_iter().map(D::listen).collect::<io::Result<Vec<D::Listener>>>()?;
+        let mut listeners = Vec::new();
+        for listener in self.listeners {
+            listeners.push((D::listen(listener)?, None));
+        }
+        if let Some(tls) = self.tls.as_ref().map(ServerTls::for_worker) {
+            for listener in self.secure_listeners {
+                listeners.push((D::listen(listener)?, Some(Arc::clone(&tls))));
+            }
+        }
         let timers = Timers::<D>::start();
         let service = self.recipe.make(&timers, &self.metrics, self.number);
         let service = service.map_err(io::Error::other)?;

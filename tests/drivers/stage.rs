@@ -138,6 +138,7 @@ impl Script {
     /// Starts a server for something else than a site.
     pub(crate) fn start_recipe(self, recipe: impl Recipe) -> Stage {
         let plan = Plan {
+            secure: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             cpus: vec![None; self.workers],
             driver: self.kind,

@@ -82,7 +82,9 @@ fn start_with(before: Duration, wait: Duration, bounds: Bounds) -> Arc<WorkerMet
         timers,
     );
     let listener = Sim::bind(SERVER).unwrap();
-    Sim::spawn(async move { worker.serve(vec![listener], &Orders::default(), || {}).await });
+    Sim::spawn(
+        async move { worker.serve(vec![(listener, None)], &Orders::default(), || {}).await },
+    );
     metrics
 }
 

@@ -51,7 +51,7 @@ impl Server {
         let (orders, ended) = (Rc::clone(&server.orders), Rc::clone(&server.ended));
         Sim::spawn(async move {
             let housekeep = || recipe.housekeep(worker.service());
-            worker.serve(vec![listener], &orders, housekeep).await;
+            worker.serve(vec![(listener, None)], &orders, housekeep).await;
             ended.set(Some(Sim::elapsed()));
         });
         server

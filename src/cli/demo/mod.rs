@@ -107,6 +107,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
 fn start_api(choice: Choice, delay: Duration) -> Result<Server, String> {
     let (driver, _) = choice.resolve().map_err(|error| error.to_string())?;
     let plan = Plan {
+        secure: None,
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         cpus: vec![None],
         driver,

@@ -1,0 +1,149 @@
+//! TLS toward upstreams: whom we trust, and who we are.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientSessionMemoryCache, Resumption};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, crypto::aws_lc_rs,
+};
+
+use crate::limits;
+
+/// How TLS is spoken with an upstream. A clone is the same, with the same sessions to resume.
+#[derive(Clone)]
+pub struct ClientTls {
+    /// Ciphers, roots, sessions.
+    pub config: Arc<ClientConfig>,
+    /// The name that its certificate must be for, and that it is told (SNI).
+    pub name: ServerName<'static>,
+}
+
+/// Whose certificates are taken.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Those that the system trusts.
+    System,
+    /// Those of these authorities, and no others.
+    Authorities(Vec<CertificateDer<'static>>),
+    /// Anybody's. Whoever is on the way can read and change everything.
+    Anybody,
+}
+
+/// A certificate with its chain, and the key of it.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl ClientTls {
+    /// TLS with the server of this name.
+    ///
+    /// # Errors
+    /// In words: no root that is of use, or a key that does not fit.
+    pub fn new(
+        name: ServerName<'static>,
+        trust: Trust,
+        identity: Option<Identity>,
+    ) -> Result<Self, String> {
+        let words = |error: Error| error.to_string();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(words)?;
+        let builder = match trust {
+            Trust::System => builder.with_root_certificates(system_roots()?),
+            Trust::Authorities(authorities) => {
+                let mut roots = RootCertStore::empty();
+                for authority in authorities {
+                    roots.add(authority).map_err(words)?;
+                }
+                builder.with_root_certificates(roots)
+            }
+            Trust::Anybody => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous(provider)))
+            }
+        };
+        let mut config = match identity {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(words)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let sessions = ClientSessionMemoryCache::new(limits::TLS_CLIENT_SESSIONS_MAX);
+        config.resumption = Resumption::store(Arc::new(sessions));
+        Ok(Self { config: Arc::new(config), name })
+    }
+}
+
+impl PartialEq for ClientTls {
+    /// Whether it is the same, with the same sessions.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
+    }
+}
+
+impl Eq for ClientTls {}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The roots that the system trusts, read once.
+fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
+    ROOTS.get_or_init(read_system_roots).clone()
+}
+
+fn read_system_roots() -> Result<Arc<RootCertStore>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added > 0 {
+        return Ok(Arc::new(roots));
+    }
+    let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+    Err(format!("this system has no certificates of authorities{why}"))
+}
+
+/// Takes any certificate. Signatures are looked at, for what that is worth.
+#[derive(Debug)]
+struct Credulous(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
