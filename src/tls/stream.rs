@@ -1,9 +1,14 @@
 //! The halves of a connection, plain or secured.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::driver::buffers::Buffers;
 use crate::driver::{self, Read};
@@ -108,14 +113,35 @@ pub async fn handshake<R: driver::Reader, W: driver::Writer>(
 }
 
 impl<R: driver::Reader> driver::Reader for Reader<R> {
-    async fn read(self, buffer: Vec<u8>, room: usize) -> Read<Self> {
+    fn read(self, buffer: Vec<u8>, room: usize) -> impl Future<Output = Read<Self>> + 'static {
         match self {
-            Self::Plain(reader) => {
-                let Read { reader, buffer, result } = reader.read(buffer, room).await;
-                Read { reader: Self::Plain(reader), buffer, result }
-            }
-            // Boxed, so that a plain connection holds no room for it.
-            Self::Secure(reader) => Box::pin(reader.read(buffer, room)).await,
+            Self::Plain(reader) => Work::Plain { future: reader.read(buffer, room), wrap },
+            Self::Secure(reader) => Work::Secure { future: Box::pin(reader.read(buffer, room)) },
+        }
+    }
+}
+
+fn wrap<R>(Read { reader, buffer, result }: Read<R>) -> Read<Reader<R>> {
+    Read { reader: Reader::Plain(reader), buffer, result }
+}
+
+pin_project! {
+    // A read or a write. A type of its own rather than an async block, which would hold what it
+    // was given twice; boxed for secured connections, so that plain ones hold no room for that.
+    #[project = WorkProjected]
+    enum Work<'a, F, W, T> {
+        Plain { #[pin] future: F, wrap: W },
+        Secure { future: Pin<Box<dyn Future<Output = T> + 'a>> },
+    }
+}
+
+impl<F: Future, W: Fn(F::Output) -> T, T> Future for Work<'_, F, W, T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match self.project() {
+            WorkProjected::Plain { future, wrap } => future.poll(context).map(wrap),
+            WorkProjected::Secure { future } => future.as_mut().poll(context),
         }
     }
 }
@@ -186,19 +212,17 @@ impl Shared {
 }
 
 impl<W: driver::Writer> driver::Writer for Writer<W> {
-    async fn write_range(
+    fn write_range(
         &mut self,
         buffer: Vec<u8>,
         range: Range<usize>,
-    ) -> (io::Result<()>, Vec<u8>) {
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
         match self {
-            Self::Plain(writer) => writer.write_range(buffer, range).await,
+            Self::Plain(writer) => {
+                Work::Plain { future: writer.write_range(buffer, range), wrap: |written| written }
+            }
             Self::Secure(writer) => {
-                let records = writer.shared.encrypt(buffer.get(range).unwrap_or_default());
-                match records {
-                    Ok(records) => (Box::pin(writer.send(records)).await, buffer),
-                    Err(error) => (Err(error), buffer),
-                }
+                Work::Secure { future: Box::pin(writer.write_range(buffer, range)) }
             }
         }
     }
@@ -219,6 +243,17 @@ impl<W: driver::Writer> driver::Writer for Writer<W> {
 }
 
 impl<W: driver::Writer> SecureWriter<W> {
+    async fn write_range(
+        &mut self,
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        match self.shared.encrypt(buffer.get(range).unwrap_or_default()) {
+            Ok(records) => (self.send(records).await, buffer),
+            Err(error) => (Err(error), buffer),
+        }
+    }
+
     async fn send(&mut self, records: Vec<u8>) -> io::Result<()> {
         let (sent, records) = self.writer.write_all(records, 0).await;
         self.shared.buffers.put(records);
