@@ -338,6 +338,7 @@ mod tests {
     use super::*;
     use crate::tls::client::{ClientTls, Trust};
     use crate::tls::server::{Certificate, Certificates, ServerTls};
+    use proptest::prelude::*;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
     use rustls::pki_types::PrivateKeyDer;
 
@@ -427,5 +428,57 @@ mod tests {
     fn nothing_is_sent_before_both_sides_agree() {
         let (mut client, _) = sessions(&pair());
         assert!(client.encrypt(b"secret", &mut Vec::new()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Whatever becomes of what is sent, it is refused or it is what was sent.
+        #[test]
+        fn no_damage_passes_for_what_was_sent(
+            step in 1..3000_usize,
+            damage in proptest::collection::vec((0..6000_usize, any::<u8>(), 0..4_u8), 0..3),
+        ) {
+            let (mut client, mut server) = sessions(&PAIR.with(Clone::clone));
+            let (mut sent_to_server, mut turns) = (0, 0);
+            let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+            let (mut at_client, mut at_server) = (Vec::new(), Vec::new());
+            let mut ended = client.receive(&mut Vec::new(), &mut at_client, &mut to_server);
+            let mut said = false;
+            while ended.is_ok() && turns < 8 {
+                turns += 1;
+                if !client.is_handshaking() && !std::mem::replace(&mut said, true) {
+                    ended = client.encrypt(b"GET / HTTP/1.1", &mut to_server);
+                }
+                let mut bytes = std::mem::take(&mut to_server);
+                let begin = sent_to_server;
+                sent_to_server += bytes.len();
+                for (at, byte, how) in &damage {
+                    let Some(at) = at.checked_sub(begin).filter(|at| *at < bytes.len()) else {
+                        continue;
+                    };
+                    match how {
+                        0 => bytes[at] ^= byte,
+                        1 => bytes.truncate(at),
+                        2 => bytes.insert(at, *byte),
+                        _ => drop(bytes.remove(at)),
+                    }
+                }
+                for piece in bytes.chunks(step) {
+                    let mut piece = piece.to_vec();
+                    ended = ended.and(server.receive(&mut piece, &mut at_server, &mut to_client));
+                }
+                let mut bytes = std::mem::take(&mut to_client);
+                let told = client.receive(&mut bytes, &mut at_client, &mut to_server);
+                ended = ended.and(told);
+            }
+            prop_assert!(b"GET / HTTP/1.1".starts_with(&at_server[..]), "{at_server:?}");
+            if damage.is_empty() {
+                prop_assert_eq!(&at_server[..], b"GET / HTTP/1.1");
+            }
+        }
+    }
+
+    thread_local! {
+        static PAIR: (ClientTls, ServerTls) = pair();
     }
 }
