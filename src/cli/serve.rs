@@ -78,8 +78,13 @@ pub(super) fn serve(
     };
     let (_resolver, directory) =
         Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
-    let recipe =
-        SiteRecipe { site, directory, id_seed: std::process::id(), workers: plan.cpus.len() };
+    let recipe = SiteRecipe {
+        site,
+        directory,
+        id_seed: std::process::id(),
+        workers: plan.cpus.len(),
+        challenges: None,
+    };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
