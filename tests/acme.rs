@@ -15,6 +15,8 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[path = "acme/directory.rs"]
+mod directory;
 #[path = "acme/pebble.rs"]
 mod pebble;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
@@ -196,6 +198,22 @@ fn a_directory_that_is_not_there_is_no_reason_not_to_serve() {
     wait(&server, "failure", || server.log().contains(failed).then_some(()));
     assert!(server.log().contains("refused"), "{}", server.log());
     assert_eq!(Visitor::to(server.address()).get("/").status, 200);
+    end(server);
+}
+
+#[test]
+fn a_directory_that_asks_to_wait_is_not_asked_before() {
+    let (directory, authority) = directory::start("7200");
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, authority).unwrap();
+    let site = Site::new(&directory, &ca);
+    let server = site.serve("127.0.0.1:0");
+    wait(&server, "failure", || server.log().contains("rateLimited").then_some(()));
+    let log = server.log();
+    for part in ["too many accounts", r#""again_in_s":7200"#, "staging directory"] {
+        assert!(log.contains(part), "{part} in {log}");
+    }
     end(server);
 }
 
