@@ -131,8 +131,8 @@ impl Pebble {
     /// and are good now for these names, and for those others not.
     #[track_caller]
     pub(crate) fn check(&self, text: &str, names: &[&str], others: &[&str]) {
+        belong_together(text);
         let provider = aws_lc_rs::default_provider();
-        CertifiedKey::from_der(chain(text), key(text), &provider).expect("a chain for its key");
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let verifier =
@@ -151,6 +151,13 @@ impl Pebble {
             assert!(matches!(verify(other), Err(Error::InvalidCertificate(_))), "{other}");
         }
     }
+}
+
+/// Checks that a file has a key and the chain for it.
+#[track_caller]
+pub(crate) fn belong_together(text: &str) {
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain(text), key(text), &provider).expect("a chain for its key");
 }
 
 /// The key in a file.
