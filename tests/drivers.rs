@@ -34,6 +34,8 @@ macro_rules! on_every_driver {
 mod admission;
 #[path = "drivers/caching.rs"]
 mod caching;
+#[path = "drivers/challenges.rs"]
+mod challenges;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;

@@ -101,7 +101,8 @@ fn start(kind: Kind, api: SocketAddr) -> Server {
         // asked what they hold, not whether they are let in.
         bounds: Bounds { queue_target: None, ..Bounds::default() },
     };
-    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1 }).unwrap()
+    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1, challenges: None })
+        .unwrap()
 }
 
 /// A visitor whose request has come to the API.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+#[cfg(feature = "acme")]
+use crate::control::acme::Keeper;
 use crate::control::life::{self, EndSignals};
 use crate::control::resolver::Resolver;
 use crate::control::server::{Plan, Server};
@@ -79,9 +81,26 @@ pub(super) fn serve(
     };
     let (_resolver, directory) =
         Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
-    let recipe =
-        SiteRecipe { site, directory, id_seed: std::process::id(), workers: plan.cpus.len() };
+    #[cfg(feature = "acme")]
+    let keeper = site.server().acme.as_ref().map(Keeper::new).transpose()?;
+    #[cfg(feature = "acme")]
+    let challenges = keeper.as_ref().map(Keeper::challenges);
+    #[cfg(not(feature = "acme"))]
+    let challenges = None;
+    let recipe = SiteRecipe {
+        site,
+        directory,
+        id_seed: std::process::id(),
+        workers: plan.cpus.len(),
+        challenges,
+    };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
+    // Only now, as the directory asks us back.
+    #[cfg(feature = "acme")]
+    let _keeping = keeper
+        .map(|keeper| keeper.start(server.addresses()))
+        .transpose()
+        .map_err(|error| words(&error))?;
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
     }

@@ -4,6 +4,7 @@
 //! This layer knows the keys and the forms of their values. Whether names fit together (a fetch
 //! from an upstream that is not there, a template that is missing) is the site's to check.
 
+mod acme;
 mod caching;
 mod fallback;
 mod headers;
@@ -18,6 +19,7 @@ mod server;
 mod units;
 mod upstreams;
 
+pub use acme::{Acme, Issued};
 pub use caching::CacheTable;
 pub use headers::{PageField, is_own_response_field};
 pub use origin::Origin;

@@ -1,5 +1,6 @@
 //! `[server]` and `[admin]`: where to listen, on which CPUs, and the bounds toward visitors.
 
+use super::acme::{self, Acme};
 use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
 use super::rate_limit::{self, RateLimit};
@@ -60,6 +61,8 @@ pub struct Server {
     pub proxy_protocol: bool,
     /// The field in which request ids come from them, and go to upstreams; none for neither.
     pub request_id: Option<String>,
+    /// Which certificate to get from an ACME directory, if any.
+    pub acme: Option<Acme>,
     /// Fields of all HTML, in place of the usual ones or beside them.
     pub headers: Vec<PageField>,
 }
@@ -114,6 +117,7 @@ impl Default for Server {
             forwarded: ForwardedFields::XForwarded,
             proxy_protocol: false,
             request_id: Some("X-Request-Id".to_owned()),
+            acme: None,
             headers: Vec::new(),
         }
     }
@@ -189,6 +193,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             },
             "proxy_protocol" => server.proxy_protocol = reader.flag(entry).unwrap_or_default(),
             "request_id" => headers::read_request_id(reader, entry, &mut server.request_id),
+            "acme" => server.acme = acme::read(reader, entry),
             "headers" => server.headers = headers::read(reader, entry),
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
         }
@@ -311,5 +316,6 @@ const KEYS: &[&str] = &[
     "forwarded",
     "proxy_protocol",
     "request_id",
+    "acme",
     "headers",
 ];

@@ -1,5 +1,7 @@
 //! The control thread: all that is slow or rare. Signals, names, the life of the workers.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod dns;
 pub mod life;
 pub mod names;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod cache;
+mod challenges;
 mod execution;
 mod fetch;
 mod memo;
@@ -14,6 +15,7 @@ mod trace;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
@@ -23,6 +25,7 @@ use crate::limits::{RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
+pub use challenges::Challenges;
 pub use request::Request;
 pub use trace::{Step, Trace};
 
@@ -40,6 +43,8 @@ pub struct Pages<D: Driver> {
     cache: Option<Rc<FetchCache<D>>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
+    /// Challenges of an ACME directory, if the site has one.
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// What a page came out as; its body has been appended to the buffer.
@@ -78,7 +83,19 @@ impl<D: Driver> Pages<D> {
             .into_iter()
             .any(|fetch| fetch.cache.is_some())
             .then(|| FetchCache::new(client.clone(), site.server().cache_max));
-        Self { site, client, memo, cache, id_prefix }
+        Self { site, client, memo, cache, id_prefix, challenges: None }
+    }
+
+    /// The same, and it answers these challenges.
+    pub fn with_challenges(self, challenges: Option<Arc<Challenges>>) -> Self {
+        Self { challenges, ..self }
+    }
+
+    /// The challenges of an ACME directory, if this could be the question for one of them.
+    pub fn challenges(&self, request: &Request<'_>) -> Option<&Challenges> {
+        let challenges = self.challenges.as_deref()?;
+        let is_read = matches!(request.method, Method::Get | Method::Head);
+        (is_read && Challenges::is_path(request.path)).then_some(challenges)
     }
 
     /// The site.

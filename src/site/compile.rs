@@ -26,6 +26,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Compiles a site.
 pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
+    written.server.acme = written.server.acme.take().map(|acme| acme.beside(&files.root));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
     let mut builder = Builder::default();
     let mut templates = Templates::new();

@@ -7,7 +7,7 @@ use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, ALLOW, Answer, Pages};
+use crate::page::{self, ALLOW, Answer, Challenges, Pages};
 use crate::site::{Priority, Site};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -24,6 +24,8 @@ pub struct SiteRecipe {
     pub id_seed: u32,
     /// How many workers share what upstreams allow the whole server.
     pub workers: usize,
+    /// Challenges of an ACME directory to answer, where the site has one.
+    pub challenges: Option<Arc<Challenges>>,
 }
 
 impl Recipe for SiteRecipe {
@@ -47,7 +49,8 @@ impl Recipe for SiteRecipe {
         );
         // A worker's ids differ from another's in the upper half, a start's in both.
         let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
-        Ok(Pages::new(site, client, self.id_seed ^ spread))
+        let pages = Pages::new(site, client, self.id_seed ^ spread);
+        Ok(pages.with_challenges(self.challenges.clone()))
     }
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
@@ -63,7 +66,18 @@ impl<D: Driver> Service for Pages<D> {
     // Not an `async fn`: that would hold the request twice while the page waits.
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()> {
         let request = as_page_sees(&request);
+        // Before all else that can be done with a request, a redirect to HTTPS above all: there may
+        // be no certificate yet to go there with, and a directory asks by plain HTTP, at port 80.
+        let is_answered = self
+            .challenges(&request)
+            .is_some_and(|open| open.answer(request.path, response.body()));
+        if is_answered {
+            response.content_type = "application/octet-stream".into();
+        }
         async move {
+            if is_answered {
+                return;
+            }
             let gathered = self.gather(&request, None).await;
             let _work = stints::begin::<D>().await;
             let answer = self.press(&request, gathered, response.body(), None);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringpress::control::server::{Plan, Server};
 use ringpress::driver::kind::Kind;
 use ringpress::metrics::WorkerMetrics;
+use ringpress::page::Challenges;
 use ringpress::site::{Site, Source};
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
@@ -38,6 +39,7 @@ pub(crate) struct Script {
     server: &'static str,
     policy: &'static str,
     pages: Vec<(&'static str, &'static str, &'static str)>,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Script {
@@ -50,6 +52,7 @@ impl Script {
             server: "",
             policy: "",
             pages: Vec::new(),
+            challenges: None,
         }
     }
 
@@ -74,6 +77,12 @@ impl Script {
     /// Lines of `[upstreams.api]`.
     pub(crate) fn policy(mut self, lines: &'static str) -> Self {
         self.policy = lines;
+        self
+    }
+
+    /// Challenges of an ACME directory to answer.
+    pub(crate) fn challenges(mut self, challenges: &Arc<Challenges>) -> Self {
+        self.challenges = Some(Arc::clone(challenges));
         self
     }
 
@@ -131,8 +140,8 @@ impl Script {
         let site = Site::load(&Source::Folder(folder.path().to_owned()));
         let site = site.unwrap_or_else(|report| panic!("{report}"));
         let directory = Arc::from([Addresses::new(upstreams.to_vec())]);
-        let workers = self.workers;
-        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers })
+        let (workers, challenges) = (self.workers, self.challenges.clone());
+        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers, challenges })
     }
 
     /// Starts a server for something else than a site.
