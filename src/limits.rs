@@ -34,7 +34,7 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Connections over `CONNECTIONS_MAX` that are being told so at once, a worker; more are closed
 /// without a word.
-pub const TURNED_AWAY_MAX: u64 = 1024;
+pub const TURNED_AWAY_MAX: usize = 1024;
 /// Pages a worker has in flight at once. Over it: 503.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// Of these, in percent, what pages of low priority may have, and those of normal priority on a
@@ -129,6 +129,8 @@ pub const PAGE_DEADLINE: Duration = Duration::from_secs(10);
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 /// A TCP connect to an upstream.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before another try to connect, for want of descriptors or memory.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// From the request's last byte to the response head's last.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after

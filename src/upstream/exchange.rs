@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, is_resource_shortage};
 use crate::http::{self, Limits, RequestLine};
 use crate::limits;
 
@@ -176,6 +176,8 @@ impl<D: Driver> Inner<D> {
                     let connection = Connection::new(reader, writer, timer, slot, responses, usual);
                     return Ok((held, connection, false));
                 }
+                // With another address it would be the same.
+                Err(failure) if failure.is_shed() => return Err(failure),
                 Err(failure) => failure,
             };
             let now = D::now();
@@ -198,9 +200,18 @@ impl<D: Driver> Inner<D> {
         deadline: Instant,
         limit: Duration,
     ) -> Result<(D::Reader, D::Writer), FetchError> {
-        match self.until(deadline, D::connect(address)).await {
-            Some(connected) => connected.map_err(FetchError::Connect),
-            None => Err(FetchError::Timeout(Phase::Connect, limit)),
+        loop {
+            match self.until(deadline, D::connect(address)).await {
+                Some(Err(error)) if is_resource_shortage(&error) => {
+                    // That is no failure of the upstream's, and may be over in a moment.
+                    if D::now() + limits::CONNECT_PAUSE >= deadline {
+                        return Err(FetchError::Shortage(error));
+                    }
+                    self.timers.sleep(limits::CONNECT_PAUSE).await;
+                }
+                Some(connected) => return connected.map_err(FetchError::Connect),
+                None => return Err(FetchError::Timeout(Phase::Connect, limit)),
+            }
         }
     }
 

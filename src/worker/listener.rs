@@ -73,7 +73,7 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
                     }
                     None => {
                         worker.metrics.connections_shed.add(1);
-                        if worker.turned_away.get() < limits::TURNED_AWAY_MAX {
+                        if worker.turned_away.get() < worker.bounds.turned_away_max as u64 {
                             D::spawn(turn_away(Rc::clone(&worker), reader, writer, peer));
                         }
                     }
