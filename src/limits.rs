@@ -180,10 +180,12 @@ pub const BREAKER_WINDOW: Duration = Duration::from_secs(10);
 pub const BREAKER_SLICES: usize = 10;
 /// Exchanges in that time without which it does not open.
 pub const BREAKER_REQUESTS_MIN: usize = 20;
-/// How long it stays open before it lets probes through.
+/// How long it stays open before it lets probes through, and from then to the next ones.
 pub const BREAKER_OPEN: Duration = Duration::from_millis(500);
-/// Probes that must succeed for it to close, and that are let through at once.
+/// Probes that must succeed for it to close, and that are let through at once, each time.
 pub const BREAKER_PROBES: usize = 3;
+/// Probes that hang at once, from one time to the next. Over it no more are let through.
+pub const BREAKER_HANGING_MAX: usize = 32;
 /// A fetch that was given less time than this, and less than its upstream's deadline, and was
 /// late, says nothing about the upstream.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(100);
