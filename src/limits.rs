@@ -265,6 +265,11 @@ pub const RENDER_FUEL: u64 = 10_000_000;
 pub const MEMO_SEEN: usize = 8192;
 /// A render that takes longer is counted and logged: nothing else runs on its worker meanwhile.
 pub const RENDER_SLOW: Duration = Duration::from_millis(10);
+/// Failures of pages that are logged in a `PAGE_FAILURES_PERIOD`, of one upstream and kind, a
+/// worker; of what is turned away, one. The others are counted, and that is logged.
+pub const PAGE_FAILURES_LOGGED_A_PERIOD: u32 = 10;
+/// See `PAGE_FAILURES_LOGGED_A_PERIOD`.
+pub const PAGE_FAILURES_PERIOD: Duration = Duration::from_secs(1);
 /// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
 pub const PROGRAM_STEPS_MAX: usize = 20_000;
 /// Templates, blocks and macros within each other, as they are written. Over it: the same.

@@ -52,6 +52,7 @@ impl Recipe for SiteRecipe {
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
         service.client().sweep();
+        service.report_failures();
     }
 }
 
