@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Finished pages that a worker keeps for the next visitor, as in 64MiB, or `off`
     #[arg(long, value_name = "SIZE|off", env = "RINGPRESS_MEMO_MAX", value_parser = options::memo)]
     memo_max: Option<u64>,
+    /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
+    #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
+    cache_max: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -45,6 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
+        cache_max: arguments.cache_max,
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };
