@@ -26,6 +26,8 @@ pub struct PageError {
     message: String,
     /// After which time it may be over, if that is known.
     wait: Duration,
+    /// Whose it is, by its place in the site.
+    upstream: Option<u16>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -51,13 +53,21 @@ pub enum PageErrorKind {
 impl PageError {
     /// An error of `kind`; `message` is one level of the chain, without its cause.
     pub fn new(kind: PageErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), wait: Duration::ZERO, source: None }
+        let (message, wait) = (message.into(), Duration::ZERO);
+        Self { kind, message, wait, upstream: None, source: None }
     }
 
     /// The same error, which may be over after `wait`.
     #[must_use]
     pub fn over_after(mut self, wait: Duration) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// The same error, of a fetch from this upstream.
+    #[must_use]
+    pub fn of(mut self, upstream: usize) -> Self {
+        self.upstream = u16::try_from(upstream).ok();
         self
     }
 
@@ -71,8 +81,8 @@ impl PageError {
     /// The same failure, told with one more level around it.
     #[must_use]
     pub fn within(self, message: impl Into<String>) -> Self {
-        let (kind, wait) = (self.kind, self.wait);
-        Self { kind, message: message.into(), wait, source: Some(Box::new(self)) }
+        let Self { kind, wait, upstream, .. } = self;
+        Self { kind, message: message.into(), wait, upstream, source: Some(Box::new(self)) }
     }
 
     /// What kind of failure this is.
@@ -96,6 +106,11 @@ impl PageError {
     /// After which time it may be over; zero where that is not known.
     pub fn wait(&self) -> Duration {
         self.wait
+    }
+
+    /// The upstream of the fetch that failed, by its place in the site.
+    pub fn upstream(&self) -> Option<usize> {
+        self.upstream.map(usize::from)
     }
 
     /// On whose side the failure lies.

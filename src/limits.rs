@@ -34,7 +34,7 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Connections over `CONNECTIONS_MAX` that are being told so at once, a worker; more are closed
 /// without a word.
-pub const TURNED_AWAY_MAX: u64 = 1024;
+pub const TURNED_AWAY_MAX: usize = 1024;
 /// Pages a worker has in flight at once. Over it: 503.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// Of these, in percent, what pages of low priority may have, and those of normal priority on a
@@ -147,6 +147,8 @@ pub const PAGE_DEADLINE: Duration = Duration::from_secs(10);
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 /// A TCP connect to an upstream.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before another try to connect, for want of descriptors or memory.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// From the request's last byte to the response head's last.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after
@@ -196,10 +198,12 @@ pub const BREAKER_WINDOW: Duration = Duration::from_secs(10);
 pub const BREAKER_SLICES: usize = 10;
 /// Exchanges in that time without which it does not open.
 pub const BREAKER_REQUESTS_MIN: usize = 20;
-/// How long it stays open before it lets probes through.
+/// How long it stays open before it lets probes through, and from then to the next ones.
 pub const BREAKER_OPEN: Duration = Duration::from_millis(500);
-/// Probes that must succeed for it to close, and that are let through at once.
+/// Probes that must succeed for it to close, and that are let through at once, each time.
 pub const BREAKER_PROBES: usize = 3;
+/// Probes that hang at once, from one time to the next. Over it no more are let through.
+pub const BREAKER_HANGING_MAX: usize = 32;
 /// A fetch that was given less time than this, and less than its upstream's deadline, and was
 /// late, says nothing about the upstream.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(100);
@@ -313,6 +317,11 @@ pub const RENDER_FUEL: u64 = 10_000_000;
 pub const MEMO_SEEN: usize = 8192;
 /// A render that takes longer is counted and logged: nothing else runs on its worker meanwhile.
 pub const RENDER_SLOW: Duration = Duration::from_millis(10);
+/// Failures of pages that are logged in a `PAGE_FAILURES_PERIOD`, of one upstream and kind, a
+/// worker; of what is turned away, one. The others are counted, and that is logged.
+pub const PAGE_FAILURES_LOGGED_A_PERIOD: u32 = 10;
+/// See `PAGE_FAILURES_LOGGED_A_PERIOD`.
+pub const PAGE_FAILURES_PERIOD: Duration = Duration::from_secs(1);
 /// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
 pub const PROGRAM_STEPS_MAX: usize = 20_000;
 /// Templates, blocks and macros within each other, as they are written. Over it: the same.

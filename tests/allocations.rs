@@ -10,42 +10,21 @@
     reason = "a test helper that fails is a test that fails; nothing here runs on a worker"
 )]
 
+#[path = "common/heap.rs"]
+mod heap;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
-use ringpress::control::server::{Plan, Server};
 use ringpress::driver::kind::Kind;
-use ringpress::site::{Site, Source};
-use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
-use ringpress::worker::pages::SiteRecipe;
-
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 #[test]
 fn a_page_allocates_seldom() {
-    let _profiler = dhat::Profiler::builder().testing().build();
+    let _profiler = heap::count();
     let kind = Kind::ALL.into_iter().find(|kind| kind.self_test().is_ok()).unwrap();
-    let api = start_api();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
-    let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
-    let directory = Arc::from([Addresses::new(vec![api])]);
-    let plan = Plan {
-        secure: None,
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        cpus: vec![None],
-        driver: kind,
-        bounds: Bounds::default(),
-    };
-    let server = Server::start(
-        &plan,
-        SiteRecipe { site, directory, id_seed: 1, workers: 1, challenges: None },
-    )
-    .unwrap();
+    let server = heap::start(kind, start_api(), Bounds::default());
     let mut visitor = TcpStream::connect(server.addresses()[0]).unwrap();
     let mut buffer = [0; 16 * 1024];
     ask(&mut visitor, &mut buffer, 200);
@@ -80,12 +59,7 @@ fn ask(visitor: &mut TcpStream, buffer: &mut [u8], times: u32) {
 fn start_api() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let item = r#"{"id":1,"title":"Tea & <i>cake</i>","note":"plain","score":3,"starred":true}"#;
-    let user = r#"{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}"#;
-    let items = [item; 10].join(",");
-    let body = format!(r#"{{"title":"Letters","user":{user},"items":[{items}]}}"#);
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
-    let response = format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes();
+    let response = heap::answer("plain");
     thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let mut buffer = [0; 4096];

@@ -8,6 +8,7 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/command.rs"]
 mod command;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
@@ -252,6 +253,35 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     let environment = [("RINGPRESS_SITE", path(&folder))];
     assert_eq!(command::run(RINGPRESS, &["check"], &environment).code, Some(0));
     drop(blocker);
+}
+
+#[test]
+fn how_much_is_kept_of_an_api_is_said_by_flag_environment_or_file() {
+    let kept = |file: &str, environment: &[(&str, &str)], flags: &[&str]| {
+        let upstream = Upstream::json(r#"{"name": "Ada"}"#);
+        let text = format!(
+            "[server]\n{file}\n[upstreams.api]\nurl = 'http://{}'\n[[page]]\npath = '/'\n\
+             template = 'page.html'\ncache = '1h'\n[page.fetch]\n\
+             user = {{ from = 'api', path = '/users/7' }}\n",
+            upstream.address()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("site.toml"), text).unwrap();
+        fs::write(folder.path().join("page.html"), "{{ user.name }}").unwrap();
+        let arguments = ["serve", path(&folder), "--listen", ANY, "--workers", "1"];
+        let server = Running::start(RINGPRESS, &[&arguments, flags].concat(), environment);
+        for _ in 0..2 {
+            assert_eq!(Visitor::to(server.address()).get("/").page(), "Ada");
+        }
+        upstream.calls().len() == 1
+    };
+    assert!(kept("", &[], &[]));
+    assert!(!kept("cache_max = '1B'", &[], &[]), "no room for it");
+    assert!(kept("cache_max = '1B'", &[("RINGPRESS_CACHE_MAX", "1MiB")], &[]));
+    assert!(!kept("", &[("RINGPRESS_CACHE_MAX", "1MiB")], &["--cache-max", "1B"]));
+    let wrong = ringpress(&["serve", "--cache-max", "much"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("write a size with its unit"), "{}", wrong.stderr);
 }
 
 #[test]

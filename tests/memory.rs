@@ -10,28 +10,22 @@
     reason = "a test helper that fails is a test that fails; nothing here runs on a worker"
 )]
 
+#[path = "common/heap.rs"]
+mod heap;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ringpress::control::server::{Plan, Server};
 use ringpress::driver::kind::Kind;
 use ringpress::limits::WATCH_AFTER;
-use ringpress::site::{Site, Source};
-use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
-use ringpress::worker::pages::SiteRecipe;
-
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 #[test]
 fn a_page_that_waits_for_its_api_is_small() {
     let mut measured = 0;
     for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
-        let profiler = dhat::Profiler::builder().testing().build();
+        let profiler = heap::count();
         let (waiting, idle) = measure(kind);
         drop(profiler);
         println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
@@ -54,9 +48,14 @@ const IDLE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of heap for each page that waits, and for each connection whose page has come.
 fn measure(kind: Kind) -> (usize, usize) {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = start(kind, api.local_addr().unwrap());
+    // Two hundred pages at once are more than an unoptimised build makes in time. Here it is asked
+    // what they hold, not whether they are let in.
+    let bounds = Bounds { queue_target: None, ..Bounds::default() };
+    let server = heap::start(kind, api.local_addr().unwrap(), bounds);
     let address = server.addresses()[0];
-    let answer = answer();
+    // About 1.5 KB.
+    let note = "A note that says 1 < 2, and says it again, and then once more.";
+    let answer = heap::answer(note);
     let mut pairs: Vec<(TcpStream, TcpStream)> = Vec::with_capacity(PAGES);
     // Some pages before it is counted: what the first of all makes is not made again, and the
     // server learns how large answers are.
@@ -86,23 +85,6 @@ fn measure(kind: Kind) -> (usize, usize) {
     server.stop();
     server.join().unwrap();
     (waiting, idle)
-}
-
-fn start(kind: Kind, api: SocketAddr) -> Server {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
-    let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
-    let directory = Arc::from([Addresses::new(vec![api])]);
-    let plan = Plan {
-        secure: None,
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        cpus: vec![None],
-        driver: kind,
-        // Two hundred pages at once are more than an unoptimised build makes in time. Here it is
-        // asked what they hold, not whether they are let in.
-        bounds: Bounds { queue_target: None, ..Bounds::default() },
-    };
-    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1, challenges: None })
-        .unwrap()
 }
 
 /// A visitor whose request has come to the API.
@@ -147,14 +129,3 @@ const REQUEST: &[u8] = b"GET /users/42 HTTP/1.1\r\nHost: site.example\r\n\
     Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
     Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\n\
     Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nSec-Fetch-User: ?1\r\n\r\n";
-
-/// What the API says: a user with ten items, about 1.5 KB.
-fn answer() -> Vec<u8> {
-    let note = "A note that says 1 < 2, and says it again, and then once more.";
-    let item = format!(r#"{{"id":1,"title":"Tea & <i>cake</i>","note":"{note}","score":3}}"#);
-    let user = r#"{"id":42,"name":"Ann","city":"Rome","bio":"\"x\""}"#;
-    let items = vec![item; 10].join(",");
-    let body = format!(r#"{{"title":"Letters","user":{user},"items":[{items}]}}"#);
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
-    format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
-}

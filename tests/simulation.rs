@@ -32,6 +32,9 @@ mod drain;
 #[path = "simulation/exchanges.rs"]
 mod exchanges;
 #[cfg(test)]
+#[path = "simulation/foresight.rs"]
+mod foresight;
+#[cfg(test)]
 #[path = "simulation/hedges.rs"]
 mod hedges;
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod aims;
 mod arena;
 mod contender;
 mod forecast;
+mod frame;
 mod machine;
 mod measure;
 mod pages;
@@ -22,7 +23,7 @@ mod session;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -79,13 +80,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(code) => code,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    frame::ended(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -96,8 +91,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     }
     let profile = if arguments.short { Profile::Short } else { Profile::Full };
     let one_build = arguments.one_build || arguments.short;
-    let mut contenders: Vec<Contender> = contender::ours(one_build).collect();
-    contenders.extend(contender::others(root, &arguments.profile)?);
+    let contenders = frame::everyone(root, &arguments.profile, one_build)?;
     let scenarios = profile.scenarios(arguments.rounds, arguments.seconds);
     if arguments.list {
         list(&scenarios, &contenders);
@@ -106,7 +100,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let (scenarios, contenders) = choose(&arguments.what, scenarios, contenders)?;
     let folder = match &arguments.into {
         Some(folder) => folder.clone(),
-        None => output(root, arguments)?,
+        None => {
+            let short = arguments.short.then_some("target/matrix/short");
+            frame::output(root, arguments.output.as_deref(), short, "bench/results")?
+        }
     };
     check_machine()?;
     let tools = prepare::ours(root, &arguments.profile, one_build)?;
@@ -144,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let results = session.results();
     let (same, missing) = (results.contenders.len(), results.missing.len());
     println!("{same} contenders have our pages, {missing} are missing");
-    Ok(code(results))
+    Ok(frame::code(&results.missing, &results.partial))
 }
 
 /// Writes the report and the plots.
@@ -155,33 +152,10 @@ fn finish(
     no_install: bool,
 ) -> Result<ExitCode, String> {
     report::write(results, folder)?;
-    let python = prepare::plots(root, no_install);
-    let drawn = python.and_then(|python| {
-        let drawn = Command::new(python).arg(root.join("bench/plots.py")).arg(folder).status();
-        let drawn = drawn.map_err(|error| error.to_string())?;
-        if drawn.success() { Ok(()) } else { Err(format!("bench/plots.py ended with {drawn}")) }
-    });
-    if let Err(why) = &drawn {
-        eprintln!("no plots: {why}");
-    }
-    println!("{}", folder.join("README.md").display());
-    Ok(if drawn.is_ok() { code(results) } else { ExitCode::FAILURE })
-}
-
-/// 0 when all went well, 3 when some could not take part and nothing else is wrong, otherwise 1.
-/// What is wrong is repeated, as it was said long ago.
-fn code(results: &Results) -> ExitCode {
-    for (name, why) in &results.missing {
-        eprintln!("missing: {name}: {why}");
-    }
-    for what in &results.partial {
-        eprintln!("partial: {what}");
-    }
-    match (results.missing.is_empty(), results.partial.is_empty()) {
-        (_, false) => ExitCode::FAILURE,
-        (false, true) => ExitCode::from(3),
-        (true, true) => ExitCode::SUCCESS,
-    }
+    Ok(match frame::draw(root, "bench/plots.py", folder, no_install) {
+        true => frame::code(&results.missing, &results.partial),
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// What the words of the command line choose.
@@ -239,29 +213,6 @@ impl<'w> Chosen<'w> {
     }
 }
 
-/// A folder that does not exist yet: no results are lost.
-fn output(root: &Path, arguments: &Arguments) -> Result<PathBuf, String> {
-    if let Some(folder) = &arguments.output {
-        if folder.join("raw.json").exists() {
-            return Err(format!("{} has results already", folder.display()));
-        }
-        return Ok(folder.clone());
-    }
-    if arguments.short {
-        let folder = root.join("target/matrix/short");
-        // Those of the last short run are of no use to anybody.
-        let _ = std::fs::remove_dir_all(&folder);
-        return Ok(folder);
-    }
-    let date = Machine::look(root).date;
-    let name = |number: u32| match number {
-        1 => date.clone(),
-        _ => format!("{date}-{number}"),
-    };
-    let folders = (1..=99).map(|number| root.join("bench/results").join(name(number)));
-    folders.into_iter().find(|folder| !folder.exists()).ok_or("99 results of one day".to_owned())
-}
-
 /// What the machine must have for any figure.
 fn check_machine() -> Result<(), String> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
@@ -276,10 +227,7 @@ fn check_machine() -> Result<(), String> {
     if !Path::new("/usr/bin/taskset").exists() {
         return Err("taskset is missing: apt-get install util-linux".to_owned());
     }
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let files = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, connections fail and are counted.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    frame::raise_files_limit();
     Ok(())
 }
 

@@ -14,6 +14,8 @@ mod arena;
 #[expect(dead_code, reason = "the matrix's, of which some is used here")]
 mod contender;
 mod figures;
+#[path = "../matrix/frame.rs"]
+mod frame;
 #[path = "../matrix/machine.rs"]
 mod machine;
 #[path = "../matrix/pages.rs"]
@@ -30,7 +32,7 @@ mod scene;
 mod stage;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -71,13 +73,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(code) => code,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    frame::ended(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -91,13 +87,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         scenes.iter().for_each(|scene| println!("{:8} {}", scene.name, scene.title));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut everyone: Vec<Contender> = contender::ours(true).collect();
-    everyone.extend(contender::others(root, &arguments.profile)?);
+    let everyone = frame::everyone(root, &arguments.profile, true)?;
     let (scenes, contenders) = choose(&arguments.what, scenes, everyone)?;
-    let folder = output(root, arguments)?;
+    let short = arguments.short.then_some("target/story/short");
+    let output = arguments.output.as_deref();
+    let folder = frame::output(root, output, short, "bench/story/results")?;
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let tools = prepare::ours(root, &arguments.profile, true)?;
-    raise_files_limit();
+    frame::raise_files_limit();
     let mut results = Results::new(Machine::look(root), arguments.short);
     let mut stage = Stage::open(root, tools)?;
     for contender in &contenders {
@@ -151,51 +148,10 @@ fn finish(
     no_install: bool,
 ) -> Result<ExitCode, String> {
     report::write(results, folder)?;
-    let python = prepare::plots(root, no_install);
-    let drawn = python.and_then(|python| {
-        let drawn = Command::new(python).arg(root.join("bench/story/plot.py")).arg(folder).status();
-        let drawn = drawn.map_err(|error| error.to_string())?;
-        if drawn.success() {
-            Ok(())
-        } else {
-            Err(format!("bench/story/plot.py ended with {drawn}"))
-        }
-    });
-    if let Err(why) = &drawn {
-        eprintln!("no plot: {why}");
-    }
-    println!("{}", folder.join("README.md").display());
-    let whole = drawn.is_ok() && results.partial.is_empty();
-    Ok(match (whole, results.missing.is_empty()) {
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::from(3),
-        (false, _) => ExitCode::FAILURE,
+    Ok(match frame::draw(root, "bench/story/plot.py", folder, no_install) {
+        true => frame::code(&results.missing, &results.partial),
+        false => ExitCode::FAILURE,
     })
-}
-
-/// A folder that has no results yet: none are lost.
-fn output(root: &Path, arguments: &Arguments) -> Result<PathBuf, String> {
-    let folder = match &arguments.output {
-        Some(folder) => folder.clone(),
-        None if arguments.short => {
-            let folder = root.join("target/story/short");
-            // Those of the last short run are of no use to anybody.
-            let _ = std::fs::remove_dir_all(&folder);
-            folder
-        }
-        None => root.join("bench/story/results").join(Machine::look(root).date),
-    };
-    match folder.join("raw.json").exists() {
-        true => Err(format!("{} has results already: --output", folder.display())),
-        false => Ok(folder),
-    }
-}
-
-fn raise_files_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let files = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, connections fail and are counted.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
 }
 
 /// Ours, and one that has the same pages and sheds nothing.

@@ -141,6 +141,19 @@ pub(super) fn raise_open_files_limit() {
     }
 }
 
+/// Files that this process may have open, and has; none where that cannot be known, or there is
+/// no limit.
+pub(super) fn open_files() -> Option<(usize, usize)> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = usize::try_from(getrlimit(Resource::Nofile).current?).ok()?;
+    // Without /proc, what a process has open at its start.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(OPEN_AT_START, Iterator::count);
+    Some((limit, open))
+}
+
+/// Standard input, output and error, and what signals come by.
+const OPEN_AT_START: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,11 +6,13 @@ use clap::Args;
 
 #[cfg(feature = "acme")]
 use crate::control::acme::Keeper;
+use crate::control::descriptors::Wanted;
 use crate::control::life::{self, EndSignals};
 use crate::control::resolver::Resolver;
 use crate::control::server::{Plan, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
+use crate::limits::{ADDRESSES_MAX, TURNED_AWAY_MAX};
 use crate::site::{Overrides, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
@@ -36,6 +38,9 @@ pub(super) struct Arguments {
     /// Finished pages that a worker keeps for the next visitor, as in 64MiB, or `off`
     #[arg(long, value_name = "SIZE|off", env = "RINGPRESS_MEMO_MAX", value_parser = options::memo)]
     memo_max: Option<u64>,
+    /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
+    #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
+    cache_max: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -45,6 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
+        cache_max: arguments.cache_max,
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };
@@ -56,23 +62,25 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     let choice = arguments.server.driver.unwrap_or_else(|| options::choice(site.server().driver));
-    match serve(site, choice, |_| {}) {
+    match serve(site, choice, 0, |_| {}) {
         Ok(()) => Exit::Fine,
         Err(error) => fail(error),
     }
 }
 
 /// Serves a site until a signal. Says where it listens on standard output, one line an address,
-/// and then calls `started`.
+/// and then calls `started`. The other ends of connections to upstreams take `ends_here` of this
+/// process's descriptors each.
 pub(super) fn serve(
-    site: Site,
+    mut site: Site,
     choice: Choice,
+    ends_here: usize,
     started: impl FnOnce(&Server),
 ) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     options::raise_open_files_limit();
     let signals = EndSignals::catch().map_err(|error| words(&error))?;
-    let plan = Plan {
+    let mut plan = Plan {
         listen: site.server().listen.clone(),
         secure: None,
         cpus: options::cpus(&site.server().workers)?,
@@ -81,6 +89,7 @@ pub(super) fn serve(
     };
     let (_resolver, directory) =
         Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
+    share_descriptors(&mut site, &mut plan, ends_here);
     #[cfg(feature = "acme")]
     let keeper = site.server().acme.as_ref().map(Keeper::new).transpose()?;
     #[cfg(feature = "acme")]
@@ -112,6 +121,45 @@ pub(super) fn serve(
     life::live(server, &signals).map_err(|error| words(&error))
 }
 
+/// Lowers what is configured to what there are descriptors for, and says so.
+fn share_descriptors(site: &mut Site, plan: &mut Plan, ends_here: usize) {
+    let Some((open_max, open)) = options::open_files() else { return };
+    let upstreams = site.upstreams();
+    let most: Vec<usize> = upstreams.iter().map(|upstream| upstream.max_connections).collect();
+    let checked = upstreams.iter().filter(|upstream| upstream.health.is_some());
+    let checked = checked.map(|upstream| match upstream.addresses.len() {
+        0 => ADDRESSES_MAX,
+        known => known,
+    });
+    let wanted = Wanted {
+        open_max,
+        open,
+        workers: plan.cpus.len(),
+        listeners: plan.listen.len(),
+        connections_max: plan.bounds.connections_max,
+        upstreams: &most,
+        checked: checked.sum(),
+        each: plan.driver.descriptors_a_connect() + ends_here,
+    };
+    let shares = wanted.shares();
+    if shares.connections_max < wanted.connections_max || shares.upstreams != most {
+        tracing::warn!(
+            open_files_max = open_max,
+            workers = wanted.workers,
+            connections_max = shares.connections_max,
+            configured = wanted.connections_max,
+            max_connections = ?shares.upstreams,
+            "the open-files limit is too low for what is configured: a worker takes this many \
+             connections, and upstreams get no more than these; raise it to {} (LimitNOFILE, \
+             ulimit -n), or lower connections_max and max_connections",
+            shares.open_needed
+        );
+    }
+    plan.bounds.connections_max = shares.connections_max;
+    plan.bounds.turned_away_max = shares.turned_away_max;
+    site.lower_max_connections(&shares.upstreams);
+}
+
 /// What the site file bounds, as the workers keep it.
 fn bounds(server: &ServerPlan) -> Bounds {
     Bounds {
@@ -121,6 +169,7 @@ fn bounds(server: &ServerPlan) -> Bounds {
             ..Limits::default()
         },
         connections_max: server.connections_max,
+        turned_away_max: TURNED_AWAY_MAX,
         in_flight_max: server.in_flight_max,
         queue_target: server.queue_target,
         rate_limit: server.rate_limit,

@@ -52,7 +52,7 @@ pub struct Breaker {
     pub window: Duration,
     /// Exchanges in that time without which nothing is decided.
     pub requests_min: usize,
-    /// How long it is left alone.
+    /// How long it is left alone, and from one turn of probes to the next.
     pub open: Duration,
     /// Exchanges that must succeed then for all to be let through again.
     pub probes: usize,

@@ -1,7 +1,9 @@
-//! The control thread: all that is slow or rare. Signals, names, the life of the workers.
+//! The control thread: all that is slow or rare. Signals, names, the life of the workers,
+//! and what they have to share.
 
 #[cfg(feature = "acme")]
 pub mod acme;
+pub mod descriptors;
 mod dns;
 pub mod life;
 pub mod names;

@@ -21,6 +21,8 @@ pub struct Epoll;
 impl Driver for Epoll {
     const NAME: &'static str = "epoll";
     const ACCEPTS_PENDING: usize = 1;
+    /// With the probe, see [`EpollWriter`].
+    const DESCRIPTORS_A_CONNECT: usize = 2;
     type Listener = TcpListener;
     type Reader = MonoioReader;
     type Writer = EpollWriter;

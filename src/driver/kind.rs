@@ -76,6 +76,11 @@ impl Kind {
         }
     }
 
+    /// Descriptors that a connection to an upstream takes on it.
+    pub fn descriptors_a_connect(self) -> usize {
+        self.visit(Descriptors).unwrap_or(1)
+    }
+
     /// Passes one connection and one message through the driver on loopback, with the flags it
     /// would serve with. A ring that can be made is not yet one that works.
     ///
@@ -233,6 +238,16 @@ fn explain(kind: Kind, error: &io::Error, disabled: u32) -> (String, String) {
              `--driver epoll`",
         ),
         _ => with("the self-test on loopback failed", "use `--driver epoll`, and tell us"),
+    }
+}
+
+struct Descriptors;
+
+impl Visit for Descriptors {
+    type Output = usize;
+
+    fn visit<D: Driver>(self) -> usize {
+        D::DESCRIPTORS_A_CONNECT
     }
 }
 

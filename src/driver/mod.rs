@@ -46,6 +46,8 @@ pub trait Driver: Sized + 'static {
     /// How many accepts are worth being pending at one listener. On a ring each brings one
     /// connection a turn of the loop; who is told when to accept takes all that are there.
     const ACCEPTS_PENDING: usize;
+    /// Descriptors that a connection to an upstream takes.
+    const DESCRIPTORS_A_CONNECT: usize = 1;
     /// A listening socket of this driver.
     type Listener: 'static;
     /// The read half of a connection.

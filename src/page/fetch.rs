@@ -78,7 +78,7 @@ impl<D: Driver> Execution<'_, D> {
         let value = told.value.map_err(|error| {
             let name = name(node, item);
             let upstream = plan.map_or("?", |plan| plan.name.as_str());
-            error.within(format!(
+            error.of(fetch.upstream).within(format!(
                 "fetch `{name}` from `{upstream}` failed (GET {})",
                 String::from_utf8_lossy(&target)
             ))

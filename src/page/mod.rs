@@ -7,6 +7,7 @@ mod answer;
 mod cache;
 mod challenges;
 mod execution;
+mod failures;
 mod fetch;
 mod memo;
 mod request;
@@ -31,6 +32,7 @@ pub use trace::{Step, Trace};
 
 use cache::FetchCache;
 use execution::Execution;
+use failures::Failures;
 use memo::Memo;
 use ties::Ties;
 
@@ -41,6 +43,7 @@ pub struct Pages<D: Driver> {
     memo: Memo,
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
+    failures: RefCell<Failures>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -83,7 +86,8 @@ impl<D: Driver> Pages<D> {
             .into_iter()
             .any(|fetch| fetch.cache.is_some())
             .then(|| FetchCache::new(client.clone(), site.server().cache_max));
-        Self { site, client, memo, cache, id_prefix, challenges: None }
+        let failures = RefCell::new(Failures::new(site.upstreams().len()));
+        Self { site, client, memo, cache, failures, id_prefix, challenges: None }
     }
 
     /// The same, and it answers these challenges.
@@ -272,13 +276,26 @@ impl<D: Driver> Pages<D> {
         let id = self.id(request);
         let path = String::from_utf8_lossy(request.path);
         let chain = error.chain();
-        if error.side() != Side::Downstream {
+        if error.side() != Side::Downstream
+            && self.failures.borrow_mut().note(error.upstream(), error.kind(), D::now())
+        {
             tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
         }
         let shown = self.site.server().development.then_some(chain.as_slice());
         let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
         let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
         Answer { retry_after_s, ..answer }
+    }
+
+    /// Logs how many pages have failed that were not logged each. To be called a few times a
+    /// second.
+    pub fn report_failures(&self) {
+        for left_out in self.failures.borrow_mut().left_out(D::now()) {
+            let plan = left_out.upstream.and_then(|place| self.site.upstreams().get(place));
+            let upstream = plan.map(|plan| plan.name.as_str());
+            let (status, pages) = (left_out.status, left_out.pages);
+            tracing::warn!(upstream, status, pages, "more pages failed in the same way");
+        }
     }
 
     fn error_page(

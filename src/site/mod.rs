@@ -70,7 +70,16 @@ impl Site {
     /// # Errors
     /// None that loading did not have.
     pub fn replica(&self) -> Result<Self, Report> {
-        compile::compile(self.files.clone(), self.overrides.clone())
+        let mut site = compile::compile(self.files.clone(), self.overrides.clone())?;
+        site.upstreams.clone_from(&self.upstreams);
+        Ok(site)
+    }
+
+    /// Has no more connections to the upstreams than these, in their order.
+    pub fn lower_max_connections(&mut self, most: &[usize]) {
+        for (upstream, most) in self.upstreams.iter_mut().zip(most) {
+            upstream.max_connections = upstream.max_connections.min(*most);
+        }
     }
 
     /// The site's folder, or the name it is embedded under.

@@ -71,6 +71,8 @@ pub struct Overrides {
     pub development: Option<bool>,
     /// Finished pages a worker keeps, bytes; 0 for none.
     pub memo_max: Option<u64>,
+    /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
+    pub cache_max: Option<u64>,
     /// Names of upstreams, and the URLs they have instead of those in the file.
     pub upstreams: Vec<(String, String)>,
 }
@@ -97,6 +99,9 @@ impl Overrides {
         }
         if let Some(memo_max) = self.memo_max {
             server.memo_max = memo_max;
+        }
+        if let Some(cache_max) = self.cache_max {
+            server.cache_max = cache_max;
         }
         for (name, url) in &self.upstreams {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);

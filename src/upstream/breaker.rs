@@ -1,29 +1,49 @@
 //! A circuit breaker: an upstream that fails most of the time is left alone for a while.
 //!
-//! Closed, all pass, and what becomes of them is counted over a sliding window. Open, none do: a
-//! fetch fails at once, and the upstream gets room to recover. Then a few probes are let through;
-//! all of them must succeed for it to close, and one that fails opens it again.
+//! Closed, all pass, and what becomes of them is counted over a sliding window. Open, nearly none
+//! do: a fetch fails at once, and the upstream gets room to recover. From time to time it is the
+//! turn of a few probes, and when enough have succeeded in a row it closes. One that hangs holds
+//! up none of the next turn, so that it does not matter how long a fetch may take.
 
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::limits::BREAKER_SLICES;
+use crate::limits::{BREAKER_HANGING_MAX, BREAKER_SLICES};
 
 /// The breaker of one upstream, on one worker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: config::Breaker,
     state: State,
-    /// Which state this is, counted: what was let through in another one says nothing about it.
-    epoch: u32,
+    /// Which turn this is, counted: being closed is one, too, and being open begins with one that
+    /// lets nothing through.
+    turn: u32,
     window: Window,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     Closed,
-    Open { until: Instant },
-    HalfOpen { under_way: usize, passed: usize },
+    Open(Trial),
+}
+
+/// An upstream that has failed, on trial.
+#[derive(Debug)]
+struct Trial {
+    /// The turn in which it began.
+    began: u32,
+    /// When the next turn comes.
+    next: Instant,
+    /// Whether this turn lets nothing (more) through.
+    is_over: bool,
+    /// Probes of this turn that are under way, and of those before.
+    under_way: usize,
+    hanging: usize,
+    /// Probes that have passed in a row, and the turn of the first of them.
+    passed: usize,
+    passed_from: u32,
+    /// The last turn of which one has failed. What else was asked by then does not count.
+    failed: u32,
 }
 
 /// What became of an exchange, as far as it tells of the upstream.
@@ -40,7 +60,7 @@ pub(super) enum Verdict {
 /// Leave to ask. To be given back with what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Permit {
-    epoch: u32,
+    turn: u32,
 }
 
 /// What a verdict changed.
@@ -57,12 +77,12 @@ pub(super) enum Change {
 impl Breaker {
     pub(super) fn new(policy: config::Breaker, now: Instant) -> Self {
         let window = Window::new(policy.window, now);
-        Self { policy, state: State::Closed, epoch: 0, window }
+        Self { policy, state: State::Closed, turn: 0, window }
     }
 
     /// Whether all is let through.
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closed)
     }
 
     /// Leave to ask.
@@ -70,19 +90,17 @@ impl Breaker {
     /// # Errors
     /// How long it is until asking again may help.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Permit, Duration> {
-        if let State::Open { until } = self.state {
-            if now < until {
-                return Err(until.saturating_duration_since(now));
+        if let State::Open(trial) = &mut self.state {
+            if now >= trial.next {
+                self.turn = self.turn.wrapping_add(1);
+                trial.take_turn(now + self.policy.open);
             }
-            self.enter(State::HalfOpen { under_way: 0, passed: 0 });
-        }
-        if let State::HalfOpen { under_way, passed } = &mut self.state {
-            if *under_way + *passed >= self.policy.probes {
-                return Err(self.policy.open);
+            if trial.under_way >= trial.room(self.policy.probes) {
+                return Err(trial.next.saturating_duration_since(now));
             }
-            *under_way += 1;
+            trial.under_way += 1;
         }
-        Ok(Permit { epoch: self.epoch })
+        Ok(Permit { turn: self.turn })
     }
 
     /// Takes a permit back, with what became of the exchange and how long that took.
@@ -93,41 +111,48 @@ impl Breaker {
         took: Duration,
         now: Instant,
     ) -> Change {
-        if permit.epoch != self.epoch {
-            return Change::None;
-        }
-        if verdict == Verdict::Unknown {
-            self.give_back(permit);
-            return Change::None;
-        }
+        self.give_back(permit);
         let slow = self.policy.slow.is_some_and(|slow| took >= slow);
-        match (&mut self.state, verdict) {
-            (State::Open { .. }, _) => Change::None,
-            (State::Closed, verdict) => {
-                let failed = verdict == Verdict::Failed;
+        let failed = verdict == Verdict::Failed;
+        match &mut self.state {
+            _ if verdict == Verdict::Unknown => Change::None,
+            State::Closed if permit.turn != self.turn => Change::None,
+            State::Closed => {
                 self.window.count(now, failed, slow);
-                if (failed || slow) && self.is_too_much() { self.open(now) } else { Change::None }
+                if !(failed || slow) || !self.is_too_much() {
+                    return Change::None;
+                }
+                self.turn = self.turn.wrapping_add(1);
+                self.state = State::Open(Trial::new(self.turn, now + self.policy.open));
+                Change::Opened
             }
-            (State::HalfOpen { under_way, passed }, Verdict::Good) if !slow => {
-                *under_way = under_way.saturating_sub(1);
-                *passed += 1;
-                if *passed < self.policy.probes {
+            State::Open(trial) if !trial.has(permit, self.turn) => Change::None,
+            State::Open(trial) if failed || slow => {
+                trial.fail(permit, self.turn);
+                Change::None
+            }
+            State::Open(trial) => {
+                trial.pass(permit);
+                if trial.passed < self.policy.probes {
                     return Change::None;
                 }
                 self.window = Window::new(self.policy.window, now);
-                self.enter(State::Closed);
+                self.turn = self.turn.wrapping_add(1);
+                self.state = State::Closed;
                 Change::Closed
             }
-            (State::HalfOpen { .. }, _) => self.open(now),
         }
     }
 
     /// Takes a permit back of an exchange that says nothing: another one may be a probe.
     pub(super) fn give_back(&mut self, permit: Permit) {
-        if permit.epoch == self.epoch
-            && let State::HalfOpen { under_way, .. } = &mut self.state
+        if let State::Open(trial) = &mut self.state
+            && trial.has(permit, self.turn)
         {
-            *under_way = under_way.saturating_sub(1);
+            let is_now = permit.turn == self.turn;
+            let count = if is_now { &mut trial.under_way } else { &mut trial.hanging };
+            debug_assert!(*count > 0);
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -140,15 +165,72 @@ impl Breaker {
             && (reaches(failed, self.policy.failures_per_mille)
                 || (self.policy.slow.is_some() && reaches(slow, self.policy.slow_per_mille)))
     }
+}
 
-    fn open(&mut self, now: Instant) -> Change {
-        self.enter(State::Open { until: now + self.policy.open });
-        Change::Opened
+impl Trial {
+    fn new(turn: u32, next: Instant) -> Self {
+        Self {
+            began: turn,
+            next,
+            is_over: true,
+            under_way: 0,
+            hanging: 0,
+            passed: 0,
+            passed_from: turn,
+            failed: turn,
+        }
     }
 
-    fn enter(&mut self, state: State) {
-        self.state = state;
-        self.epoch = self.epoch.wrapping_add(1);
+    /// Begins a turn. What is still under way hangs.
+    fn take_turn(&mut self, next: Instant) {
+        self.next = next;
+        self.is_over = false;
+        self.hanging += std::mem::take(&mut self.under_way);
+    }
+
+    /// Probes that may be under way in this turn. Where others hang, one is to come back first: a
+    /// visitor waits for each.
+    fn room(&self, probes: usize) -> usize {
+        match self.hanging {
+            _ if self.is_over => 0,
+            BREAKER_HANGING_MAX.. => 0,
+            1.. if self.passed == 0 => 1,
+            _ => probes.saturating_sub(self.passed),
+        }
+    }
+
+    /// Whether an exchange is a probe of this trial. What was asked before, or in another, says
+    /// nothing about now.
+    fn has(&self, permit: Permit, turn: u32) -> bool {
+        let age = self.age(permit.turn);
+        age > 0 && age <= self.age(turn)
+    }
+
+    fn pass(&mut self, permit: Permit) {
+        if self.age(permit.turn) <= self.age(self.failed) {
+            return;
+        }
+        if self.passed == 0 || self.age(permit.turn) < self.age(self.passed_from) {
+            self.passed_from = permit.turn;
+        }
+        self.passed += 1;
+    }
+
+    /// A probe has failed. What hung all the while, and was asked before those that pass now, may
+    /// have been lost.
+    fn fail(&mut self, permit: Permit, turn: u32) {
+        if self.age(permit.turn) > self.age(self.failed) {
+            self.failed = permit.turn;
+        }
+        if self.age(permit.turn) >= self.age(self.passed_from) {
+            self.passed = 0;
+        }
+        self.is_over |= permit.turn == turn;
+    }
+
+    /// How many turns after its first one that is.
+    fn age(&self, turn: u32) -> u32 {
+        turn.wrapping_sub(self.began)
     }
 }
 
@@ -298,11 +380,76 @@ mod tests {
         let (a, b) = (breaker.admit(now).unwrap(), breaker.admit(now).unwrap());
         breaker.settle(a, Verdict::Unknown, Duration::ZERO, now);
         let c = breaker.admit(now).unwrap();
-        assert_eq!(breaker.settle(b, Verdict::Failed, Duration::ZERO, now), Change::Opened);
-        assert!(breaker.admit(now + S * 4).is_err());
-        // What was asked before says nothing about now.
+        assert_eq!(breaker.settle(b, Verdict::Failed, Duration::ZERO, now), Change::None);
+        assert_eq!(breaker.admit(now + S * 4), Err(S));
+        // What was asked when another failed makes nothing good.
         assert_eq!(breaker.settle(c, Verdict::Good, Duration::ZERO, now), Change::None);
         assert!(!breaker.is_closed());
+    }
+
+    /// So many seconds after `start` as many probes as are let through.
+    fn probes(breaker: &mut Breaker, start: Instant, second: u32) -> Vec<Permit> {
+        let mut permits = Vec::new();
+        while let Ok(permit) = breaker.admit(start + S * second) {
+            permits.push(permit);
+        }
+        permits
+    }
+
+    #[test]
+    fn probes_that_hang_hold_up_none_of_the_next_turn() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let hung: Vec<Vec<Permit>> =
+            [5, 10, 15].map(|second| probes(&mut breaker, start, second)).into();
+        assert_eq!(hung.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
+        // The first are lost, and the others answered at last.
+        let now = start + S * 16;
+        for lost in &hung[0] {
+            breaker.settle(*lost, Verdict::Failed, S * 11, now);
+        }
+        assert_eq!(breaker.settle(hung[1][0], Verdict::Good, S * 6, now), Change::None);
+        assert_eq!(probes(&mut breaker, start, 16), [], "one is under way that will do");
+        assert_eq!(breaker.settle(hung[2][0], Verdict::Good, S, now), Change::Closed);
+    }
+
+    #[test]
+    fn once_one_has_passed_the_others_are_let_through_at_once() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        probes(&mut breaker, start, 5);
+        let next = probes(&mut breaker, start, 10);
+        assert_eq!(next.len(), 1);
+        let now = start + S * 11;
+        assert_eq!(breaker.settle(next[0], Verdict::Good, S, now), Change::None);
+        assert_eq!(ask(&mut breaker, now, Verdict::Good), Change::Closed);
+    }
+
+    #[test]
+    fn one_that_takes_long_to_fail_counts_as_much() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        // Each answers after more than a turn, and half of them fail.
+        let mut before = probes(&mut breaker, start, 5);
+        for turn in 2..200 {
+            let at = start + S * 5 * turn;
+            let next = probes(&mut breaker, start, 5 * turn);
+            for (permit, verdict) in before.iter().zip([Verdict::Failed, Verdict::Good]) {
+                assert_eq!(breaker.settle(*permit, verdict, S * 6, at), Change::None);
+            }
+            before = next;
+        }
+    }
+
+    #[test]
+    fn no_more_than_so_many_hang() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let hung: Vec<Permit> =
+            (1..200).flat_map(|turn| probes(&mut breaker, start, 5 * turn)).collect();
+        assert_eq!(hung.len(), BREAKER_HANGING_MAX);
+        breaker.give_back(hung[0]);
+        assert_eq!(probes(&mut breaker, start, 1000).len(), 1);
     }
 
     #[test]

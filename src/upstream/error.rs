@@ -38,6 +38,8 @@ pub enum FetchError {
     /// As many fetches as `max_in_flight` allows were in flight for all of `queue_timeout`, or too
     /// many waited already.
     Full,
+    /// No descriptor was to be had for a connection to it for as long as a connect may take.
+    Shortage(io::Error),
     /// Its breaker is open: it has failed too often of late, and is left alone for so long.
     Open(Duration),
 }
@@ -68,7 +70,8 @@ impl FetchError {
     /// Whether it was a bound of ours, and the upstream was not even asked: coming back in a
     /// moment may help.
     pub fn is_shed(&self) -> bool {
-        matches!(self, FetchError::Busy | FetchError::Full | FetchError::Open(_))
+        use FetchError::{Busy, Full, Open, Shortage};
+        matches!(self, Busy | Full | Shortage(_) | Open(_))
     }
 
     /// Whether it says nothing about how the upstream is.
@@ -108,6 +111,9 @@ impl fmt::Display for FetchError {
             FetchError::TooManyInterim => f.write_str("bad response: too many 1xx responses"),
             FetchError::Busy => f.write_str("all connections are in use (max_connections)"),
             FetchError::Full => f.write_str("too many fetches are in flight (max_in_flight)"),
+            FetchError::Shortage(_) => {
+                f.write_str("no descriptor left to connect with (LimitNOFILE, ulimit -n)")
+            }
             FetchError::Open(wait) => {
                 write!(f, "it has failed too often: not asked for another {wait:?} (breaker)")
             }
@@ -118,7 +124,9 @@ impl fmt::Display for FetchError {
 impl std::error::Error for FetchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            FetchError::Connect(error) | FetchError::Broken(_, error) => Some(error),
+            FetchError::Connect(error)
+            | FetchError::Shortage(error)
+            | FetchError::Broken(_, error) => Some(error),
             FetchError::Tls(error) => Some(error),
             _ => None,
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, is_resource_shortage};
 use crate::http::{self, Limits, RequestLine};
 use crate::limits;
 use crate::tls::{self, ClientTls, HandshakeError, Session};
@@ -177,6 +177,8 @@ impl<D: Driver> Inner<D> {
                     let connection = Connection::new(halves, timer, slot, responses, usual);
                     return Ok((held, connection, false));
                 }
+                // With another address it would be the same.
+                Err(failure) if failure.is_shed() => return Err(failure),
                 Err(failure) => failure,
             };
             let now = D::now();
@@ -201,10 +203,7 @@ impl<D: Driver> Inner<D> {
         deadline: Instant,
         limit: Duration,
     ) -> Result<Halves<D>, FetchError> {
-        let (reader, writer) = match self.until(deadline, D::connect(address)).await {
-            Some(connected) => connected.map_err(FetchError::Connect)?,
-            None => return Err(FetchError::Timeout(Phase::Connect, limit)),
-        };
+        let (reader, writer) = self.connect(address, deadline, limit).await?;
         let Some(ClientTls { config, name }) = &origin.plan.tls else {
             return Ok((tls::Reader::Plain(reader), tls::Writer::Plain(writer)));
         };
@@ -214,6 +213,28 @@ impl<D: Driver> Inner<D> {
         match self.until(deadline, handshake).await {
             Some(secured) => secured.map_err(FetchError::Tls),
             None => Err(FetchError::Timeout(Phase::Handshake, limit)),
+        }
+    }
+
+    /// The same, before it is secured.
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(D::Reader, D::Writer), FetchError> {
+        loop {
+            match self.until(deadline, D::connect(address)).await {
+                Some(Err(error)) if is_resource_shortage(&error) => {
+                    // That is no failure of the upstream's, and may be over in a moment.
+                    if D::now() + limits::CONNECT_PAUSE >= deadline {
+                        return Err(FetchError::Shortage(error));
+                    }
+                    self.timers.sleep(limits::CONNECT_PAUSE).await;
+                }
+                Some(connected) => return connected.map_err(FetchError::Connect),
+                None => return Err(FetchError::Timeout(Phase::Connect, limit)),
+            }
         }
     }
 

@@ -46,6 +46,9 @@ async fn check_on<D: Driver>(client: Weak<Inner<D>>, index: usize, policy: Healt
 impl<D: Driver> Inner<D> {
     async fn check(&self, origin: &Origin<D>, endpoint: &Endpoint<D>, policy: &Health) {
         let outcome = self.ask(origin, endpoint, policy).await;
+        if matches!(outcome, Err(FetchError::Shortage(_))) {
+            return;
+        }
         let passed = outcome.as_ref().is_ok_and(|status| (200..300).contains(status));
         if !endpoint.checked(policy, passed) {
             return;

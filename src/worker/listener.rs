@@ -88,7 +88,8 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
                         worker.metrics.connections_shed.add(1);
                         // There are no words for it before a handshake, which would cost more
                         // than a page.
-                        if tls.is_none() && worker.turned_away.get() < limits::TURNED_AWAY_MAX {
+                        let turned_away = worker.turned_away.get();
+                        if tls.is_none() && turned_away < worker.bounds.turned_away_max as u64 {
                             let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
                             D::spawn(turn_away(Rc::clone(&worker), halves, peer));
                         }

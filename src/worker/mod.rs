@@ -49,6 +49,8 @@ pub struct Bounds {
     pub limits: Limits,
     /// Connections at once.
     pub connections_max: usize,
+    /// Connections over that which are being told so at once; more are closed without a word.
+    pub turned_away_max: usize,
     /// Requests in flight at once.
     pub in_flight_max: usize,
     /// How long readable requests may all wait for the loop; none for as long as it takes.
@@ -94,6 +96,7 @@ impl Default for Bounds {
         Self {
             limits: Limits::default(),
             connections_max: limits::CONNECTIONS_MAX,
+            turned_away_max: limits::TURNED_AWAY_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
             queue_target: Some(limits::QUEUE_TARGET),
             rate_limit: None,

@@ -55,6 +55,7 @@ impl Recipe for SiteRecipe {
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
         service.client().sweep();
+        service.report_failures();
     }
 }
 

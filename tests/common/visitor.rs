@@ -49,6 +49,12 @@ impl Visitor {
         self.reply()
     }
 
+    /// The same, where the server may have hung up.
+    pub(crate) fn try_get(&mut self, target: &str) -> io::Result<Reply> {
+        self.stream.write_all(get(target).as_bytes())?;
+        self.try_reply(false)
+    }
+
     /// Any request with a body in its answer, and that answer.
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
         self.send(request);

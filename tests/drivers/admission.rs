@@ -1,6 +1,7 @@
 //! Many at once, and one too many: nobody gets another's page, and over a bound a visitor is told
 //! so at once.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,15 +14,17 @@ use ringpress::site::RateLimit;
 use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Request, Response, Service};
 
+use super::command::Running;
 use super::stage::{Script, Stage, wait};
 use super::upstream::{Gate, Upstream, some_delay};
-use super::visitor::{PATIENCE, Visitor, get};
+use super::visitor::{PATIENCE, Visitor, get, is_timeout};
 
 on_every_driver!(
     everybody_gets_their_own_page,
     in_flight_max,
     connections_max,
-    too_few_descriptors,
+    few_descriptors,
+    no_descriptor_left,
     too_much_to_do,
     rate_limit,
     a_visitor_who_leaves,
@@ -137,40 +140,104 @@ fn connections_max(kind: Kind) {
     stage.finish();
 }
 
-fn too_few_descriptors(kind: Kind) {
+/// A server as a process of its own, in front of an upstream whose users wait at a gate.
+fn process(kind: Kind, before: &str, gate: &Gate) -> (Upstream, tempfile::TempDir, Running) {
+    let at = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        at.pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
     let folder = tempfile::tempdir().unwrap();
-    let site = "[[page]]\npath = '/plain'\ntemplate = 'plain.html'\n";
-    std::fs::write(folder.path().join("site.toml"), site).unwrap();
-    std::fs::write(folder.path().join("plain.html"), "<p>plain</p>").unwrap();
-    let server = super::command::Running::start(
-        "sh",
-        &[
-            "-c",
-            "ulimit -n 40; \
-             exec \"$0\" serve \"$1\" --workers 1 --listen 127.0.0.1:0 --driver \"$2\"",
-            env!("CARGO_BIN_EXE_ringpress"),
-            folder.path().to_str().unwrap(),
-            kind.name(),
-        ],
-        &[],
+    let site = format!(
+        "[upstreams.api]\nurl = 'http://{}'\nconnect_timeout = '200ms'\n\
+         [[page]]\npath = '/plain'\ntemplate = 'plain.html'\n\
+         [[page]]\npath = '/users/{{id}}'\ntemplate = 'user.html'\n\
+         [page.fetch]\nuser = {{ from = 'api', path = '/users/{{{{ path.id }}}}' }}\n",
+        upstream.address()
     );
+    for (file, text) in [
+        ("site.toml", site.as_str()),
+        ("plain.html", "<p>plain</p>"),
+        ("user.html", "<p>{{ user.name }}</p>"),
+    ] {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let serve = "exec \"$0\" serve \"$1\" --workers 1 --listen 127.0.0.1:0 --driver \"$2\"";
+    let arguments = [
+        "-c",
+        &format!("{before}{serve}"),
+        env!("CARGO_BIN_EXE_ringpress"),
+        folder.path().to_str().unwrap(),
+        kind.name(),
+    ];
+    let server = Running::start("sh", &arguments, &[]);
+    (upstream, folder, server)
+}
+
+fn few_descriptors(kind: Kind) {
+    let gate = Gate::default();
+    let (upstream, _folder, server) = process(kind, "ulimit -n 256; ", &gate);
+    wait("it to be foreseen", || server.log().contains("LimitNOFILE"));
+    // More than the server can have open, each of whom wants another connection from it.
+    let mut crowd: Vec<Visitor> = (0..200).map(|_| Visitor::to(server.address())).collect();
+    for (number, visitor) in crowd.iter_mut().enumerate() {
+        // One that was hung up on may not take it.
+        let _ = visitor.stream().write_all(get(&format!("/users/{number}")).as_bytes());
+    }
+    wait("pages in flight", || upstream.calls().len() >= 40);
+    gate.open();
+    let mut pages = 0;
+    for visitor in &mut crowd {
+        match visitor.try_reply(false) {
+            Ok(reply) if reply.status == 503 => assert!(reply.field("Retry-After").is_some()),
+            Ok(reply) => {
+                assert_eq!(reply.page(), "<p>Ada</p>");
+                pages += 1;
+            }
+            // There are too many to tell all of them.
+            Err(error) => assert!(!is_timeout(&error), "{error}"),
+        }
+    }
+    assert!((40..=128).contains(&pages), "{pages} pages");
+    assert!(!server.log().contains("cannot accept"), "{}", server.log());
+    drop(crowd);
+    for _ in 0..100 {
+        let plain = || Visitor::try_to(server.address()).ok()?.try_get("/plain").ok();
+        wait("a place to be free", || plain().is_some_and(|reply| reply.status == 200));
+    }
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+fn no_descriptor_left(kind: Kind) {
+    let gate = Gate::default();
+    gate.open();
+    let (_upstream, _folder, server) = process(kind, "", &gate);
     let address = server.address();
-    // More than the server can have open. The kernel accepts for it, so all of them connect.
-    let mut crowd: Vec<Visitor> = (0..80).map(|_| Visitor::to(address)).collect();
+    let mut first = Visitor::to(address);
+    assert_eq!(first.get("/plain").page(), "<p>plain</p>");
+    // Something else has taken all that there were, and none is left to ask the API with.
+    let usual = server.spare_open_files(0);
+    let reply = first.get("/users/1");
+    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")), "{}", reply.text());
+    wait("it to be reported", || server.log().contains("no descriptor left"));
+    // A few more can come in. The kernel accepts for the server, so all of them connect.
+    server.spare_open_files(4);
+    let mut crowd: Vec<Visitor> = (0..20).map(|_| Visitor::to(address)).collect();
     for visitor in &mut crowd {
         visitor.send(get("/plain"));
     }
-    // Those that got in are served while the others wait.
     assert_eq!(crowd[0].reply().page(), "<p>plain</p>");
-    wait("the shortage to be reported", || server.log().contains("open-files limit"));
+    wait("the shortage to be reported", || server.log().contains("cannot accept"));
     let mut late = Visitor::to(address);
     late.send(get("/plain"));
     drop(crowd);
     assert_eq!(late.reply().page(), "<p>plain</p>");
-    for _ in 0..100 {
-        assert_eq!(Visitor::to(address).get("/plain").page(), "<p>plain</p>");
+    // And it has not held that against the API.
+    server.limit_open_files(usual);
+    for _ in 0..30 {
+        assert_eq!(first.get("/users/1").page(), "<p>Ada</p>");
     }
-    drop(late);
+    drop((first, late));
     assert_eq!(server.terminate(PATIENCE), Some(0));
 }
 

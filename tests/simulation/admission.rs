@@ -72,7 +72,7 @@ fn start(wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
     start_with(MS / 2, wait, bounds)
 }
 
-fn start_with(before: Duration, wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
+pub(crate) fn start_with(before: Duration, wait: Duration, bounds: Bounds) -> Arc<WorkerMetrics> {
     let timers = Timers::<Sim>::start();
     let metrics = Arc::<WorkerMetrics>::default();
     let worker = Worker::new(
@@ -88,25 +88,31 @@ fn start_with(before: Duration, wait: Duration, bounds: Bounds) -> Arc<WorkerMet
     metrics
 }
 
-fn in_order() -> Faults {
+pub(crate) fn in_order() -> Faults {
     Faults { in_order: true, ..Faults::none() }
 }
 
 /// What became of a visit.
-struct Visit {
+pub(crate) struct Visit {
     /// Since the start of the load.
-    due: Duration,
-    took: Duration,
-    status: u16,
+    pub(crate) due: Duration,
+    pub(crate) took: Duration,
+    pub(crate) status: u16,
     /// Its place among those that were due at the same time.
     place: usize,
 }
 
-type Visits = Rc<RefCell<Vec<Visit>>>;
+pub(crate) type Visits = Rc<RefCell<Vec<Visit>>>;
 
 /// Visitors who come for so long, each on a connection of their own: so many at a time, at so many
 /// times a second.
-async fn visitors(path: &'static str, each: usize, per_s: u32, time: Duration, into: &Visits) {
+pub(crate) async fn visitors(
+    path: &'static str,
+    each: usize,
+    per_s: u32,
+    time: Duration,
+    into: &Visits,
+) {
     let start = Sim::elapsed();
     let interval = SECOND / per_s;
     let mut due = Duration::ZERO;

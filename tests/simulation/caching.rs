@@ -228,6 +228,37 @@ fn an_answer_that_is_still_right_is_not_sent_again() {
 }
 
 #[test]
+fn a_304_for_another_version_than_the_kept_one_keeps_nothing_alive() {
+    for tag in ["\"v2\"", "W/\"v2\""] {
+        run(move || async move {
+            let log = upstream::start(at(81), move |asked| {
+                if asked.request == 0 {
+                    return vec![with_fields(
+                        "ETag: \"v1\"\r\nCache-Control: max-age=10\r\n",
+                        &json("one"),
+                    )];
+                }
+                // It has moved on, and says so of what nobody here has.
+                let fields = format!("ETag: {tag}\r\nCache-Control: max-age=100\r\n");
+                match asked.field("if-none-match") {
+                    "" => vec![with_fields(&fields, &json("two"))],
+                    _ => vec![Step::Send(format!("HTTP/1.1 304 X\r\n{fields}\r\n").into_bytes())],
+                }
+            });
+            let server = start("cache = true");
+            assert_eq!(body("/item/a").await, "token=one;");
+            Sim::sleep(11 * SEC).await;
+            for _ in 0..3 {
+                assert_eq!(body("/item/a").await, "token=two;");
+            }
+            assert_eq!(log.borrow().requests.len(), 3);
+            assert_eq!(server.metrics.cache_revalidated.get(), 0);
+            server.assert_exchanges(3);
+        });
+    }
+}
+
+#[test]
 fn what_is_not_there_is_kept_for_as_long_as_the_answer_says() {
     for (fields, expected) in [("", 3), ("Cache-Control: max-age=60\r\n", 1)] {
         run(move || async move {

@@ -1,7 +1,9 @@
 //! What becomes of fetches from an upstream that fails or is late: breaker, retries, bounds.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
+use std::sync::Once;
 use std::time::Duration;
 
 use ringpress::driver::Driver;
@@ -64,7 +66,7 @@ fn a_breaker_opens_and_closes_again() {
         assert_eq!(statuses(1).await, [503]);
         Sim::sleep(1000 * MS).await;
         assert_eq!(statuses(50).await, [200; 50]);
-        assert_eq!(server.metrics.upstream_breaker_opens.get(), 2);
+        assert_eq!(server.metrics.upstream_breaker_opens.get(), 1);
         assert_eq!(server.metrics.upstream_breaker_rejects.get(), 54);
         server.assert_exchanges(115);
     });
@@ -262,4 +264,64 @@ fn beyond_what_may_be_in_flight_fetches_wait_a_moment_and_are_shed() {
 fn shared(on: bool) -> (Rc<Cell<bool>>, Rc<Cell<bool>>) {
     let switch = Rc::new(Cell::new(on));
     (Rc::clone(&switch), switch)
+}
+
+thread_local! {
+    /// What is logged on this thread, where somebody wants to know.
+    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// What a run logs, line by line.
+fn logged<F: Future<Output = ()>>(main: impl FnOnce() -> F) -> Vec<String> {
+    static SUBSCRIBER: Once = Once::new();
+    // For the whole program: what is set for one thread is not sure to be seen beside others.
+    SUBSCRIBER.call_once(|| {
+        tracing_subscriber::fmt().with_writer(|| Lines).with_ansi(false).init();
+    });
+    LOGGED.set(Some(Vec::new()));
+    run(main);
+    let bytes = LOGGED.take().unwrap();
+    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
+struct Lines;
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.extend(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn of_many_pages_that_fail_a_few_are_logged_and_the_others_counted() {
+    let lines = logged(|| async {
+        let (_server, _log) = start("breaker = { open = '30s' }", |_| status(500));
+        for _ in 0..1000 {
+            ask("a").await;
+            Sim::sleep(5 * MS).await;
+        }
+        Sim::sleep(1500 * MS).await;
+    });
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    let failed = |status: &str| {
+        let those = lines.iter().filter(|line| line.contains("page failed"));
+        those.filter(|line| line.contains(status)).count()
+    };
+    assert_eq!(failed("status=502"), 10, "of twenty, in a tenth of a second");
+    let refused = failed("status=503");
+    assert!((4..=7).contains(&refused), "{refused} in five seconds");
+    assert_eq!(count("its breaker opens"), 1);
+    // And nobody is forgotten.
+    let more = lines.iter().filter(|line| line.contains("more pages failed"));
+    let pages = more.map(|line| {
+        assert!(line.contains("upstream=\"api\""), "{line}");
+        let (_, number) = line.split_once("pages=").unwrap();
+        number.split_whitespace().next().unwrap().parse::<usize>().unwrap()
+    });
+    assert_eq!(pages.sum::<usize>() + refused + 10, 1000);
 }

@@ -160,14 +160,43 @@ fn a_crowd_of_ten_times_what_can_be_served_takes_nothing_from_those_who_are() {
     });
 }
 
-/// An upstream that is away in that part of the run, in milliseconds: nobody listens, and who was
-/// connected is cut off.
-fn start_away(address: SocketAddr, away: Range<u32>) -> Rc<RefCell<upstream::Log>> {
-    let (from, until) = (MS * away.start, MS * away.end);
-    let plan = move |asked: Asked<'_>| match (from..until).contains(&Sim::elapsed()) {
-        true => vec![Step::Close],
-        false => vec![Step::Wait(MS * 10), answer(asked.token)],
+/// What is wrong with an API for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Nobody listens, and who was connected is cut off.
+    Dead,
+    /// It takes connections and requests, and answers them when it is well again (SIGSTOP).
+    Frozen,
+    /// The same, and what was asked meanwhile is lost.
+    Lost,
+    /// It answers 500.
+    Broken,
+    /// The same, after a time in which others ask.
+    SlowlyBroken,
+}
+
+/// An upstream with that trouble in that part of the run, in milliseconds.
+fn start_troubled(
+    address: SocketAddr,
+    trouble: Trouble,
+    part: Range<u32>,
+) -> Rc<RefCell<upstream::Log>> {
+    let (from, until) = (MS * part.start, MS * part.end);
+    let plan = move |asked: Asked<'_>| {
+        let well = vec![Step::Wait(MS * 10), answer(asked.token)];
+        let broken = Step::Send(response(500, "{}"));
+        match trouble {
+            _ if !(from..until).contains(&Sim::elapsed()) => well,
+            Trouble::Dead => vec![Step::Close],
+            Trouble::Frozen => [vec![Step::Wait(until - Sim::elapsed())], well].concat(),
+            Trouble::Lost => vec![Step::Hang],
+            Trouble::Broken => vec![broken],
+            Trouble::SlowlyBroken => vec![Step::Wait(MS * 700), broken],
+        }
     };
+    if trouble != Trouble::Dead {
+        return upstream::start(address, plan);
+    }
     let log = upstream::start_until(address, from, plan);
     Sim::spawn(async move {
         Sim::sleep(until.saturating_sub(Sim::elapsed())).await;
@@ -179,7 +208,7 @@ fn start_away(address: SocketAddr, away: Range<u32>) -> Rc<RefCell<upstream::Log
 #[test]
 fn while_the_api_is_dead_everyone_is_told_at_once_and_then_it_is_back() {
     run(|| async {
-        let log = start_away(at(81), 2000..12_000);
+        let log = start_troubled(at(81), Trouble::Dead, 2000..12_000);
         let policy = "breaker = { window = '2s', open = '500ms' }";
         let server = Server::start(&item_site(policy, ""), &[&[at(81)]], Bounds::default());
         let visits = Visits::default();
@@ -208,6 +237,32 @@ fn while_the_api_is_dead_everyone_is_told_at_once_and_then_it_is_back() {
 }
 
 #[test]
+fn whatever_the_trouble_was_all_is_well_half_a_second_after_it() {
+    use Trouble::{Broken, Dead, Frozen, Lost, SlowlyBroken};
+    for trouble in [Dead, Frozen, Lost, Broken, SlowlyBroken] {
+        for deadline in ["300ms", "2s", "5s"] {
+            run(|| async move {
+                start_troubled(at(81), trouble, 2000..10_200);
+                let policy = format!("deadline = '{deadline}'\nbreaker = {{ window = '2s' }}");
+                let server =
+                    Server::start(&item_site(&policy, ""), &[&[at(81)]], Bounds::default());
+                let visits = Visits::default();
+                load(&visits, "/item", 50, SECOND * 12).await;
+                let visits = settle(&server, &visits, 600).await;
+                let back = due(&visits, 10_800..12_000);
+                assert_eq!(statuses(&back), BTreeMap::from([(200, 60)]), "{trouble:?} {deadline}");
+                assert!(longest(&back) <= MS * 10 + OWN, "{trouble:?}: {:?}", longest(&back));
+                // Few wait for nothing to find that out.
+                let open = due(&visits, 8000..10_000);
+                let shed = count(&open, |visit| visit.status == 503);
+                assert!(shed >= 84, "{trouble:?} {deadline}: {:?}", statuses(&open));
+                assert_eq!(server.metrics.upstream_breaker_opens.get(), 1, "{trouble:?}");
+            });
+        }
+    }
+}
+
+#[test]
 fn one_dead_address_of_three_costs_no_visitor_a_page() {
     run(|| async {
         let logs: Vec<_> = (81..83)
@@ -215,7 +270,7 @@ fn one_dead_address_of_three_costs_no_visitor_a_page() {
                 upstream::start(at(port), |asked| vec![Step::Wait(MS * 50), answer(asked.token)])
             })
             .collect();
-        let third = start_away(at(83), 2000..6000);
+        let third = start_troubled(at(83), Trouble::Dead, 2000..6000);
         let upstreams: &[&[SocketAddr]] = &[&[at(81), at(82), at(83)]];
         let server = Server::start(&item_site("", ""), upstreams, Bounds::default());
         let visits = Visits::default();

@@ -84,7 +84,8 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     };
     let site = Site::load_with(&NEWS, &overrides).map_err(|report| report.to_string())?;
     let delay = arguments.api_delay;
-    serve::serve(site, choice, move |server| {
+    // The API has the other end of each connection.
+    serve::serve(site, choice, 1, move |server| {
         let Some(address) = server.addresses().first() else { return };
         say(format_args!(
             "

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
+use crate::http::Method;
 use crate::http::caching::{Declared, Keeping};
-use crate::http::{self, Method};
-use crate::limits::CACHE_CONDITIONS_BYTES_MAX;
 use crate::upstream::{self, Response};
 
 use super::store::{Kept, What};
+use super::validator::{self, conditions, name_of};
 use super::{Ask, FetchCache, Key};
 use crate::page::{answer, request};
 
@@ -74,39 +74,60 @@ impl<D: Driver> FetchCache<D> {
         let is_own = |kept: &Rc<Kept>| {
             matches!(kept.what, What::Data(_)) && kept.keeping.may_keep(&call.declared)
         };
-        let known = kept.as_ref().filter(|kept| is_own(kept) && !kept.conditions.is_empty());
-        let mut lines = call.lines.clone();
-        lines.extend_from_slice(known.map_or(&[], |known| known.conditions.as_slice()));
-        let asked = D::now();
-        let request = upstream::Request {
-            upstream: call.upstream,
-            method: Method::Get,
-            target: &call.target,
-            headers: &lines,
-            deadline: call.deadline,
-        };
-        let response = match self.client.fetch(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                let ran_out = D::now() >= call.deadline;
-                let failed = Failed::new(&answer::failed(error), None, true);
-                let failed = Failed { ran_out, ..failed };
-                return self.end(call, kept.as_deref(), Err(failed), false);
+        let mut known = kept.as_ref().filter(|kept| is_own(kept) && !kept.conditions.is_empty());
+        let conditions = known.map_or(&[][..], |known| &known.conditions);
+        let mut asked = self.ask_upstream(call, conditions).await;
+        if let (Some(of), Ok((_, answer))) = (known, &asked)
+            && answer.head.status == 304
+            && !validator::selects(answer, &of.conditions)
+        {
+            // What it says is of something else than what is kept: that tells nothing of this.
+            known = None;
+            if let Ok((_, answer)) = asked {
+                self.client.recycle(answer);
             }
+            asked = self.ask_upstream(call, &[]).await;
+        }
+        let (came, response) = match asked {
+            Ok(answered) => answered,
+            Err(failed) => return self.end(call, kept.as_deref(), Err(failed), false),
         };
-        let came = Came::now::<D>(asked, &response);
+        let known = known.filter(|_| response.head.status == 304);
         let result = match known {
-            Some(known) if response.head.status == 304 => came.renewed(known, call, &response),
-            _ => came.read(call, &response),
+            Some(known) => came.renewed(known, call, &response),
+            None => came.read(call, &response),
         };
         let reused = response.reused;
-        let is_revalidated = known.is_some() && response.head.status == 304;
+        let is_revalidated = known.is_some();
         self.client.recycle(response);
         if is_revalidated && result.is_ok() {
             self.client.metrics().cache_revalidated.add(1);
         }
         let outcome = self.end(call, kept.as_deref(), result, reused);
         Outcome { is_revalidated, ..outcome }
+    }
+
+    /// Asks once, under conditions or none.
+    async fn ask_upstream(
+        &self,
+        call: &Call,
+        conditions: &[u8],
+    ) -> Result<(Came, Response), Failed> {
+        let asked = D::now();
+        let request = upstream::Request {
+            upstream: call.upstream,
+            method: Method::Get,
+            target: &call.target,
+            headers: &[call.lines.as_slice(), conditions].concat(),
+            deadline: call.deadline,
+        };
+        match self.client.fetch(request).await {
+            Ok(response) => Ok((Came::now::<D>(asked, &response), response)),
+            Err(error) => {
+                let ran_out = D::now() >= call.deadline;
+                Err(Failed { ran_out, ..Failed::new(&answer::failed(error), None, true) })
+            }
+        }
     }
 
     /// Keeps what came, or what is known of it.
@@ -229,20 +250,6 @@ impl Came {
     }
 }
 
-/// The fields that ask whether an answer is still right, if it has any that tell.
-fn conditions(response: &Response) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for (of, name) in [("etag", "If-None-Match"), ("last-modified", "If-Modified-Since")] {
-        if let Some(value) = response.head.headers.get(&response.buffer, of.as_bytes())
-            && !value.is_empty()
-        {
-            // A value that came in a head holds nothing that could end its line.
-            let _ = http::push_field(&mut lines, name, value);
-        }
-    }
-    if lines.len() > CACHE_CONDITIONS_BYTES_MAX { Vec::new() } else { lines }
-}
-
 /// Appends those field lines that are of none of the names that are there already.
 fn add_others(lines: &[u8], into: &mut Vec<u8>) {
     let said = into.clone();
@@ -252,10 +259,6 @@ fn add_others(lines: &[u8], into: &mut Vec<u8>) {
             into.extend_from_slice(line);
         }
     }
-}
-
-fn name_of(line: &[u8]) -> &[u8] {
-    line.split(|&byte| byte == b':').next().unwrap_or_default()
 }
 
 fn is_set_cookie(name: &[u8]) -> bool {

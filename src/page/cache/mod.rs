@@ -8,6 +8,7 @@
 mod exchange;
 mod flight;
 mod store;
+mod validator;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

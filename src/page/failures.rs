@@ -1,0 +1,140 @@
+//! What is logged of pages that fail: each of them while they are few, and their number when they
+//! are many. No clock, no IO.
+//!
+//! An upstream that fails does so for all of its pages, and a line for each of those would tell
+//! nothing more, and take time when there is least of it.
+
+use std::time::Instant;
+
+use crate::error::PageErrorKind;
+use crate::limits::{PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD};
+
+/// Failures of one worker's pages, by their upstream and kind.
+#[derive(Debug)]
+pub(super) struct Failures {
+    /// Five for each upstream, and five for what is no upstream's.
+    counts: Vec<Count>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// When the period began.
+    since: Option<Instant>,
+    /// Lines in it.
+    logged: u32,
+    /// Failures in it without one.
+    left_out: u64,
+}
+
+/// Failures of one kind that no lines tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// The place of their upstream in the site, if they are one's.
+    pub(super) upstream: Option<usize>,
+    /// What visitors got.
+    pub(super) status: u16,
+    pub(super) pages: u64,
+}
+
+impl Failures {
+    /// For pages with so many upstreams.
+    pub(super) fn new(upstreams: usize) -> Self {
+        Self { counts: vec![Count::default(); (upstreams + 1) * KINDS.len()] }
+    }
+
+    /// Counts a failure; whether to log it.
+    pub(super) fn note(
+        &mut self,
+        upstream: Option<usize>,
+        kind: PageErrorKind,
+        now: Instant,
+    ) -> bool {
+        let place = upstream.map_or(0, |upstream| upstream + 1) * KINDS.len() + place_of(kind);
+        let Some(count) = self.counts.get_mut(place) else { return true };
+        if !count.is_now(now) && count.left_out == 0 {
+            *count = Count { since: Some(now), ..Count::default() };
+        }
+        // What a bound of ours or a breaker turns away needs no second example.
+        let most = match kind {
+            PageErrorKind::Overload => 1,
+            _ => PAGE_FAILURES_LOGGED_A_PERIOD,
+        };
+        let is_logged = count.logged < most;
+        count.logged += u32::from(is_logged);
+        count.left_out += u64::from(!is_logged);
+        is_logged
+    }
+
+    /// What no lines told of in periods that are over by now. To be asked for a few times a second.
+    pub(super) fn left_out(&mut self, now: Instant) -> Vec<LeftOut> {
+        let mut all = Vec::new();
+        for (place, count) in self.counts.iter_mut().enumerate() {
+            if count.left_out == 0 || count.is_now(now) {
+                continue;
+            }
+            let (upstream, kind) = (place / KINDS.len(), place % KINDS.len());
+            let status = KINDS.get(kind).copied().unwrap_or_default();
+            all.push(LeftOut { upstream: upstream.checked_sub(1), status, pages: count.left_out });
+            *count = Count::default();
+        }
+        all
+    }
+}
+
+impl Count {
+    /// Whether the period is not over yet.
+    fn is_now(&self, now: Instant) -> bool {
+        let over = |since| now.saturating_duration_since(since) >= PAGE_FAILURES_PERIOD;
+        self.since.is_some_and(|since| !over(since))
+    }
+}
+
+/// The kinds that are told apart, as the statuses they have in the log.
+const KINDS: [u16; 5] = [500, 502, 503, 504, 404];
+
+fn place_of(kind: PageErrorKind) -> usize {
+    match kind {
+        PageErrorKind::Internal => 0,
+        PageErrorKind::BadGateway => 1,
+        PageErrorKind::Overload => 2,
+        PageErrorKind::Timeout => 3,
+        PageErrorKind::UpstreamGone(_) | PageErrorKind::NoSuchPage | PageErrorKind::BadRequest => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_a_few_are_logged_and_the_others_counted() {
+        let start = Instant::now();
+        let mut failures = Failures::new(2);
+        let mut logged = |at, upstream, kind, times| {
+            (0..times).filter(|_| failures.note(upstream, kind, at)).count()
+        };
+        assert_eq!(logged(start, Some(1), PageErrorKind::Overload, 500), 1);
+        let most = PAGE_FAILURES_LOGGED_A_PERIOD as usize;
+        assert_eq!(logged(start, Some(1), PageErrorKind::BadGateway, 500), most);
+        assert_eq!(logged(start, Some(0), PageErrorKind::BadGateway, most), most);
+        assert_eq!(logged(start, None, PageErrorKind::Internal, 3), 3);
+        assert_eq!(failures.left_out(start), []);
+        let later = start + PAGE_FAILURES_PERIOD;
+        let left_out = |status, pages| LeftOut { upstream: Some(1), status, pages };
+        let expected = [left_out(502, 500 - most as u64), left_out(503, 499)];
+        assert_eq!(failures.left_out(later), expected);
+        assert_eq!(failures.left_out(later), []);
+        assert!(failures.note(Some(1), PageErrorKind::Overload, later), "a new period");
+    }
+
+    #[test]
+    fn one_now_and_then_is_logged_each_time() {
+        let start = Instant::now();
+        let mut failures = Failures::new(0);
+        for second in 0..100 {
+            let now = start + PAGE_FAILURES_PERIOD * second;
+            assert!(failures.note(None, PageErrorKind::Overload, now));
+            assert_eq!(failures.left_out(now), []);
+        }
+    }
+}
