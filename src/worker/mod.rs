@@ -7,6 +7,7 @@ mod admission;
 mod attend;
 mod clients;
 mod conversation;
+mod exchange;
 mod forecast;
 pub mod listener;
 mod overload;
@@ -77,6 +78,17 @@ impl Bounds {
     fn earned(&self, bytes: usize) -> Duration {
         let ms = (bytes as u64).saturating_mul(1000).checked_div(self.rate_min);
         Duration::from_millis(ms.unwrap_or(0))
+    }
+
+    /// When a body must be whole that has come so far, or at least go on. What has come earns time
+    /// for the whole, but no pause longer than the timeout.
+    fn body_deadline(&self, begun: Instant, bytes: usize, now: Instant) -> Instant {
+        (begun + self.earned(bytes)).min(now) + self.body_timeout
+    }
+
+    /// When so many bytes must be written that are begun now.
+    fn write_deadline(&self, now: Instant, bytes: usize) -> Instant {
+        now + self.write_timeout + self.earned(bytes)
     }
 
     /// Whether a connection from there begins with a header of the PROXY protocol: it either must
