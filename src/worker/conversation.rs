@@ -20,6 +20,8 @@ use crate::limits;
 use super::admission::Shed;
 use super::attend::attend;
 use super::exchange::{Outcome, Stop, has_body, respond};
+#[cfg(feature = "http2")]
+use super::http2;
 use super::ready::Refusal;
 use super::service::{Request, Response, Service};
 use super::{Held, Visit, Worker};
@@ -27,11 +29,12 @@ use super::{Held, Visit, Worker};
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
-    _visit: Visit,
+    visit: Visit,
     reader: D::Reader,
     writer: D::Writer,
     peer: SocketAddr,
 ) {
+    let _visit = &visit;
     let mut conversation = Conversation::new(&worker, reader, writer, peer);
     if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
         return;
@@ -40,6 +43,8 @@ pub(super) async fn converse<D: Driver, S: Service>(
         match conversation.turn().await {
             Next::Request => {}
             Next::Close => return,
+            #[cfg(feature = "http2")]
+            Next::Http2 => return conversation.go_on_in_http2(&worker, visit),
             Next::Linger => {
                 // A worker that drains waits for this too.
                 let _busy = Held::new(&worker.busy);
@@ -89,6 +94,9 @@ enum Next {
     Close,
     /// The end, but the peer may still be sending: it must be able to read our answer.
     Linger,
+    /// HTTP/2, which the peer has begun with.
+    #[cfg(feature = "http2")]
+    Http2,
 }
 
 impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
@@ -196,6 +204,22 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             (true, true) => Next::Request,
             (true, false) if head.keep_alive || !self.buffer.is_empty() => Next::Linger,
             (true, false) => Next::Close,
+        }
+    }
+
+    /// Whether what is no HTTP/1.1 request is the preface of HTTP/2, where that is welcome. Asked
+    /// only of what would be refused.
+    #[cfg(feature = "http2")]
+    fn begins_http2(&self) -> bool {
+        self.worker.bounds.http2_prior_knowledge && http2::is_preface(&self.buffer)
+    }
+
+    /// Hands the connection on, to a task of its own: this one has no room for more.
+    #[cfg(feature = "http2")]
+    fn go_on_in_http2(self, worker: &Rc<Worker<D, S>>, visit: Visit) {
+        let Self { inbound, writer, peer, buffer, .. } = self;
+        if let Some(reader) = inbound.into_reader() {
+            D::spawn(http2::serve(Rc::clone(worker), visit, reader, writer, peer, buffer));
         }
     }
 
@@ -327,6 +351,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// doubt, the next one's start is too.
     async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
         let worker = self.worker;
+        #[cfg(feature = "http2")]
+        if self.begins_http2() {
+            return Next::Http2;
+        }
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);

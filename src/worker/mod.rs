@@ -9,6 +9,8 @@ mod clients;
 mod conversation;
 mod exchange;
 mod forecast;
+#[cfg(feature = "http2")]
+mod http2;
 pub mod listener;
 mod overload;
 pub mod pages;
@@ -70,6 +72,9 @@ pub struct Bounds {
     pub drain_timeout: Duration,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
+    /// Whether a connection without TLS may begin as HTTP/2 (RFC 9113 section 3.3).
+    #[cfg(feature = "http2")]
+    pub http2_prior_knowledge: bool,
 }
 
 impl Bounds {
@@ -115,6 +120,8 @@ impl Default for Bounds {
             rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
             proxy_protocol: Vec::new(),
+            #[cfg(feature = "http2")]
+            http2_prior_knowledge: false,
         }
     }
 }
@@ -159,6 +166,8 @@ pub struct Worker<D: Driver, S: Service> {
     busy: Counter,
     /// Connections over the bound that are being told so.
     turned_away: Counter,
+    #[cfg(feature = "http2")]
+    http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -189,6 +198,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
             accepting: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
+            #[cfg(feature = "http2")]
+            http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
         })
     }
@@ -222,7 +233,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             if order >= Orders::DRAIN {
                 self.start_draining();
                 let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
-                if self.busy.get() == 0 || D::now() >= until {
+                if (self.busy.get() == 0 && self.has_parted()) || D::now() >= until {
                     return;
                 }
             }
@@ -241,6 +252,16 @@ impl<D: Driver, S: Service> Worker<D, S> {
     fn start_draining(&self) {
         self.draining.set(true);
         self.accepting.take().into_iter().for_each(Waker::wake);
+        #[cfg(feature = "http2")]
+        self.http2.wake_all();
+    }
+
+    /// Whether all connections that are told of the end, as those of HTTP/2 are, know.
+    fn has_parted(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.http2.is_empty();
+        #[cfg(not(feature = "http2"))]
+        true
     }
 
     /// Waits for a connection, or for the worker to drain: then none.
