@@ -8,13 +8,10 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
-#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/command.rs"]
 mod command;
-#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/upstream.rs"]
 mod upstream;
-#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/visitor.rs"]
 mod visitor;
 

@@ -32,6 +32,9 @@ macro_rules! on_every_driver {
 
 #[path = "drivers/admission.rs"]
 mod admission;
+#[cfg(feature = "http2")]
+#[path = "drivers/browser.rs"]
+mod browser;
 #[path = "drivers/caching.rs"]
 mod caching;
 #[path = "drivers/challenges.rs"]
@@ -45,8 +48,17 @@ mod conformance;
 mod corpus;
 #[path = "drivers/fields.rs"]
 mod fields;
+#[cfg(feature = "http2")]
+#[path = "drivers/frames.rs"]
+mod frames;
 #[path = "drivers/framing.rs"]
 mod framing;
+#[cfg(feature = "http2")]
+#[path = "drivers/http2.rs"]
+mod http2;
+#[cfg(feature = "http2")]
+#[path = "drivers/http2_bounds.rs"]
+mod http2_bounds;
 #[path = "drivers/life.rs"]
 mod life;
 #[path = "drivers/pages.rs"]

@@ -184,5 +184,7 @@ fn bounds(server: &ServerPlan) -> Bounds {
             true => server.trusted_proxies.clone(),
             false => Vec::new(),
         },
+        #[cfg(feature = "http2")]
+        http2_prior_knowledge: false,
     }
 }

@@ -42,6 +42,14 @@ impl<R: Reader> Inbound<R> {
         Self(State::Ready(reader))
     }
 
+    /// The read half, if nothing is pending on it.
+    pub fn into_reader(self) -> Option<R> {
+        match self.0 {
+            State::Ready(reader) => Some(reader),
+            _ => None,
+        }
+    }
+
     /// Leaves a read pending, for [`Inbound::is_quiet`] to look at and for the next read to give.
     pub fn pend(&mut self, buffer: Vec<u8>, room: usize) {
         self.0 = match std::mem::replace(&mut self.0, State::Lost) {

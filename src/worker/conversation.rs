@@ -4,25 +4,25 @@
 //! needs is made when it is there and gone when it is answered.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use smallvec::SmallVec;
 
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
 use crate::http::{
-    self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, proxy, request,
+    self, BodyReader, Connection, Framing, Head, RequestHead, Version, proxy, request,
 };
 use crate::limits;
-use crate::metrics::WorkerMetrics;
 use crate::tls;
 
 use super::admission::Shed;
 use super::attend::attend;
+use super::exchange::{Outcome, Stop, has_body, respond};
+#[cfg(feature = "http2")]
+use super::http2;
 use super::ready::Refusal;
 use super::service::{Request, Response, Service};
 use super::{Held, Visit, Worker};
@@ -34,10 +34,11 @@ pub(super) type Halves<D> =
 /// Serves one connection until it ends.
 pub(super) async fn converse<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
-    _visit: Visit,
+    visit: Visit,
     halves: Halves<D>,
     peer: SocketAddr,
 ) {
+    let _visit = &visit;
     let mut conversation = Conversation::new(&worker, halves, peer);
     if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
         return;
@@ -46,6 +47,8 @@ pub(super) async fn converse<D: Driver, S: Service>(
         match conversation.turn().await {
             Next::Request => {}
             Next::Close => return conversation.say_goodbye().await,
+            #[cfg(feature = "http2")]
+            Next::Http2 => return conversation.go_on_in_http2(&worker, visit),
             Next::Linger => {
                 // A worker that drains waits for this too.
                 let _busy = Held::new(&worker.busy);
@@ -94,20 +97,9 @@ enum Next {
     Close,
     /// The end, but the peer may still be sending: it must be able to read our answer.
     Linger,
-}
-
-/// Why there is no whole request.
-enum Stop {
-    /// The peer closed, reset, or was idle for too long.
-    Gone,
-    /// It sent something else, or too slowly.
-    Refused(u16, &'static str),
-}
-
-impl From<ParseError> for Stop {
-    fn from(error: ParseError) -> Self {
-        Stop::Refused(error.status(), error.reason())
-    }
+    /// HTTP/2, which the peer has begun with.
+    #[cfg(feature = "http2")]
+    Http2,
 }
 
 impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
@@ -213,6 +205,22 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
+    /// Whether what is no HTTP/1.1 request is the preface of HTTP/2, where that is welcome. Asked
+    /// only of what would be refused.
+    #[cfg(feature = "http2")]
+    fn begins_http2(&self) -> bool {
+        self.worker.bounds.http2_prior_knowledge && http2::is_preface(&self.buffer)
+    }
+
+    /// Hands the connection on, to a task of its own: this one has no room for more.
+    #[cfg(feature = "http2")]
+    fn go_on_in_http2(self, worker: &Rc<Worker<D, S>>, visit: Visit) {
+        let Self { inbound, writer, peer, buffer, .. } = self;
+        if let Some(reader) = inbound.into_reader() {
+            D::spawn(http2::serve(Rc::clone(worker), visit, reader, writer, peer, buffer));
+        }
+    }
+
     /// Waits for the first byte of the next request; false when none will come.
     async fn idle(&mut self) -> bool {
         let deadline = D::now() + self.worker.bounds.idle_timeout;
@@ -267,9 +275,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
                 return Ok(Some(end));
             }
             let room = body.room_hint().max(limits::DOWNSTREAM_READ_BYTES);
-            // What has come earns time for the whole, but no pause longer than the timeout.
-            let earned = bounds.earned(end - head.length);
-            let deadline = (begun + earned).min(D::now()) + bounds.body_timeout;
+            let deadline = bounds.body_deadline(begun, end - head.length, D::now());
             match self.read(deadline, room).await {
                 Ok(1..) => {}
                 Ok(0) | Err(Late::Broken) => return Err(Stop::Gone),
@@ -343,6 +349,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// doubt, the next one's start is too.
     async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
         let worker = self.worker;
+        #[cfg(feature = "http2")]
+        if self.begins_http2() {
+            return Next::Http2;
+        }
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);
@@ -405,7 +415,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let bounds = &self.worker.bounds;
         while from < buffer.len() {
             let end = buffer.len().min(from + limits::WRITE_PIECE_BYTES);
-            let deadline = D::now() + bounds.write_timeout + bounds.earned(end - from);
+            let deadline = bounds.write_deadline(D::now(), end - from);
             match self.timer.until(deadline, self.writer.write_range(buffer, from..end)).await {
                 Ok((Ok(()), whole)) => (buffer, from) = (whole, end),
                 Ok((Err(_), whole)) => return (false, whole),
@@ -425,66 +435,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     }
 }
 
-/// Whether there is anything to read after a head. Some clients say `Content-Length: 0` with every
-/// request.
-fn has_body(head: &RequestHead) -> bool {
-    !matches!(head.body, Framing::None | Framing::Length(0))
-}
-
-/// Has the service answer. A panic in it is this request's, not the worker's.
-async fn respond<D: Driver, S: Service>(
-    worker: &Worker<D, S>,
-    (peer, number): (SocketAddr, u64),
-    head: &RequestHead,
-    received: &[u8],
-    body_end: Option<usize>,
-) -> Response {
-    let bytes = received.get(..head.length).unwrap_or_default();
-    let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
-    let request = Request { head, bytes, body, peer, number };
-    let mut response = Response::new(worker.buffers.clone());
-    let answer = worker.service.respond(request, &mut response);
-    if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
-        worker.metrics.panics.add(1);
-        response.reset();
-        worker.service.refuse(500, "the page failed", &mut response);
-    }
-    response
-}
-
 /// Why a read brought nothing.
 enum Late {
     /// The connection is broken.
     Broken,
     /// Time is over.
     Elapsed,
-}
-
-/// Counts a request to its end, whichever it is.
-struct Outcome<'a> {
-    metrics: &'a WorkerMetrics,
-    ended: bool,
-}
-
-impl<'a> Outcome<'a> {
-    fn start(metrics: &'a WorkerMetrics) -> Self {
-        metrics.requests.add(1);
-        Self { metrics, ended: false }
-    }
-
-    fn end(mut self, written: bool, status: u16) {
-        if written {
-            self.ended = true;
-            self.metrics.responses.add(1);
-            self.metrics.count_status(status);
-        }
-    }
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.metrics.requests_aborted.add(1);
-        }
-    }
 }

@@ -7,7 +7,10 @@ mod admission;
 mod attend;
 mod clients;
 mod conversation;
+mod exchange;
 mod forecast;
+#[cfg(feature = "http2")]
+mod http2;
 pub mod listener;
 mod overload;
 pub mod pages;
@@ -73,6 +76,9 @@ pub struct Bounds {
     pub drain_timeout: Duration,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
+    /// Whether a connection without TLS may begin as HTTP/2 (RFC 9113 section 3.3).
+    #[cfg(feature = "http2")]
+    pub http2_prior_knowledge: bool,
 }
 
 impl Bounds {
@@ -81,6 +87,17 @@ impl Bounds {
     fn earned(&self, bytes: usize) -> Duration {
         let ms = (bytes as u64).saturating_mul(1000).checked_div(self.rate_min);
         Duration::from_millis(ms.unwrap_or(0))
+    }
+
+    /// When a body must be whole that has come so far, or at least go on. What has come earns time
+    /// for the whole, but no pause longer than the timeout.
+    fn body_deadline(&self, begun: Instant, bytes: usize, now: Instant) -> Instant {
+        (begun + self.earned(bytes)).min(now) + self.body_timeout
+    }
+
+    /// When so many bytes must be written that are begun now.
+    fn write_deadline(&self, now: Instant, bytes: usize) -> Instant {
+        now + self.write_timeout + self.earned(bytes)
     }
 
     /// Whether a connection from there begins with a header of the PROXY protocol: it either must
@@ -108,6 +125,8 @@ impl Default for Bounds {
             rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
             proxy_protocol: Vec::new(),
+            #[cfg(feature = "http2")]
+            http2_prior_knowledge: false,
         }
     }
 }
@@ -154,6 +173,8 @@ pub struct Worker<D: Driver, S: Service> {
     turned_away: Counter,
     /// TLS handshakes under way.
     handshakes: Counter,
+    #[cfg(feature = "http2")]
+    http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -185,6 +206,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
             busy: Counter::default(),
             turned_away: Counter::default(),
             handshakes: Counter::default(),
+            #[cfg(feature = "http2")]
+            http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
         })
     }
@@ -220,7 +243,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             if order >= Orders::DRAIN {
                 self.start_draining();
                 let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
-                if self.busy.get() == 0 || D::now() >= until {
+                if (self.busy.get() == 0 && self.has_parted()) || D::now() >= until {
                     return;
                 }
             }
@@ -239,6 +262,16 @@ impl<D: Driver, S: Service> Worker<D, S> {
     fn start_draining(&self) {
         self.draining.set(true);
         self.accepting.take().into_iter().for_each(Waker::wake);
+        #[cfg(feature = "http2")]
+        self.http2.wake_all();
+    }
+
+    /// Whether all connections that are told of the end, as those of HTTP/2 are, know.
+    fn has_parted(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.http2.is_empty();
+        #[cfg(not(feature = "http2"))]
+        true
     }
 
     /// Waits for a connection, or for the worker to drain: then none.

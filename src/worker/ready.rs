@@ -19,6 +19,16 @@ impl Refusal {
         }
     }
 
+    /// The text of the answer.
+    #[cfg(feature = "http2")]
+    pub(super) fn body(self) -> &'static [u8] {
+        let (answer, bytes) = match self {
+            Refusal::Busy => (BUSY, BUSY_BODY_BYTES),
+            Refusal::TooMany => (TOO_MANY, TOO_MANY_BODY_BYTES),
+        };
+        answer.get(answer.len() - bytes..).unwrap_or_default()
+    }
+
     /// Appends the answer to `out`, without its body if it answers a HEAD (RFC 9110 section
     /// 9.3.2). Neither needs a Date (RFC 9110 section 6.6.1).
     pub(super) fn write(self, out: &mut Vec<u8>, retry_after_s: u8, persists: bool, to_head: bool) {

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::visitor::PATIENCE;
 
 /// A server as a process; killed when dropped.
 pub(crate) struct Running {
-    child: Child,
+    /// The process.
+    pub(crate) child: Child,
     addresses: Vec<SocketAddr>,
     log: Arc<Mutex<String>>,
 }
@@ -63,25 +64,6 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("a signal");
-    }
-
-    /// Lets it open so many more files, and gives how many it might have had in all.
-    pub(crate) fn spare_open_files(&self, more: usize) -> u64 {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        let number =
-            |file: std::io::Result<std::fs::DirEntry>| file.ok()?.file_name().into_string().ok();
-        let open: Vec<String> = files.expect("its files").filter_map(number).collect();
-        // The limit is one of their numbers, and each takes the lowest that is free.
-        let mut free = (0..).filter(|number: &u64| !open.contains(&number.to_string()));
-        self.limit_open_files(free.nth(more).expect("a number"))
-    }
-
-    /// Sets how many it may have, and gives how many that were.
-    pub(crate) fn limit_open_files(&self, most: u64) -> u64 {
-        let pid = Some(Pid::from_child(&self.child));
-        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-        let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), maximum });
-        before.expect("a limit").current.unwrap_or(u64::MAX)
     }
 
     /// Tells it to end, and gives its exit code if it had one in time.

@@ -13,6 +13,7 @@ use ringpress::metrics::WorkerMetrics;
 use ringpress::site::RateLimit;
 use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Request, Response, Service};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::command::Running;
 use super::stage::{Script, Stage, wait};
@@ -216,12 +217,12 @@ fn no_descriptor_left(kind: Kind) {
     let mut first = Visitor::to(address);
     assert_eq!(first.get("/plain").page(), "<p>plain</p>");
     // Something else has taken all that there were, and none is left to ask the API with.
-    let usual = server.spare_open_files(0);
+    let usual = spare_open_files(&server, 0);
     let reply = first.get("/users/1");
     assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")), "{}", reply.text());
     wait("it to be reported", || server.log().contains("no descriptor left"));
     // A few more can come in. The kernel accepts for the server, so all of them connect.
-    server.spare_open_files(4);
+    spare_open_files(&server, 4);
     let mut crowd: Vec<Visitor> = (0..20).map(|_| Visitor::to(address)).collect();
     for visitor in &mut crowd {
         visitor.send(get("/plain"));
@@ -233,7 +234,7 @@ fn no_descriptor_left(kind: Kind) {
     drop(crowd);
     assert_eq!(late.reply().page(), "<p>plain</p>");
     // And it has not held that against the API.
-    server.limit_open_files(usual);
+    limit_open_files(&server, usual);
     for _ in 0..30 {
         assert_eq!(first.get("/users/1").page(), "<p>Ada</p>");
     }
@@ -371,4 +372,23 @@ fn a_crowd_at_once(kind: Kind) {
     assert_eq!(stage.count(|m| m.accepted.get()), 300);
     drop(crowd);
     stage.finish();
+}
+
+/// Lets a process open so many more files, and gives how many it might have had in all.
+fn spare_open_files(server: &Running, more: usize) -> u64 {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.child.id()));
+    let number =
+        |file: std::io::Result<std::fs::DirEntry>| file.ok()?.file_name().into_string().ok();
+    let open: Vec<String> = files.expect("its files").filter_map(number).collect();
+    // The limit is one of their numbers, and each takes the lowest that is free.
+    let mut free = (0..).filter(|number: &u64| !open.contains(&number.to_string()));
+    limit_open_files(server, free.nth(more).expect("a number"))
+}
+
+/// Sets how many it may have, and gives how many that were.
+fn limit_open_files(server: &Running, most: u64) -> u64 {
+    let pid = Some(Pid::from_child(&server.child));
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), maximum });
+    before.expect("a limit").current.unwrap_or(u64::MAX)
 }

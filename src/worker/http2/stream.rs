@@ -1,0 +1,252 @@
+//! One request of an HTTP/2 connection, and its answer: as [`conversation`] has it, but that a
+//! stream can end alone. A visitor who resets it has its page and the fetches for it given up; one
+//! who takes the answer too slowly has it reset.
+//!
+//! [`conversation`]: crate::worker::conversation
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+
+use ::http::{Method, Request as Incoming, Response as Outgoing, StatusCode};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+
+use crate::driver::Driver;
+use crate::driver::timers::Timer;
+use crate::http::{ParseError, RequestHead};
+use crate::limits;
+use crate::metrics::WorkerMetrics;
+use crate::worker::admission::Shed;
+use crate::worker::exchange::{Outcome, Stop, has_body, respond};
+use crate::worker::service::{Request, Response, Service};
+use crate::worker::{Held, Worker};
+
+use super::body::Body;
+use super::head::{self, Malformed};
+
+/// How a stream has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With an answer that was taken.
+    Answered,
+    /// Without: the client has given it up, did not take it, or has asked for nothing.
+    GivenUp,
+}
+
+/// Answers one request.
+pub(super) async fn answer<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    peer: SocketAddr,
+    request: Incoming<RecvStream>,
+    reply: SendResponse<Body>,
+) -> Ended {
+    let (parts, incoming) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let timer = worker.timers.timer();
+    let mut stream = Stream { worker, reply, incoming, timer, peer, is_head };
+    if stream.is_reset().await {
+        return Ended::GivenUp;
+    }
+    let mut received = Vec::with_capacity(limits::DOWNSTREAM_READ_BYTES);
+    let has_body = !stream.incoming.is_end_stream();
+    let head = head::translate(&parts, has_body, &worker.bounds.limits, &mut received);
+    drop(parts);
+    match head {
+        Ok(head) => stream.exchange(&head, &mut received).await,
+        Err(Malformed::Refused(error)) => stream.refuse(error.status(), error.reason()).await,
+        Err(Malformed::Stream) => {
+            worker.metrics.requests_malformed.add(1);
+            stream.reply.send_reset(Reason::PROTOCOL_ERROR);
+            Ended::GivenUp
+        }
+    }
+}
+
+struct Stream<'a, D: Driver, S: Service> {
+    worker: &'a Worker<D, S>,
+    reply: SendResponse<Body>,
+    /// The body of the request. What is not read of it stays within the stream's window; when this
+    /// is dropped the client is told to send no more of it.
+    incoming: RecvStream,
+    timer: Timer<D>,
+    peer: SocketAddr,
+    is_head: bool,
+}
+
+impl<D: Driver, S: Service> Stream<'_, D, S> {
+    /// Whether the client has given the request up already.
+    async fn is_reset(&mut self) -> bool {
+        poll_fn(|context| Poll::Ready(self.reply.poll_reset(context).is_ready())).await
+    }
+
+    async fn exchange(&mut self, head: &RequestHead, received: &mut Vec<u8>) -> Ended {
+        let worker = self.worker;
+        let outcome = Outcome::start(&worker.metrics);
+        let number = worker.metrics.requests.get();
+        let request = Request { head, bytes: received, body: &[], peer: self.peer, number };
+        let _in_flight = match self.admit(request).await {
+            Ok(place) => place,
+            Err(shed) => return self.shed(shed, outcome).await,
+        };
+        let body = match has_body(head) {
+            true => self.body(head, received).await,
+            false => Ok(Some(head.length)),
+        };
+        let body_end = match body {
+            Ok(end) => end,
+            Err(Stop::Gone) => return Ended::GivenUp,
+            Err(Stop::Refused(status, reason)) => {
+                let ended = self.refuse(status, reason).await;
+                outcome.end(ended == Ended::Answered, status);
+                return ended;
+            }
+        };
+        let page = Box::pin(respond(worker, (self.peer, number), head, received, body_end));
+        let Some(response) = self.attend(page).await else { return Ended::GivenUp };
+        let status = response.status;
+        let ended = self.send(response).await;
+        outcome.end(ended == Ended::Answered, status);
+        ended
+    }
+
+    async fn admit<'a>(&self, request: Request<'_>) -> Result<Held<'a>, Shed>
+    where
+        Self: 'a,
+    {
+        match self.worker.admit() {
+            Some(place) => Ok(place),
+            None => self.worker.judge(request).await,
+        }
+    }
+
+    /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
+    async fn body(
+        &mut self,
+        head: &RequestHead,
+        received: &mut Vec<u8>,
+    ) -> Result<Option<usize>, Stop> {
+        let request = Request { head, bytes: received, body: &[], peer: self.peer, number: 0 };
+        if !self.worker.service.wants_body(&request) {
+            return Ok(None);
+        }
+        let bounds = &self.worker.bounds;
+        if head.expect_continue {
+            let mut interim = Outgoing::new(());
+            *interim.status_mut() = StatusCode::CONTINUE;
+            self.reply.send_informational(interim).map_err(|_| Stop::Gone)?;
+        }
+        let begun = D::now();
+        loop {
+            let length = received.len().saturating_sub(head.length);
+            let deadline = bounds.body_deadline(begun, length, D::now());
+            let incoming = &mut self.incoming;
+            let data = poll_fn(|context| incoming.poll_data(context));
+            match self.timer.until(deadline, data).await {
+                Ok(Some(Ok(bytes))) => {
+                    if (length + bytes.len()) as u64 > bounds.limits.body_bytes_max {
+                        return Err(ParseError::BodyTooLong.into());
+                    }
+                    received.extend_from_slice(&bytes);
+                    // It fails when the stream is over, which the next poll tells.
+                    let _ = self.incoming.flow_control().release_capacity(bytes.len());
+                }
+                Ok(Some(Err(_))) => return Err(Stop::Gone),
+                Ok(None) => return Ok(Some(received.len())),
+                Err(_) => return Err(Stop::Refused(408, "the request body took too long")),
+            }
+        }
+    }
+
+    /// What `page` makes; none, and the page is dropped, when the client has given it up.
+    async fn attend(
+        &mut self,
+        mut page: Pin<Box<impl Future<Output = Response>>>,
+    ) -> Option<Response> {
+        let mut waiting = Waiting { metrics: &self.worker.metrics, is_over: false };
+        let made = poll_fn(|context| match page.as_mut().poll(context) {
+            Poll::Ready(made) => Poll::Ready(Some(made)),
+            Poll::Pending => self.reply.poll_reset(context).map(|_| None),
+        })
+        .await;
+        waiting.is_over = made.is_some();
+        made
+    }
+
+    /// Answers what was no request we speak.
+    async fn refuse(&mut self, status: u16, reason: &'static str) -> Ended {
+        let worker = self.worker;
+        worker.metrics.requests_malformed.add(1);
+        let mut response = Response::new(worker.buffers.clone());
+        worker.service.refuse(status, reason, &mut response);
+        self.send(response).await
+    }
+
+    /// Turns a request away.
+    async fn shed(&mut self, shed: Shed, outcome: Outcome<'_>) -> Ended {
+        let mut buffer = self.worker.buffers.take();
+        buffer.extend_from_slice(shed.refusal.body());
+        let ended = self.write(head::of_shed(&shed), buffer, 0).await;
+        outcome.end(ended == Ended::Answered, shed.refusal.status());
+        ended
+    }
+
+    async fn send(&mut self, mut response: Response) -> Ended {
+        let worker = self.worker;
+        let buffer = response.take_buffer();
+        let from = limits::RESPONSE_HEAD_ROOM.min(buffer.len());
+        let is_html = response.content_type.starts_with("text/html");
+        let page_fields = if is_html { worker.http2.page_fields(&worker.service) } else { &[] };
+        let date = worker.date.get();
+        let head = head::of_response(&response, buffer.len() - from, &date, page_fields);
+        self.write(head, buffer, from).await
+    }
+
+    /// Hands an answer with the body `buffer[from..]` to h2, and waits until the client has taken
+    /// it: by its windows, and by reading what was written before. Each piece has its own time.
+    async fn write(&mut self, head: Outgoing<()>, buffer: Vec<u8>, from: usize) -> Ended {
+        let (bounds, buffers) = (&self.worker.bounds, self.worker.buffers.clone());
+        let may_have_body = !self.is_head && head::has_body(head.status().as_u16());
+        let (body, progress) = Body::new(buffer, from, buffers);
+        let is_bodiless = !may_have_body || progress.left() == 0;
+        let Ok(mut outgoing) = self.reply.send_response(head, is_bodiless) else {
+            return Ended::GivenUp;
+        };
+        if is_bodiless {
+            return Ended::Answered;
+        }
+        if outgoing.send_data(body, true).is_err() {
+            return Ended::GivenUp;
+        }
+        loop {
+            let left = progress.left();
+            let piece = left.min(limits::WRITE_PIECE_BYTES);
+            let deadline = bounds.write_deadline(D::now(), piece);
+            let gone = poll_fn(|context| progress.poll_left(left - piece, context));
+            match self.timer.until(deadline, gone).await {
+                Ok(true) if progress.left() == 0 => return Ended::Answered,
+                Ok(true) => {}
+                Ok(false) => return Ended::GivenUp,
+                Err(_) => {
+                    outgoing.send_reset(Reason::CANCEL);
+                    return Ended::GivenUp;
+                }
+            }
+        }
+    }
+}
+
+/// A page that is being made. Dropped before it is, it is counted as given up.
+struct Waiting<'a> {
+    metrics: &'a WorkerMetrics,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.metrics.requests_abandoned.add(1);
+        }
+    }
+}
