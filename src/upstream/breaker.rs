@@ -8,7 +8,9 @@
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::limits::{BREAKER_HANGING_MAX, BREAKER_SLICES};
+use crate::limits::BREAKER_HANGING_MAX;
+
+use super::window::{Counts, Window};
 
 /// The breaker of one upstream, on one worker.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl Breaker {
     }
 
     fn is_too_much(&self) -> bool {
-        let Counts { all, failed, slow } = self.window.total;
+        let Counts { all, failed, slow } = self.window.total();
         let reaches = |part: u32, per_mille: u32| {
             u64::from(part) * 1000 >= u64::from(per_mille) * u64::from(all)
         };
@@ -234,65 +236,6 @@ impl Trial {
     }
 }
 
-/// Exchanges over the last while: slices of it in a circle, and their sum.
-#[derive(Debug)]
-struct Window {
-    slices: [Counts; BREAKER_SLICES],
-    current: usize,
-    current_ends: Instant,
-    slice: Duration,
-    total: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    all: u32,
-    failed: u32,
-    slow: u32,
-}
-
-impl Window {
-    fn new(window: Duration, now: Instant) -> Self {
-        // At least a nanosecond: windows are positive.
-        let slice = (window / BREAKER_SLICES as u32).max(Duration::from_nanos(1));
-        let (slices, total) = ([Counts::default(); BREAKER_SLICES], Counts::default());
-        Self { slices, current: 0, current_ends: now + slice, slice, total }
-    }
-
-    fn count(&mut self, now: Instant, failed: bool, slow: bool) {
-        if now >= self.current_ends {
-            self.advance(now);
-        }
-        if let Some(counts) = self.slices.get_mut(self.current) {
-            for counts in [counts, &mut self.total] {
-                counts.all = counts.all.saturating_add(1);
-                counts.failed = counts.failed.saturating_add(u32::from(failed));
-                counts.slow = counts.slow.saturating_add(u32::from(slow));
-            }
-        }
-    }
-
-    fn advance(&mut self, now: Instant) {
-        for _ in 0..BREAKER_SLICES {
-            if now < self.current_ends {
-                return;
-            }
-            self.current = (self.current + 1) % BREAKER_SLICES;
-            self.current_ends += self.slice;
-            if let Some(oldest) = self.slices.get_mut(self.current) {
-                self.total.all = self.total.all.saturating_sub(oldest.all);
-                self.total.failed = self.total.failed.saturating_sub(oldest.failed);
-                self.total.slow = self.total.slow.saturating_sub(oldest.slow);
-                *oldest = Counts::default();
-            }
-        }
-        // All of it is long past, and forgotten.
-        if now >= self.current_ends {
-            self.current_ends = now + self.slice;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +298,7 @@ mod tests {
             assert!(breaker.is_closed(), "{second}");
         }
         ask(&mut breaker, now + S * 3000, Verdict::Failed);
-        assert_eq!(breaker.window.total.all, 1);
+        assert_eq!(breaker.window.total().all, 1);
     }
 
     #[test]

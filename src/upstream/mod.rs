@@ -23,6 +23,7 @@ mod queue;
 mod random;
 mod retry;
 mod usual;
+mod window;
 
 pub use address::{Addresses, Directory};
 pub use client::{Client, Request, Seat};
