@@ -10,8 +10,10 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/upstream.rs"]
 mod upstream;
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/visitor.rs"]
 mod visitor;
 
