@@ -16,6 +16,7 @@ mod reader;
 mod report;
 mod server;
 mod units;
+mod upstream_tls;
 mod upstreams;
 
 pub use caching::CacheTable;
@@ -29,6 +30,7 @@ pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
 pub use server::{DriverChoice, Server, Workers, listen_address};
 pub use units::{parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
 
 use reader::Reader;
