@@ -34,6 +34,8 @@ macro_rules! on_every_driver {
 mod admission;
 #[path = "drivers/caching.rs"]
 mod caching;
+#[path = "common/certificates.rs"]
+mod certificates;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;
@@ -45,6 +47,8 @@ mod corpus;
 mod fields;
 #[path = "drivers/framing.rs"]
 mod framing;
+#[path = "drivers/handshakes.rs"]
+mod handshakes;
 #[path = "drivers/life.rs"]
 mod life;
 #[path = "drivers/pages.rs"]
@@ -61,6 +65,8 @@ mod refusals;
 mod requests;
 #[path = "drivers/stage.rs"]
 mod stage;
+#[path = "drivers/tls.rs"]
+mod tls;
 #[path = "common/upstream.rs"]
 mod upstream;
 #[path = "drivers/upstreams.rs"]
