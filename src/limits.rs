@@ -103,6 +103,14 @@ pub const TLS_READ_BYTES: usize = 4 * 1024;
 pub const TLS_RECORD_ROOM_BYTES: usize = 128;
 /// How long a TLS handshake may take with a visitor. Over it: closed.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A file of certificates or of a key, bytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Files that the `ca` of one upstream names.
+pub const TLS_CA_FILES_MAX: usize = 16;
+/// Names of a peer's certificate that are told when it is for none that was wanted.
+pub const TLS_NAMES_TOLD_MAX: usize = 8;
+/// A name out of a peer's certificate when it is told, characters.
+pub const TLS_NAME_TOLD_CHARS_MAX: usize = 100;
 /// Certificates in one file: authorities, or a chain.
 pub const TLS_CERTIFICATES_MAX: usize = 1024;
 /// Names of servers whose sessions a worker keeps to resume, an upstream.
@@ -179,7 +187,7 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 pub const PAGE_DEADLINE: Duration = Duration::from_secs(10);
 /// A fetch, from its start to its last byte, retry included. Over it: 504.
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
-/// A TCP connect to an upstream.
+/// A TCP connect to an upstream, and the TLS handshake after it where there is one.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before another try to connect, for want of descriptors or memory.
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);

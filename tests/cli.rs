@@ -8,6 +8,9 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "common/command.rs"]
 mod command;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
@@ -19,7 +22,10 @@ mod visitor;
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use certificates::Authority;
 use command::{Ended, Running};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -95,17 +101,82 @@ fn check_names_each_problem_with_its_file_and_line() {
 }
 
 #[test]
-fn a_missing_folder_and_an_https_upstream_are_bad_configuration() {
+fn a_missing_folder_is_bad_configuration() {
     for verb in ["check", "serve"] {
         let ended = ringpress(&[verb, "/no/such/folder"]);
         assert_eq!(ended.code, Some(78), "{}", ended.stderr);
         assert!(ended.stderr.contains("/no/such/folder"), "{}", ended.stderr);
-        let folder = site("[upstreams.api]\nurl = 'https://api.example.com'\n", "front");
-        let ended = ringpress(&[verb, path(&folder)]);
-        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-        assert!(ended.stderr.contains("site.toml:2"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("HTTPS upstreams are not supported"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn an_https_upstream_needs_somebody_to_trust() {
+    let folder = site("[upstreams.api]\nurl = 'https://api.example.com'\n", "front");
+    let nobody = [("SSL_CERT_FILE", "/no/such/file"), ("SSL_CERT_DIR", "/no/such/folder")];
+    for verb in ["check", "serve"] {
+        let ended = command::run(RINGPRESS, &[verb, path(&folder)], &nobody);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        let words = ["site.toml:1", "no certificates of authorities", "ca-certificates", "`ca`"];
+        for part in words {
+            assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+        }
+    }
+    let authority = folder.path().join("authority.pem");
+    fs::write(&authority, Authority::new("Our CA").pem).unwrap();
+    let somebody = [("SSL_CERT_FILE", authority.to_str().unwrap()), ("SSL_CERT_DIR", "")];
+    let ended = command::run(RINGPRESS, &["check", path(&folder)], &somebody);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let note = "upstream `api` must have a certificate for api.example.com from an authority that \
+                this system trusts (1)";
+    assert!(ended.stdout.contains(note), "{}", ended.stdout);
+    // A site that asks nobody over HTTPS needs nobody to trust.
+    let plain = site("[upstreams.api]\nurl = 'http://api.example.com'\n", "front");
+    assert_eq!(command::run(RINGPRESS, &["check", path(&plain)], &nobody).code, Some(0));
+}
+
+#[test]
+fn pages_come_from_an_api_over_https() {
+    let authority = Authority::new("Our CA");
+    let config = Arc::new(authority.issue(&["127.0.0.1"]).server());
+    let upstream = Upstream::secure(config, |call| call.json(r#"{"name": "Ada"}"#));
+    let folder = fetching_site(&upstream);
+    let file = folder.path().join("authority.pem");
+    fs::write(&file, authority.pem).unwrap();
+    let trust = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", "")];
+    let url = format!("api=https://{}", upstream.address());
+    let arguments = ["serve", path(&folder), "--listen", ANY, "--workers", "2", "--upstream", &url];
+    let server = Running::start(RINGPRESS, &arguments, &trust);
+    let mut visitor = Visitor::to(server.address());
+    assert_eq!(visitor.get("/users/1").page(), "<p>Ada</p>");
+    drop(visitor);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+/// Waits until a log, which a thread of its own writes, has these words.
+fn wait_for(server: &Running, words: &str) {
+    let start = Instant::now();
+    while !server.log().contains(words) {
+        assert!(start.elapsed() < PATIENCE, "no {words} in {}", server.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn whoever_takes_any_certificate_is_warned_each_time() {
+    let warning = "upstream `api` may be anybody: `dangerous_accept_any_certificate` is on";
+    let beginning = "[upstreams.api]\nurl = 'https://api.example.com'\n\
+                     tls.dangerous_accept_any_certificate = true\n";
+    let folder = site(beginning, "front");
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains(&format!("warning: {warning}")), "{}", ended.stdout);
+    let ended = ringpress(&["render", path(&folder), "/"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "front"));
+    assert!(ended.stderr.contains(&format!("warning: {warning}")), "{}", ended.stderr);
+    let server = Running::start(RINGPRESS, &["serve", path(&folder), "--listen", ANY], &[]);
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "front");
+    wait_for(&server, warning);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
 }
 
 #[test]
@@ -190,7 +261,7 @@ fn a_second_signal_waits_for_nothing() {
     let arguments = ["serve", path(&folder), "--listen", ANY, "--workers", "1"];
     let wait_for_call = |calls: usize| {
         while upstream.calls().len() < calls {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     };
     let mut server = Running::start(RINGPRESS, &arguments, &[]);
@@ -199,7 +270,7 @@ fn a_second_signal_waits_for_nothing() {
     wait_for_call(1);
     server.signal(Signal::TERM);
     while !server.log().contains("drain") {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code(PATIENCE), Some(0), "{}", server.log());
@@ -211,7 +282,7 @@ fn a_second_signal_waits_for_nothing() {
     wait_for_call(2);
     server.signal(Signal::TERM);
     while !server.log().contains("drain") {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     gate.open();
     assert_eq!(visitor.reply().page(), "<p>Ada</p>");

@@ -37,6 +37,8 @@ mod admission;
 mod browser;
 #[path = "drivers/caching.rs"]
 mod caching;
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "drivers/challenges.rs"]
 mod challenges;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
@@ -53,6 +55,8 @@ mod fields;
 mod frames;
 #[path = "drivers/framing.rs"]
 mod framing;
+#[path = "drivers/handshakes.rs"]
+mod handshakes;
 #[cfg(feature = "http2")]
 #[path = "drivers/http2.rs"]
 mod http2;
@@ -75,6 +79,8 @@ mod refusals;
 mod requests;
 #[path = "drivers/stage.rs"]
 mod stage;
+#[path = "drivers/tls.rs"]
+mod tls;
 #[path = "common/upstream.rs"]
 mod upstream;
 #[path = "drivers/upstreams.rs"]

@@ -17,6 +17,10 @@ mod budget;
 #[path = "simulation/caching.rs"]
 mod caching;
 #[cfg(test)]
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
+#[path = "common/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
 #[cfg(test)]
@@ -64,6 +68,9 @@ mod stale;
 #[cfg(test)]
 #[path = "simulation/story.rs"]
 mod story;
+#[cfg(test)]
+#[path = "simulation/tls.rs"]
+mod tls;
 #[cfg(test)]
 #[path = "simulation/upstream.rs"]
 mod upstream;

@@ -1,7 +1,17 @@
 //! Sites as people write them, each case a text with all its files: what is wrong with it, or
 //! what its pages ask of upstreams and make of their answers.
 
-#![expect(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test helper that fails is a test that fails"
+)]
+
+#[expect(dead_code, reason = "the suite for the drivers uses more of it")]
+#[path = "common/certificates.rs"]
+mod certificates;
+#[path = "site_cases/security.rs"]
+mod security;
 
 use proptest::prelude::*;
 use ringpress::config::SourceFile;

@@ -28,8 +28,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     say(format_args!("page `{pattern}` is slower than it could be: {uncovered}"));
                 }
             }
-            for note in site.policy_notes() {
+            for note in site.policy_notes().iter().chain(site.security_notes()) {
                 say(format_args!("{note}"));
+            }
+            for warning in site.warnings() {
+                say(format_args!("warning: {warning}"));
             }
             Exit::Fine
         }

@@ -52,8 +52,9 @@ fn workers(text: &str) -> Result<Workers, String> {
 /// `--upstream`: a name of the site's, and the URL to use for it.
 pub(super) fn upstream(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, url)| !name.is_empty() && !url.is_empty());
-    pair.map(|(name, url)| (name.to_owned(), url.to_owned()))
-        .ok_or_else(|| "write NAME=URL, as in api=http://127.0.0.1:9100".into())
+    pair.map(|(name, url)| (name.to_owned(), url.to_owned())).ok_or_else(|| {
+        "write NAME=URL, as in api=http://127.0.0.1:9100 or api=https://staging.example.com".into()
+    })
 }
 
 /// A time, as in the site file.

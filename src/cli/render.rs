@@ -46,6 +46,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Configuration;
         }
     };
+    for warning in site.warnings() {
+        eprintln!("warning: {warning}");
+    }
     match render(site, arguments) {
         Ok(exit) => exit,
         Err(error) => fail(error),

@@ -79,6 +79,9 @@ pub(super) fn serve(
 ) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     options::raise_open_files_limit();
+    for warning in site.warnings() {
+        tracing::warn!("{warning}");
+    }
     let signals = EndSignals::catch().map_err(|error| words(&error))?;
     let mut plan = Plan {
         listen: site.server().listen.clone(),

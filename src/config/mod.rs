@@ -17,6 +17,7 @@ mod reader;
 mod report;
 mod server;
 mod units;
+mod upstream_tls;
 mod upstreams;
 
 pub use acme::{Acme, Issued};
@@ -31,6 +32,7 @@ pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
 pub use server::{DriverChoice, Server, Workers, listen_address};
 pub use units::{parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
 
 use reader::Reader;

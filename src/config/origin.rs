@@ -5,20 +5,26 @@
 pub struct Origin {
     /// A host name or an IP address, IPv6 without brackets.
     pub host: String,
-    /// The port; 80 when the URL has none.
+    /// The port; where the URL has none, 80, or 443 for HTTPS.
     pub port: u16,
-    /// The value of the Host header (RFC 9110 section 7.2): without the port when it is 80.
+    /// Whether it is HTTPS.
+    pub is_secure: bool,
+    /// The value of the Host header (RFC 9110 section 7.2): without the port where that is the
+    /// scheme's own.
     pub authority: String,
     /// The path of the URL, without a slash at its end: empty, or begins with a slash.
     pub base_path: String,
 }
+
+/// What is wrong with a URL, and a remedy where there is one.
+type Trouble = (String, Option<String>);
 
 impl Origin {
     /// Takes a URL apart.
     ///
     /// # Errors
     /// What is wrong with it, and a remedy.
-    pub fn parse(url: &str) -> Result<Self, (String, Option<String>)> {
+    pub fn parse(url: &str) -> Result<Self, Trouble> {
         let wrong = |message: &str, hint: &str| Err((message.to_owned(), Some(hint.to_owned())));
         if url.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
             return wrong(
@@ -29,19 +35,15 @@ impl Origin {
         let Some((scheme, rest)) = url.split_once("://") else {
             return wrong(
                 "an upstream URL must begin with its scheme",
-                &format!("write `http://{}`", url.trim_start_matches('/')),
+                &format!("write `https://{0}` or `http://{0}`", url.trim_start_matches('/')),
             );
         };
-        if scheme.eq_ignore_ascii_case("https") {
-            return wrong(
-                "HTTPS upstreams are not supported yet",
-                "use http:// where the network is trusted, or a TLS proxy on this machine",
-            );
-        }
-        if !scheme.eq_ignore_ascii_case("http") {
-            let message = format!("an upstream URL must be http://, not {scheme}://");
+        let is_secure = scheme.eq_ignore_ascii_case("https");
+        if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+            let message = format!("an upstream URL must be http:// or https://, not {scheme}://");
             return Err((message, None));
         }
+        let default_port = if is_secure { HTTPS_PORT } else { HTTP_PORT };
         if rest.contains('?') {
             return wrong(
                 "an upstream URL may not have a query",
@@ -60,14 +62,16 @@ impl Origin {
             );
         }
         let (host, port) = split_port(authority)?;
+        let port = port.unwrap_or(default_port);
         let base_path = check_path(path)?;
         let shown = if host.contains(':') { format!("[{host}]") } else { host.to_lowercase() };
-        let authority = if port == HTTP_PORT { shown } else { format!("{shown}:{port}") };
-        Ok(Self { host: host.to_lowercase(), port, authority, base_path })
+        let authority = if port == default_port { shown } else { format!("{shown}:{port}") };
+        Ok(Self { host: host.to_lowercase(), port, is_secure, authority, base_path })
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), (String, Option<String>)> {
+/// The host, and the port if there is one.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Trouble> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let Some((host, after)) = bracketed.split_once(']') else {
             return Err(("the IPv6 address has no closing `]`".to_owned(), None));
@@ -93,10 +97,10 @@ fn split_port(authority: &str) -> Result<(&str, u16), (String, Option<String>)> 
     if !host.contains(':') && !host.bytes().all(is_name) {
         return Err((format!("`{host}` is not a host name"), None));
     }
-    let Some(port) = port else { return Ok((host, HTTP_PORT)) };
+    let Some(port) = port else { return Ok((host, None)) };
     match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok((host, number))
+            Ok((host, Some(number)))
         }
         _ => Err((
             format!("`{port}` is not a port"),
@@ -105,7 +109,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), (String, Option<String>)> 
     }
 }
 
-fn check_path(path: &str) -> Result<String, (String, Option<String>)> {
+fn check_path(path: &str) -> Result<String, Trouble> {
     let path = path.trim_end_matches('/');
     if let Some(bad) = path.bytes().find(|byte| b"{}|\\^`\"<>".contains(byte)) {
         let hint = "what differs from fetch to fetch belongs into `path` of the fetch";
@@ -120,6 +124,7 @@ fn check_path(path: &str) -> Result<String, (String, Option<String>)> {
 }
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -140,11 +145,28 @@ mod tests {
     }
 
     #[test]
+    fn https_has_a_port_of_its_own() {
+        for (url, port, authority) in [
+            ("https://API.example.com/v1", 443, "api.example.com"),
+            ("HTTPS://api.example.com:443", 443, "api.example.com"),
+            ("https://api.example.com:80", 80, "api.example.com:80"),
+            ("http://api.example.com:443", 443, "api.example.com:443"),
+            ("https://[::1]", 443, "[::1]"),
+        ] {
+            let origin = Origin::parse(url).unwrap();
+            assert_eq!((origin.port, origin.authority.as_str()), (port, authority), "{url}");
+            assert_eq!(origin.is_secure, !url.starts_with("http:"), "{url}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_an_upstream_is_refused() {
         for wrong in [
             "",
             "api.example.com",
-            "https://a",
+            "https://",
+            "https://a:0",
+            "https//a",
             "ftp://a",
             "http://",
             "http://:80",

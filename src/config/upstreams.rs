@@ -4,6 +4,7 @@ use super::origin::Origin;
 use super::policies::{self, Breaker, Eject, Health, Hedge, Retry};
 use super::reader::{At, Entry, Reader, is_empty_list};
 use super::units;
+use super::upstream_tls::{self, UpstreamTls};
 use crate::limits;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,11 +16,13 @@ pub struct Upstream {
     pub name: At<String>,
     /// Where it is; `None` when that could not be read, which is a problem.
     pub origin: Option<Origin>,
+    /// How TLS is spoken with it, where something is said about that.
+    pub tls: Option<UpstreamTls>,
     /// Its addresses, where they are not to be looked up.
     pub addresses: Vec<SocketAddr>,
     /// A fetch, from its start to its last byte.
     pub deadline: Duration,
-    /// A TCP connect.
+    /// A TCP connect, and the TLS handshake after it.
     pub connect_timeout: Duration,
     /// From the request's last byte to the end of the response head.
     pub header_timeout: Duration,
@@ -65,6 +68,7 @@ impl Upstream {
         Self {
             name,
             origin: None,
+            tls: None,
             addresses: Vec::new(),
             deadline: limits::FETCH_DEADLINE,
             connect_timeout: limits::CONNECT_TIMEOUT,
@@ -105,10 +109,15 @@ fn read_one(reader: &mut Reader<'_>, table: &Entry<'_>) -> Upstream {
     }
     if !has_url {
         let message = format!("upstream `{}` has no `url`", table.key);
-        reader.problem_hint(table.key_span.clone(), message, "add url = \"http://HOST:PORT\"");
+        reader.problem_hint(table.key_span.clone(), message, "add url = \"https://HOST\"");
     }
     for entry in &reader.table(table) {
         check_time(reader, entry, &upstream);
+        if entry.key == "tls" && upstream.origin.as_ref().is_some_and(|origin| !origin.is_secure) {
+            let message = "`tls` is for https://, and the `url` of this upstream is http://";
+            let hint = "write https:// in url, or leave tls out";
+            reader.problem_hint(entry.key_span.clone(), message, hint);
+        }
     }
     upstream.max_idle = upstream.max_idle.min(upstream.max_connections);
     upstream
@@ -154,6 +163,7 @@ fn read_bound(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstrea
 fn read_policy(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstream) -> bool {
     match entry.key {
         "url" => upstream.origin = read_url(reader, entry),
+        "tls" => upstream.tls = Some(upstream_tls::read(reader, entry)),
         "addresses" => upstream.addresses = read_addresses(reader, entry),
         "retry" => upstream.retry = policies::switch(reader, entry, policies::read_retry),
         "hedge" => upstream.hedge = policies::switch(reader, entry, policies::read_hedge),
@@ -268,6 +278,7 @@ const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 const KEYS: &[&str] = &[
     "url",
+    "tls",
     "addresses",
     "deadline",
     "connect_timeout",

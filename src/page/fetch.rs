@@ -87,7 +87,8 @@ impl<D: Driver> Execution<'_, D> {
             trace.borrow_mut().steps.push(Step {
                 name: name(node, item),
                 url: plan.map_or_else(String::new, |plan| {
-                    format!("http://{}{}", plan.authority, String::from_utf8_lossy(&target))
+                    let scheme = if plan.tls.is_some() { "https" } else { "http" };
+                    format!("{scheme}://{}{}", plan.authority, String::from_utf8_lossy(&target))
                 }),
                 status: told.status,
                 bytes: told.bytes,

@@ -7,8 +7,9 @@ use super::budget;
 use super::check::{self, Scope, Templates};
 use super::cycle::find_cycle;
 use super::page::{Node, NodeKind, Page};
-use super::plan::{Overrides, UpstreamPlan};
+use super::plan::Overrides;
 use super::route::{Pattern, Router, is_name};
+use super::security::Security;
 use super::source::Files;
 use super::{Site, error_page, policy};
 use crate::config::{
@@ -23,11 +24,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Compiles a site.
-pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, Report> {
+/// Compiles a site; with the keys and certificates that were read for it before, if they were.
+pub(super) fn compile(
+    files: Arc<Files>,
+    overrides: Overrides,
+    security: Option<Arc<Security>>,
+) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
-    written.server.acme = written.server.acme.take().map(|acme| acme.beside(&files.root));
+    let folder = files.folder.clone().unwrap_or_default();
+    written.server.acme = written.server.acme.take().map(|acme| acme.beside(&folder));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
+    let security = security
+        .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());
     let mut builder = Builder::default();
     let mut templates = Templates::new();
     for file in &files.templates {
@@ -54,22 +62,18 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
     let router = compiler.router(&written.pages, &drafts);
     compiler.error_templates();
     let Compiler { builder, mut problems, .. } = compiler;
-    let press = match builder.finish() {
-        Ok(press) => Some(press),
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
-    };
+    let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
     let press = Arc::new(press);
     let version = files.version();
     let pages: Option<Vec<_>> =
         drafts.into_iter().map(|draft| draft?.page(&press, version)).collect();
-    let upstreams: Option<Vec<_>> = written.upstreams.into_iter().map(UpstreamPlan::new).collect();
-    let (Some(pages), Some(upstreams)) = (pages, upstreams) else {
-        return report(vec![Problem::of_file(&files.site.name, "the site is incomplete")]);
+    let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
+    let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
+    let upstreams = match security.plans(written.upstreams) {
+        Ok(upstreams) => upstreams,
+        Err(why) => return incomplete(why),
     };
     let error_templates = error_page::templates(&press, &files.templates);
     let (server, admin, name) = (written.server, written.admin, files.name.clone());
@@ -84,6 +88,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
         press,
         error_templates,
         policy,
+        security,
         files,
         overrides,
     })

@@ -11,6 +11,7 @@ mod page;
 mod plan;
 mod policy;
 mod route;
+mod security;
 mod source;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
@@ -25,6 +26,7 @@ pub use source::Source;
 use crate::press::{Press, TemplateId};
 use policy::Policy;
 use route::{Params, Router};
+use security::Security;
 use source::Files;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub struct Site {
     /// The template for each status, and with `None` that for all others.
     error_templates: Vec<(Option<u16>, TemplateId)>,
     policy: Policy,
+    security: Arc<Security>,
     files: Arc<Files>,
     overrides: Overrides,
 }
@@ -61,17 +64,20 @@ impl Site {
     /// All that is wrong with it, at once.
     pub fn load_with(source: &Source, overrides: &Overrides) -> Result<Self, Report> {
         let files = Arc::new(source::read(source)?);
-        compile::compile(files, overrides.clone())
+        compile::compile(files, overrides.clone(), None)
     }
 
     /// The same site compiled once more, sharing nothing that is counted: a worker that has its
-    /// own does not touch a cache line another one writes to. Files are not read again.
+    /// own does not touch a cache line another one writes to, and resumes TLS sessions of its own.
+    /// Files are not read again.
     ///
     /// # Errors
     /// None that loading did not have.
     pub fn replica(&self) -> Result<Self, Report> {
-        let mut site = compile::compile(self.files.clone(), self.overrides.clone())?;
-        site.upstreams.clone_from(&self.upstreams);
+        let security = Some(Arc::clone(&self.security));
+        let mut site = compile::compile(self.files.clone(), self.overrides.clone(), security)?;
+        let most: Vec<usize> = self.upstreams.iter().map(|one| one.max_connections).collect();
+        site.lower_max_connections(&most);
         Ok(site)
     }
 
@@ -120,6 +126,17 @@ impl Site {
     /// Where the templates and the Content-Security-Policy do not get on, one sentence each.
     pub fn policy_notes(&self) -> &[String] {
         self.policy.notes()
+    }
+
+    /// Whose certificates upstreams must have, one sentence for each that is asked over HTTPS.
+    pub fn security_notes(&self) -> &[String] {
+        self.security.notes()
+    }
+
+    /// What is dangerous about the site as it is, one sentence each. To be told each time that it
+    /// is checked or served.
+    pub fn warnings(&self) -> &[String] {
+        self.security.warnings()
     }
 
     /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each

@@ -28,7 +28,7 @@ pub struct UpstreamPlan {
     pub addresses: Vec<SocketAddr>,
     /// A fetch, from its start to its last byte.
     pub deadline: Duration,
-    /// A TCP connect.
+    /// A TCP connect, and the TLS handshake after it.
     pub connect_timeout: Duration,
     /// From the request's last byte to the end of the response head.
     pub header_timeout: Duration,
@@ -107,7 +107,8 @@ impl Overrides {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);
             match (upstream, Origin::parse(url)) {
                 (Some(upstream), Ok(origin)) => {
-                    // The addresses in the file are those of the URL in the file.
+                    // The addresses in the file are those of the URL in the file. What it says
+                    // about TLS stays; for http:// it is of no use, and does no harm.
                     upstream.addresses.clear();
                     upstream.origin = Some(origin);
                 }
@@ -126,13 +127,16 @@ impl Overrides {
 
 impl UpstreamPlan {
     /// The plan of an upstream whose URL could be read.
-    pub(super) fn new(upstream: Upstream) -> Option<Self> {
-        let origin = upstream.origin?;
-        Some(Self {
+    ///
+    /// # Errors
+    /// In words, when it could not.
+    pub(super) fn new(upstream: Upstream, tls: Option<ClientTls>) -> Result<Self, String> {
+        let origin = upstream.origin.ok_or("an upstream has no URL")?;
+        Ok(Self {
             name: upstream.name.value,
             host: origin.host,
             port: origin.port,
-            tls: None,
+            tls,
             authority: origin.authority,
             base_path: origin.base_path,
             addresses: upstream.addresses,

@@ -26,8 +26,8 @@ pub enum Source {
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) name: String,
-    /// Where the paths in `site.toml` begin.
-    pub(super) root: PathBuf,
+    /// Where they are, and others that the site names; nowhere for an embedded site.
+    pub(super) folder: Option<PathBuf>,
     pub(super) site: SourceFile,
     pub(super) templates: Vec<SourceFile>,
 }
@@ -56,7 +56,7 @@ pub(super) fn read(source: &Source) -> Result<Files, Report> {
                 return Err(report(name, vec![problem]));
             };
             let templates = named.by_ref().filter(|file| is_template(&file.name)).collect();
-            Ok(Files { name: (*name).to_owned(), root: PathBuf::new(), site, templates })
+            Ok(Files { name: (*name).to_owned(), folder: None, site, templates })
         }
     }
 }
@@ -105,7 +105,7 @@ impl Folder {
         search.templates.sort_by(|a, b| a.name.cmp(&b.name));
         let name = path.display().to_string();
         let (site, templates) = (SourceFile::new(file_name, text), search.templates);
-        Ok(Files { name, root, site, templates })
+        Ok(Files { name, folder: Some(search.root), site, templates })
     }
 
     fn search(&mut self, folder: &Path, prefix: &str, depth: usize) {

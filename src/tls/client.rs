@@ -7,11 +7,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, crypto::aws_lc_rs,
 };
 
 use crate::limits;
+
+use super::verifier::Verifier;
 
 /// How TLS is spoken with an upstream. A clone is the same, with the same sessions to resume.
 #[derive(Clone)]
@@ -36,6 +39,34 @@ pub enum Trust {
 /// A certificate with its chain, and the key of it.
 pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// Who we are to a server that asks.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
+
+impl ClientIdentity {
+    /// A certificate with its key.
+    ///
+    /// # Errors
+    /// In words: a key of a kind that is not known, or of another certificate.
+    pub fn new((chain, key): Identity) -> Result<Self, String> {
+        let provider = aws_lc_rs::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
+            error => error.to_string(),
+        })?;
+        Ok(Self(Arc::new(key)))
+    }
+}
+
+/// Checks that a certificate can be that of an authority: that it is one at all.
+///
+/// # Errors
+/// In words.
+pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), String> {
+    let anchor = webpki::anchor_from_trusted_cert(certificate);
+    anchor.map(|_| ()).map_err(|error| format!("has a certificate that cannot be read: {error}"))
+}
+
 impl ClientTls {
     /// TLS with the server of this name.
     ///
@@ -43,29 +74,32 @@ impl ClientTls {
     /// In words: no root that is of use, or a key that does not fit.
     pub fn new(
         name: ServerName<'static>,
-        trust: Trust,
-        identity: Option<Identity>,
+        trust: &Trust,
+        identity: Option<&ClientIdentity>,
     ) -> Result<Self, String> {
         let words = |error: Error| error.to_string();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(words)?;
-        let builder = match trust {
-            Trust::System => builder.with_root_certificates(system_roots()?),
+            .map_err(words)?
+            .dangerous();
+        let verifier: Arc<dyn ServerCertVerifier> = match trust {
+            Trust::System => Arc::new(Verifier::new(system_roots()?, provider)?),
             Trust::Authorities(authorities) => {
                 let mut roots = RootCertStore::empty();
                 for authority in authorities {
-                    roots.add(authority).map_err(words)?;
+                    roots.add(authority.clone()).map_err(words)?;
                 }
-                builder.with_root_certificates(roots)
+                Arc::new(Verifier::new(Arc::new(roots), provider)?)
             }
-            Trust::Anybody => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous(provider)))
-            }
+            Trust::Anybody => Arc::new(Credulous(provider)),
         };
+        let builder = builder.with_custom_certificate_verifier(verifier);
         let mut config = match identity {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(words)?,
+            Some(ClientIdentity(key)) => {
+                let ours = SingleCertAndKey::from(CertifiedKey::clone(key));
+                builder.with_client_cert_resolver(Arc::new(ours))
+            }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -90,7 +124,15 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// The roots that the system trusts, read once.
+/// How many authorities the system trusts.
+///
+/// # Errors
+/// In words, when there are none.
+pub fn system_authorities() -> Result<usize, String> {
+    system_roots().map(|roots| roots.len())
+}
+
+/// The roots that the system trusts, read when they are first needed and only then.
 fn system_roots() -> Result<Arc<RootCertStore>, String> {
     static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
     ROOTS.get_or_init(read_system_roots).clone()

@@ -10,12 +10,14 @@
 
 pub mod client;
 mod error;
+mod names;
 pub mod pem;
 pub mod server;
 mod session;
 mod stream;
+mod verifier;
 
-pub use client::ClientTls;
+pub use client::{ClientIdentity, ClientTls, Trust};
 pub use error::HandshakeError;
 pub use server::ServerTls;
 pub use session::{Protocol, Session};

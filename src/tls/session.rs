@@ -352,7 +352,7 @@ mod tests {
         let server = ServerTls::new(Certificates::from_iter([certificate]), true).unwrap();
         let name = ServerName::try_from("a.example").unwrap();
         let trust = Trust::Authorities(vec![cert.der().clone()]);
-        (ClientTls::new(name, trust, None).unwrap(), server)
+        (ClientTls::new(name, &trust, None).unwrap(), server)
     }
 
     fn sessions((client, server): &(ClientTls, ServerTls)) -> (Session, Session) {

@@ -14,7 +14,7 @@ use crate::driver::buffers::Buffers;
 use crate::driver::{self, Read};
 use crate::limits;
 
-use super::error::HandshakeError;
+use super::error::{Cut, HandshakeError, SessionError};
 use super::session::Session;
 
 /// The read half of a connection.
@@ -57,6 +57,8 @@ struct Inner {
     early: Vec<u8>,
     /// What must be sent before anything else: an answer to new keys, an alert.
     out: Vec<u8>,
+    /// Whether the last read filled all the room it had: then more records may be waiting.
+    full: bool,
 }
 
 /// Has both sides of a connection agree, and gives its halves, secured. Until then nothing of what
@@ -106,7 +108,7 @@ pub async fn handshake<R: driver::Reader, W: driver::Writer>(
     }
     buffers.put(records);
     buffers.put(out);
-    let inner = RefCell::new(Inner { session, early, out: Vec::new() });
+    let inner = RefCell::new(Inner { session, early, out: Vec::new(), full: false });
     let shared = Rc::new(Shared { inner, buffers });
     let reader = Reader::Secure(SecureReader { reader, shared: Rc::clone(&shared) });
     Ok((reader, Writer::Secure(SecureWriter { writer, shared })))
@@ -170,16 +172,22 @@ impl<R: driver::Reader> SecureReader<R> {
             let read = self.reader.read(records, room).await;
             (self.reader, records) = (read.reader, read.buffer);
             match read.result {
-                Ok(0) => return self.end(buffer, Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return self.end(buffer, Err(Cut.into())),
                 Ok(_) => {}
                 Err(error) => return self.end(buffer, Err(error)),
             }
+            let full = records.len() == records.capacity();
+            self.shared.inner.borrow_mut().full = full;
             if buffer.capacity() == 0 {
                 buffer = self.shared.buffers.take();
             }
             let received = self.shared.receive(&mut records, &mut buffer);
             let count = buffer.len() - before;
             if count > 0 || received.is_err() {
+                if full && records.capacity() < limits::BUFFER_KEPT_BYTES_MAX {
+                    // Whoever has it next, for as many bytes, will know that these were all.
+                    records.reserve(records.capacity() + 1);
+                }
                 self.shared.buffers.put(records);
                 // What is wrong comes after what was right before it.
                 let result = if count > 0 { Ok(count) } else { received.map(|()| 0) };
@@ -196,7 +204,7 @@ impl<R: driver::Reader> SecureReader<R> {
 impl Shared {
     fn receive(&self, records: &mut Vec<u8>, plain: &mut Vec<u8>) -> io::Result<()> {
         let Inner { session, out, .. } = &mut *self.inner.borrow_mut();
-        session.receive(records, plain, out).map_err(io::Error::other)
+        session.receive(records, plain, out).map_err(broken)
     }
 
     /// Bytes as they are to be sent, behind what must go before them.
@@ -206,9 +214,13 @@ impl Shared {
             true => self.buffers.take(),
             false => std::mem::take(out),
         };
-        session.encrypt(plain, &mut records).map_err(io::Error::other)?;
+        session.encrypt(plain, &mut records).map_err(broken)?;
         Ok(records)
     }
+}
+
+fn broken(error: rustls::Error) -> io::Error {
+    io::Error::other(SessionError(error))
 }
 
 impl<W: driver::Writer> driver::Writer for Writer<W> {
@@ -275,6 +287,24 @@ impl<W: driver::Writer> Writer<W> {
     /// Whether there is something to say before the connection is closed.
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::Secure(_))
+    }
+
+    /// Whether the last read of a secured connection filled all the room it had, so that more may
+    /// be waiting: how full the buffer of plain bytes is says nothing about that. None for a plain
+    /// connection.
+    pub fn was_full(&self) -> Option<bool> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secure(writer) => Some(writer.shared.inner.borrow().full),
+        }
+    }
+
+    /// Whether it goes on with the keys of an earlier connection.
+    pub fn is_resumed(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Secure(writer) => writer.shared.inner.borrow().session.is_resumed(),
+        }
     }
 
     /// Tells a peer of a secured connection that nothing more will come (close_notify); on a

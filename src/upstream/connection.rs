@@ -25,7 +25,7 @@ pub(super) struct Connection<D: Driver> {
     writer: tls::Writer<D::Writer>,
     timer: Timer<D>,
     /// Held for as long as the connection is open, if it counts.
-    _slot: Option<Slot>,
+    slot: Option<Slot>,
     usual: Usual,
 }
 
@@ -102,13 +102,30 @@ impl<D: Driver> Connection<D> {
     ) -> Self {
         let mut inbound = Inbound::new(reader);
         inbound.pend(responses.take(), usual.room());
-        Self { inbound, writer, timer, _slot: slot, usual }
+        Self { inbound, writer, timer, slot, usual }
     }
 
     /// Whether nothing has arrived since the last exchange: no byte, no end, no error. When it is
     /// not quiet, the connection must be dropped.
     pub(super) fn is_quiet(&mut self) -> bool {
-        self.writer.is_quiet() && self.inbound.is_quiet()
+        // The pending read first: what of TLS is not for us, as new keys and tickets, it takes in.
+        self.inbound.is_quiet() && self.writer.is_quiet()
+    }
+
+    /// Ends a connection on which nothing is under way. Where it is secured its end is announced
+    /// (close_notify), by a task that takes no longer than that may.
+    pub(super) fn close(self) {
+        let Self { inbound, mut writer, mut timer, slot, .. } = self;
+        if !writer.is_secure() {
+            return;
+        }
+        D::spawn(async move {
+            drop(inbound);
+            let end = D::now() + limits::TLS_GOODBYE_TIMEOUT;
+            // Whether the upstream has heard it makes no difference any more.
+            let _ = timer.until(end, writer.say_goodbye()).await;
+            drop(slot);
+        });
     }
 
     /// Sends `request` and reads the whole response to it. Says whether the connection can serve
@@ -141,6 +158,7 @@ impl<D: Driver> Connection<D> {
         requests.put(request);
         let body = receiver.body(&head, bounds).await?;
         let Receiver { mut buffer, full, .. } = receiver;
+        let full = self.writer.was_full().unwrap_or(full);
         // A byte too many was sent by someone who does not know where messages end. Where the
         // last read had no room to spare, one may be waiting: it would pass for the next answer.
         let reusable = head.keep_alive && body.end == buffer.len() && !full;

@@ -128,11 +128,13 @@ impl<D: Driver> Endpoint<D> {
         self.idle.borrow().len()
     }
 
-    /// Keeps a connection, if it is quiet.
+    /// Keeps a connection, if it is quiet; closes it if not.
     pub(super) fn keep(&self, mut connection: Connection<D>, now: Instant) -> bool {
         let kept = connection.is_quiet();
         if kept {
             self.idle.borrow_mut().push_back(Idle { connection, since: now });
+        } else {
+            connection.close();
         }
         kept
     }
@@ -144,6 +146,7 @@ impl<D: Driver> Endpoint<D> {
             if entry.is_fresh(now, timeout) && entry.connection.is_quiet() {
                 return Some(entry.connection);
             }
+            entry.connection.close();
         }
         None
     }
@@ -151,7 +154,12 @@ impl<D: Driver> Endpoint<D> {
     /// Closes the connection that has been idle for longest, if there is one.
     pub(super) fn close_oldest(&self) -> bool {
         let oldest = self.idle.borrow_mut().pop_front();
-        oldest.is_some()
+        oldest.map(|entry| entry.connection.close()).is_some()
+    }
+
+    /// Closes all connections that are idle.
+    pub(super) fn close_all(&self) {
+        while self.close_oldest() {}
     }
 
     /// Closes connections that were idle for too long or that the upstream has closed.
@@ -167,8 +175,8 @@ impl<D: Driver> Endpoint<D> {
             }
         }
         drop(idle);
-        // Dropped only now: a connection that goes frees its slot, which may look in here.
-        drop(closed);
+        // Only now: a connection that goes frees its slot, which may look in here.
+        closed.into_iter().for_each(|entry| entry.connection.close());
     }
 }
 

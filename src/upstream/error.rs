@@ -3,7 +3,10 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
 
 use crate::http::{InvalidHead, ParseError};
 use crate::tls::HandshakeError;
@@ -19,7 +22,7 @@ pub enum FetchError {
     /// It could not be connected to.
     Connect(io::Error),
     /// There is no TLS with it.
-    Tls(HandshakeError),
+    Tls(Box<Unsecured>),
     /// A deadline passed; the phase says which.
     Timeout(Phase, Duration),
     /// The connection broke.
@@ -42,6 +45,17 @@ pub enum FetchError {
     Shortage(io::Error),
     /// Its breaker is open: it has failed too often of late, and is left alone for so long.
     Open(Duration),
+}
+
+/// Why there is no TLS with one address of an upstream.
+#[derive(Debug)]
+pub struct Unsecured {
+    /// The name that its certificate must be for.
+    pub name: ServerName<'static>,
+    /// Where it was asked.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: HandshakeError,
 }
 
 /// How far an exchange was.
@@ -98,7 +112,10 @@ impl fmt::Display for FetchError {
         match self {
             FetchError::NoAddress { host } => write!(f, "the name {host} has not been found"),
             FetchError::Connect(_) => f.write_str("cannot connect"),
-            FetchError::Tls(_) => f.write_str("no secure connection"),
+            FetchError::Tls(unsecured) => {
+                let Unsecured { name, address, .. } = &**unsecured;
+                write!(f, "no secure connection with {} at {address}", name.to_str())
+            }
             FetchError::Timeout(phase, limit) => {
                 write!(f, "no time left while {phase} (limit {limit:?})")
             }
@@ -127,7 +144,7 @@ impl std::error::Error for FetchError {
             FetchError::Connect(error)
             | FetchError::Shortage(error)
             | FetchError::Broken(_, error) => Some(error),
-            FetchError::Tls(error) => Some(error),
+            FetchError::Tls(unsecured) => Some(&unsecured.error),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ use crate::tls::{self, ClientTls, HandshakeError, Session};
 use super::client::{Inner, Request};
 use super::connection::{Bounds, Connection, Failure, Halves, Response};
 use super::endpoint::Held;
-use super::error::{FetchError, Phase};
+use super::error::{FetchError, Phase, Unsecured};
 use super::origin::Origin;
 use super::pool::{Lease, Wish};
 
@@ -91,9 +91,14 @@ impl<D: Driver> Inner<D> {
             let (requests, responses) = (&self.requests, &self.responses);
             let exchange = connection.exchange(bytes, request.method, &bounds, requests, responses);
             match exchange.await {
-                Ok((mut response, reusable)) => {
+                Ok((mut response, true)) => {
                     response.reused = reused;
-                    return (Ok((response, reusable.then_some(connection))), Some(held));
+                    return (Ok((response, Some(connection))), Some(held));
+                }
+                Ok((mut response, false)) => {
+                    response.reused = reused;
+                    connection.close();
+                    return (Ok((response, None)), Some(held));
                 }
                 Err(Failure { unanswered: Some(request_bytes), .. })
                     if reused && request.method.is_idempotent() =>
@@ -204,16 +209,34 @@ impl<D: Driver> Inner<D> {
         limit: Duration,
     ) -> Result<Halves<D>, FetchError> {
         let (reader, writer) = self.connect(address, deadline, limit).await?;
-        let Some(ClientTls { config, name }) = &origin.plan.tls else {
+        let Some(tls) = &origin.plan.tls else {
             return Ok((tls::Reader::Plain(reader), tls::Writer::Plain(writer)));
         };
-        let refused = |error| FetchError::Tls(HandshakeError::Refused(error));
-        let session = Session::client(config, name.clone()).map_err(refused)?;
-        let handshake = tls::handshake(session, reader, writer, self.responses.clone());
-        match self.until(deadline, handshake).await {
-            Some(secured) => secured.map_err(FetchError::Tls),
+        let secured = match self.until(deadline, self.secure(tls, reader, writer)).await {
+            Some(secured) => secured.map_err(|error| {
+                FetchError::Tls(Box::new(Unsecured { name: tls.name.clone(), address, error }))
+            }),
             None => Err(FetchError::Timeout(Phase::Handshake, limit)),
+        };
+        match &secured {
+            Ok((_, writer)) => {
+                self.metrics.upstream_tls_handshakes.add(1);
+                self.metrics.upstream_tls_resumed.add(writer.is_resumed().into());
+            }
+            Err(_) => self.metrics.upstream_tls_failures.add(1),
         }
+        secured
+    }
+
+    async fn secure(
+        &self,
+        tls: &ClientTls,
+        reader: D::Reader,
+        writer: D::Writer,
+    ) -> Result<Halves<D>, HandshakeError> {
+        let session = Session::client(&tls.config, tls.name.clone());
+        let session = session.map_err(HandshakeError::Refused)?;
+        tls::handshake(session, reader, writer, self.responses.clone()).await
     }
 
     /// The same, before it is secured.

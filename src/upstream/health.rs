@@ -93,6 +93,7 @@ impl<D: Driver> Inner<D> {
         let (requests, responses) = (&self.requests, &self.responses);
         let exchange = connection.exchange(request, Method::Get, &bounds, requests, responses);
         let (response, _) = exchange.await.map_err(|failure| failure.error)?;
+        connection.close();
         let status = response.head.status;
         self.responses.put(response.buffer);
         Ok(status)

@@ -28,4 +28,4 @@ mod window;
 pub use address::{Addresses, Directory};
 pub use client::{Client, Request, Seat};
 pub use connection::Response;
-pub use error::{FetchError, Phase};
+pub use error::{FetchError, Phase, Unsecured};

@@ -77,7 +77,8 @@ impl<D: Driver> Pool<D> {
     }
 
     /// Takes over the addresses as they are now. Those that stay keep all they have; those that are
-    /// gone get nothing new, and go with their connections when what is under way has ended.
+    /// gone get nothing new, and go with the rest of their connections when what is under way has
+    /// ended.
     pub(super) fn move_to(&self, addresses: &[SocketAddr]) {
         let before = self.endpoints.take();
         let endpoint = |address: &SocketAddr| {
@@ -85,6 +86,8 @@ impl<D: Driver> Pool<D> {
             same.map_or_else(|| Endpoint::new(*address), Rc::clone)
         };
         self.endpoints.replace(addresses.iter().map(endpoint).collect());
+        let is_gone = |one: &&Rc<Endpoint<D>>| !addresses.contains(&one.address());
+        before.iter().filter(is_gone).for_each(|endpoint| endpoint.close_all());
     }
 
     /// Whether there is no address to connect to.
@@ -131,7 +134,9 @@ impl<D: Driver> Pool<D> {
     /// Keeps a connection for reuse, if it is quiet and there is room.
     pub(super) fn put(&self, endpoint: &Endpoint<D>, connection: Connection<D>, now: Instant) {
         let idle: usize = self.endpoints.borrow().iter().map(|one| one.idle_count()).sum();
-        if idle < self.state.bounds.idle_max && endpoint.keep(connection, now) {
+        if idle >= self.state.bounds.idle_max {
+            connection.close();
+        } else if endpoint.keep(connection, now) {
             self.state.queue.wake_next();
         }
     }

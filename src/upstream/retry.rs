@@ -12,7 +12,10 @@ use super::random::Random;
 pub(super) fn wants(policy: &Retry, outcome: &Result<Response, FetchError>) -> bool {
     let cause = match outcome {
         Ok(response) => Cause::Status(response.head.status),
-        Err(FetchError::Connect(_) | FetchError::Timeout(Phase::Connect, _)) => Cause::Connect,
+        Err(FetchError::Connect(_)) => Cause::Connect,
+        Err(FetchError::Timeout(Phase::Connect | Phase::Handshake, _)) => Cause::Connect,
+        // What is wrong with a certificate will be so in a moment.
+        Err(FetchError::Tls(unsecured)) if unsecured.error.is_broken() => Cause::Connect,
         Err(FetchError::Broken(..) | FetchError::Closed(_)) => Cause::Reset,
         Err(FetchError::Timeout(Phase::Request | Phase::Head | Phase::Body, _)) => Cause::Timeout,
         Err(_) => return false,
@@ -66,6 +69,8 @@ fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::HandshakeError;
+    use crate::upstream::Unsecured;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -103,7 +108,16 @@ mod tests {
         assert!(wants(&policy, &Err(FetchError::Connect(broken()))));
         assert!(wants(&policy, &Err(FetchError::Timeout(Phase::Connect, MS))));
         assert!(wants(&policy, &Err(FetchError::Broken(Phase::Body, broken()))));
+        assert!(wants(&policy, &Err(FetchError::Timeout(Phase::Handshake, MS))));
         assert!(!wants(&policy, &Err(FetchError::Timeout(Phase::Head, MS))));
+        let unsecured = |error| {
+            let name = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], 443));
+            Err(FetchError::Tls(Box::new(Unsecured { name, address, error })))
+        };
+        assert!(wants(&policy, &unsecured(HandshakeError::Closed)));
+        assert!(wants(&policy, &unsecured(HandshakeError::Io(broken()))));
+        assert!(!wants(&policy, &unsecured(HandshakeError::NotTls(Vec::new()))));
         let late = Retry { on: vec![Cause::Timeout], ..policy };
         assert!(wants(&late, &Err(FetchError::Timeout(Phase::Head, MS))));
         assert!(!wants(&late, &Err(FetchError::Timeout(Phase::Queue, MS))));

@@ -2,11 +2,13 @@
 //! request and then does what the script says.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::visitor::PATIENCE;
 
@@ -19,6 +21,7 @@ pub(crate) struct Upstream {
 struct Shared {
     calls: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    goodbyes: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -32,7 +35,7 @@ pub(crate) struct Call<'a> {
     pub(crate) connection: usize,
     /// Which request on that connection it is, from 1 on.
     pub(crate) turn: usize,
-    stream: &'a mut TcpStream,
+    stream: &'a mut dyn Wire,
 }
 
 /// What the upstream does after an answer.
@@ -41,6 +44,17 @@ pub(crate) enum Then {
     Close,
     /// With a RST in place of a FIN.
     Reset,
+    /// Without a word before, where the connection is secured (close_notify).
+    Cut,
+}
+
+/// A connection, plain or secured.
+pub(crate) trait Wire: Read + Write {
+    /// Says that nothing more will come, where that is more than to close.
+    fn say_goodbye(&mut self);
+    fn socket(&self) -> &TcpStream;
+    /// The secured connection itself.
+    fn tls(&mut self) -> Option<&mut ServerConnection>;
 }
 
 impl Upstream {
@@ -62,14 +76,32 @@ impl Upstream {
         })
     }
 
+    /// An API over TLS. Connections whose handshake fails come to nothing.
+    pub(crate) fn secure(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&mut Call<'_>) -> Then + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        Self::with(listener, Some(config), script)
+    }
+
     pub(crate) fn on(
         listener: TcpListener,
+        script: impl Fn(&mut Call<'_>) -> Then + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(listener, None, script)
+    }
+
+    fn with(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
         script: impl Fn(&mut Call<'_>) -> Then + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().expect("address");
         let shared = Arc::new(Shared {
             calls: Mutex::default(),
             connections: AtomicUsize::new(0),
+            goodbyes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
         let upstream = Self { address, shared: Arc::clone(&shared) };
@@ -82,7 +114,18 @@ impl Upstream {
                 let Ok(stream) = stream else { continue };
                 let number = shared.connections.fetch_add(1, Ordering::AcqRel) + 1;
                 let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
-                thread::spawn(move || serve(stream, number, &shared, &*script));
+                let tls = tls.clone();
+                thread::spawn(move || {
+                    set(&stream);
+                    match tls {
+                        None => serve(stream, number, &shared, &*script),
+                        Some(config) => {
+                            let session = ServerConnection::new(config).expect("a session");
+                            let stream = StreamOwned::new(session, stream);
+                            serve(stream, number, &shared, &*script);
+                        }
+                    }
+                });
             }
         });
         upstream
@@ -95,6 +138,12 @@ impl Upstream {
     /// The targets asked for so far.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.shared.calls.lock().expect("calls").clone()
+    }
+
+    /// How many connections the server has ended in order: of secured ones, those on which it said
+    /// goodbye.
+    pub(crate) fn goodbyes(&self) -> usize {
+        self.shared.goodbyes.load(Ordering::Acquire)
     }
 
     /// How many connections it has had.
@@ -115,6 +164,16 @@ impl Call<'_> {
     /// Sends bytes. That the server hangs up meanwhile is its right.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// The TLS session, where there is one.
+    pub(crate) fn tls(&mut self) -> &mut ServerConnection {
+        self.stream.tls().expect("a secured connection")
+    }
+
+    /// Sends what is ready to be sent.
+    pub(crate) fn flush(&mut self) {
+        let _ = self.stream.flush();
     }
 
     /// Answers with JSON, framed by its length.
@@ -166,14 +225,11 @@ pub(crate) fn some_delay(seed: usize) {
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: impl Wire,
     connection: usize,
     shared: &Shared,
     script: &dyn Fn(&mut Call<'_>) -> Then,
 ) {
-    let _ = stream.set_nodelay(true);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
-    let _ = stream.set_write_timeout(Some(PATIENCE));
     let mut turn = 0;
     let mut received = Vec::new();
     let mut bytes = [0; 4096];
@@ -184,7 +240,11 @@ fn serve(
             }
             match stream.read(&mut bytes) {
                 Ok(n @ 1..) => received.extend_from_slice(&bytes[..n]),
-                _ => return,
+                Ok(_) => {
+                    shared.goodbyes.fetch_add(1, Ordering::AcqRel);
+                    return;
+                }
+                Err(_) => return linger(stream.socket()),
             }
         };
         let head = String::from_utf8(received.drain(..end).collect()).expect("an ASCII head");
@@ -194,11 +254,51 @@ fn serve(
         let mut call = Call { head: &head, target, connection, turn, stream: &mut stream };
         match script(&mut call) {
             Then::Keep => {}
-            Then::Close => return,
+            Then::Close => return stream.say_goodbye(),
+            Then::Cut => return,
             Then::Reset => {
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                let _ = socket2::SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
                 return;
             }
         }
+    }
+}
+
+/// Ends a connection so that what was sent on it, an alert say, is not lost with it.
+pub(crate) fn linger(mut stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+fn set(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let _ = stream.set_write_timeout(Some(PATIENCE));
+}
+
+impl Wire for TcpStream {
+    fn say_goodbye(&mut self) {}
+
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+
+    fn tls(&mut self) -> Option<&mut ServerConnection> {
+        None
+    }
+}
+
+impl Wire for StreamOwned<ServerConnection, TcpStream> {
+    fn say_goodbye(&mut self) {
+        self.conn.send_close_notify();
+        let _ = self.flush();
+    }
+
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+
+    fn tls(&mut self) -> Option<&mut ServerConnection> {
+        Some(&mut self.conn)
     }
 }

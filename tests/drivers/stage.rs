@@ -37,7 +37,9 @@ pub(crate) struct Script {
     workers: usize,
     bounds: Bounds,
     server: &'static str,
-    policy: &'static str,
+    policy: String,
+    url: Option<&'static str>,
+    files: Vec<(&'static str, String)>,
     pages: Vec<(&'static str, &'static str, &'static str)>,
     challenges: Option<Arc<Challenges>>,
 }
@@ -50,7 +52,9 @@ impl Script {
             // A machine that is busy with other things is no load of the server's.
             bounds: Bounds { queue_target: None, ..Bounds::default() },
             server: "",
-            policy: "",
+            policy: String::new(),
+            url: None,
+            files: Vec::new(),
             pages: Vec::new(),
             challenges: None,
         }
@@ -75,8 +79,20 @@ impl Script {
     }
 
     /// Lines of `[upstreams.api]`.
-    pub(crate) fn policy(mut self, lines: &'static str) -> Self {
-        self.policy = lines;
+    pub(crate) fn policy(mut self, lines: impl Into<String>) -> Self {
+        self.policy = lines.into();
+        self
+    }
+
+    /// Another URL than that of the upstream's address, which is asked all the same.
+    pub(crate) fn url(mut self, url: &'static str) -> Self {
+        self.url = Some(url);
+        self
+    }
+
+    /// One more file of the site.
+    pub(crate) fn file(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.files.push((name, text.into()));
         self
     }
 
@@ -128,9 +144,12 @@ impl Script {
     pub(crate) fn start_at(self, upstreams: &[SocketAddr]) -> Stage {
         let upstream = upstreams[0];
         let folder = tempfile::tempdir().expect("a folder");
-        let (server, policy) = (self.server, self.policy);
-        let mut text =
-            format!("[server]\n{server}\n[upstreams.api]\nurl = 'http://{upstream}'\n{policy}\n");
+        let (server, policy) = (self.server, &self.policy);
+        let url = self.url.map_or_else(|| format!("http://{upstream}"), str::to_owned);
+        let mut text = format!("[server]\n{server}\n[upstreams.api]\nurl = '{url}'\n{policy}\n");
+        for (name, text) in &self.files {
+            fs::write(folder.path().join(name), text).expect("a file");
+        }
         for (number, (path, rest, template)) in self.pages.iter().enumerate() {
             let file = format!("page{number}.html");
             text += &format!("[[page]]\npath = '{path}'\ntemplate = '{file}'\n{rest}\n");

@@ -6,12 +6,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use ringpress::driver::buffers::Buffers;
 use ringpress::driver::sim::{Listener, ReadHalf, Sim, WriteHalf};
-use ringpress::driver::{Driver, Read, Reader, Writer};
+use ringpress::driver::{Driver, Reader, Writer};
 use ringpress::http::{Limits, request};
+use ringpress::tls::{self, Session};
+use rustls::ServerConfig;
 
 /// What an upstream is asked.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,24 @@ pub(crate) fn start_until(
     until: Duration,
     plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
 ) -> Rc<RefCell<Log>> {
+    listen(address, until, None, plan)
+}
+
+/// The same over TLS, where there is some.
+pub(crate) fn start_secure(
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
+) -> Rc<RefCell<Log>> {
+    listen(address, Duration::MAX, tls, plan)
+}
+
+fn listen(
+    address: SocketAddr,
+    until: Duration,
+    tls: Option<Arc<ServerConfig>>,
+    plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static,
+) -> Rc<RefCell<Log>> {
     let listener = Sim::bind(address).unwrap();
     let (log, plan) = (Rc::<RefCell<Log>>::default(), Rc::new(plan));
     let shared = Rc::clone(&log);
@@ -91,9 +113,10 @@ pub(crate) fn start_until(
             let number = log.borrow().connections;
             log.borrow_mut().connections += 1;
             log.borrow_mut().closed.push(false);
+            let tls = tls.clone();
             Sim::spawn(async move {
                 // How a connection ends is what the server is tested for.
-                let _ = serve(reader, writer, number, &log, &*plan).await;
+                let _ = converse((reader, writer), tls, number, &log, &*plan).await;
                 log.borrow_mut().closed[number] = true;
             });
         }
@@ -115,9 +138,26 @@ async fn accept_until(listener: &Listener, until: Duration) -> Option<Accepted> 
     }
 }
 
+async fn converse(
+    (reader, writer): (ReadHalf, WriteHalf),
+    tls: Option<Arc<ServerConfig>>,
+    connection: usize,
+    log: &RefCell<Log>,
+    plan: &impl Fn(Asked<'_>) -> Vec<Step>,
+) -> io::Result<()> {
+    let Some(config) = tls else {
+        let (reader, writer) = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
+        return serve(reader, writer, connection, log, plan).await;
+    };
+    let session = Session::server(&config).unwrap();
+    let handshake = tls::handshake(session, reader, writer, Buffers::default()).await;
+    let (reader, writer) = handshake.map_err(io::Error::other)?;
+    serve(reader, writer, connection, log, plan).await
+}
+
 async fn serve(
-    mut reader: ReadHalf,
-    mut writer: WriteHalf,
+    mut reader: tls::Reader<ReadHalf>,
+    mut writer: tls::Writer<WriteHalf>,
     connection: usize,
     log: &RefCell<Log>,
     plan: &impl Fn(Asked<'_>) -> Vec<Step>,
@@ -145,7 +185,7 @@ async fn serve(
             match step {
                 Step::Send(bytes) => writer.write_all(bytes, 0).await.0?,
                 Step::Wait(time) => Sim::sleep(time).await,
-                Step::Close => return Ok(()),
+                Step::Close => return writer.say_goodbye().await,
                 Step::Hang => return hang(reader, buffer).await,
             }
         }
@@ -153,9 +193,9 @@ async fn serve(
     Ok(())
 }
 
-async fn hang(mut reader: ReadHalf, mut buffer: Vec<u8>) -> io::Result<()> {
+async fn hang(mut reader: tls::Reader<ReadHalf>, mut buffer: Vec<u8>) -> io::Result<()> {
     loop {
-        let read: Read<ReadHalf> = reader.read(buffer, 4096).await;
+        let read = reader.read(buffer, 4096).await;
         (reader, buffer) = (read.reader, read.buffer);
         if read.result? == 0 {
             return Ok(());
