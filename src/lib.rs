@@ -11,8 +11,8 @@
 //! | 1 | [`config`] | `site.toml` as written |
 //! | 1 | [`driver`] | how a worker talks to the kernel: io_uring, epoll, simulated |
 //! | 1 | [`metrics`] | counters that one thread writes and any may read |
-//! | 1 | [`tls`] | TLS between a driver's stream and whoever reads and writes |
 //! | 1 | [`capacity`] | how many workers a load needs: a model, all figures |
+//! | 2 | [`tls`] | TLS between a driver's stream and whoever reads and writes |
 //! | 2 | [`press`] | from upstream bytes to HTML: JSON, templates, escaping |
 //! | 2 | [`site`] | a site, compiled and immutable |
 //! | 3 | [`upstream`] | a worker's HTTP client: addresses, pools, exchanges, policies |

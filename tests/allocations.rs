@@ -41,8 +41,11 @@ fn a_page_allocates_seldom() {
         driver: kind,
         bounds: Bounds::default(),
     };
-    let server =
-        Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1 }).unwrap();
+    let server = Server::start(
+        &plan,
+        SiteRecipe { site, directory, id_seed: 1, workers: 1, redirect: None },
+    )
+    .unwrap();
     let mut visitor = TcpStream::connect(server.addresses()[0]).unwrap();
     let mut buffer = [0; 16 * 1024];
     ask(&mut visitor, &mut buffer, 200);

@@ -16,13 +16,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpress::control::server::{Plan, Server};
+use ringpress::control::server::{Plan, Secure, Server};
 use ringpress::driver::kind::Kind;
 use ringpress::limits::WATCH_AFTER;
 use ringpress::site::{Site, Source};
+use ringpress::tls::ServerTls;
+use ringpress::tls::server::{Certificate, Certificates};
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
 use ringpress::worker::pages::SiteRecipe;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -33,7 +36,10 @@ fn a_page_that_waits_for_its_api_is_small() {
     for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
         let profiler = dhat::Profiler::builder().testing().build();
         let (waiting, idle) = measure(kind);
+        let secure = measure_secure(kind);
         drop(profiler);
+        println!("{kind}: {secure} bytes an idle connection with TLS");
+        assert!(secure <= SECURE_BYTES_MAX, "{kind}: {secure} bytes an idle connection with TLS");
         println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
         assert!(waiting <= WAITING_BYTES_MAX, "{kind}: {waiting} bytes a page in flight");
         assert!(idle <= IDLE_BYTES_MAX, "{kind}: {idle} bytes a connection that is idle again");
@@ -51,10 +57,54 @@ const WAITING_BYTES_MAX: usize = 8 * 1024;
 /// Heap of a connection between two requests, and of one to the API that waits to be used again.
 const IDLE_BYTES_MAX: usize = 8 * 1024;
 
+/// Heap of a connection with TLS between two requests.
+const SECURE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of heap for each connection with TLS that has had its page.
+fn measure_secure(kind: Kind) -> usize {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let identity = (vec![made.cert.der().clone()], key);
+    let certificate = Certificate::new(identity, Vec::new()).unwrap();
+    let tls = ServerTls::new(Certificates::from_iter([certificate]), false).unwrap();
+    let server = start(kind, api.local_addr().unwrap(), Some(tls));
+    let address = server.secure_addresses()[0];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+    client.resumption = rustls::client::Resumption::disabled();
+    let client = Arc::new(client);
+    // What the client side holds is gone before it is counted: only its socket stays.
+    let visit = || {
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(address).unwrap());
+        stream.write_all(b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        receive_page(&mut stream);
+        stream.sock
+    };
+    let mut streams = Vec::with_capacity(PAGES);
+    let warm: Vec<TcpStream> = (0..PAGES_BEFORE).map(|_| visit()).collect();
+    drop(warm);
+    std::thread::sleep(Duration::from_millis(200));
+    let before = dhat::HeapStats::get().curr_bytes;
+    streams.extend((0..PAGES).map(|_| visit()));
+    std::thread::sleep(Duration::from_millis(100));
+    let each = dhat::HeapStats::get().curr_bytes.saturating_sub(before) / PAGES;
+    drop(streams);
+    server.stop();
+    server.join().unwrap();
+    each
+}
+
 /// Bytes of heap for each page that waits, and for each connection whose page has come.
 fn measure(kind: Kind) -> (usize, usize) {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = start(kind, api.local_addr().unwrap());
+    let server = start(kind, api.local_addr().unwrap(), None);
     let address = server.addresses()[0];
     let answer = answer();
     let mut pairs: Vec<(TcpStream, TcpStream)> = Vec::with_capacity(PAGES);
@@ -88,20 +138,22 @@ fn measure(kind: Kind) -> (usize, usize) {
     (waiting, idle)
 }
 
-fn start(kind: Kind, api: SocketAddr) -> Server {
+fn start(kind: Kind, api: SocketAddr, tls: Option<ServerTls>) -> Server {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
     let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
     let directory = Arc::from([Addresses::new(vec![api])]);
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let plan = Plan {
-        secure: None,
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        secure: tls.map(|tls| Secure { listen: listen.clone(), tls }),
+        listen,
         cpus: vec![None],
         driver: kind,
         // Two hundred pages at once are more than an unoptimised build makes in time. Here it is
         // asked what they hold, not whether they are let in.
         bounds: Bounds { queue_target: None, ..Bounds::default() },
     };
-    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1 }).unwrap()
+    Server::start(&plan, SiteRecipe { site, directory, id_seed: 1, workers: 1, redirect: None })
+        .unwrap()
 }
 
 /// A visitor whose request has come to the API.
@@ -128,6 +180,12 @@ fn receive(call: &mut TcpStream) {
 /// Has the API answer, and the visitor read the page.
 fn finish(visitor: &mut TcpStream, call: &mut TcpStream, answer: &[u8]) {
     call.write_all(answer).unwrap();
+    let buffer = receive_page(visitor);
+    assert!(buffer.starts_with(b"HTTP/1.1 200 "));
+}
+
+/// Reads a page to its end.
+fn receive_page(visitor: &mut impl Read) -> [u8; 8 * 1024] {
     let mut buffer = [0; 8 * 1024];
     let mut length = 0;
     while !buffer[..length].trim_ascii_end().ends_with(b"</html>") {
@@ -136,7 +194,7 @@ fn finish(visitor: &mut TcpStream, call: &mut TcpStream, answer: &[u8]) {
             read => length += read,
         }
     }
-    assert!(buffer.starts_with(b"HTTP/1.1 200 "));
+    buffer
 }
 
 /// As a browser writes it.

@@ -38,7 +38,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("driver", 1),
     ("metrics", 1),
     ("capacity", 1),
-    ("tls", 1),
+    ("tls", 2),
     ("press", 2),
     ("site", 3),
     ("upstream", 4),

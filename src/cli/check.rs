@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     say(format_args!("page `{pattern}` is slower than it could be: {uncovered}"));
                 }
             }
-            for note in site.policy_notes() {
+            for note in site.secure_notes().iter().chain(site.policy_notes()) {
                 say(format_args!("{note}"));
             }
             Exit::Fine

@@ -1,15 +1,19 @@
 //! `ringpress serve`: a site, until a signal.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::control::certificates::Keeper;
 use crate::control::life::{self, EndSignals};
 use crate::control::resolver::Resolver;
-use crate::control::server::{Plan, Server};
+use crate::control::server::{Plan, Secure, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
-use crate::site::{Overrides, ServerPlan, Site, Source};
+use crate::limits;
+use crate::page::Redirect;
+use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
@@ -28,6 +32,10 @@ pub(super) struct Arguments {
     upstreams: Vec<(String, String)>,
     #[command(flatten)]
     server: ServerOptions,
+    /// Address to listen on with TLS, several times for several; certificates are in the site file
+    #[arg(long, value_name = "HOST:PORT", env = "RINGPRESS_LISTEN_TLS", value_delimiter = ',',
+          value_parser = options::listen)]
+    listen_tls: Vec<SocketAddr>,
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
@@ -40,6 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start();
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
+        listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
@@ -70,17 +79,27 @@ pub(super) fn serve(
     let words = |error: &dyn std::fmt::Display| error.to_string();
     options::raise_open_files_limit();
     let signals = EndSignals::catch().map_err(|error| words(&error))?;
+    let (_keeper, secure) = match site.secure() {
+        Some(secure) => {
+            let (keeper, tls) = Keeper::start(secure.files.clone(), speaks_http2(secure))?;
+            (Some(keeper), Some(Secure { listen: secure.listen.clone(), tls }))
+        }
+        None => (None, None),
+    };
+    let port = site.secure().and_then(|secure| secure.redirect_port);
+    let tls = secure.as_ref().map(|secure| secure.tls.clone());
+    let redirect = tls.zip(port).map(|(tls, port)| Redirect { tls, port });
     let plan = Plan {
         listen: site.server().listen.clone(),
-        secure: None,
+        secure,
         cpus: options::cpus(&site.server().workers)?,
         driver: options::driver(choice)?,
         bounds: bounds(site.server()),
     };
     let (_resolver, directory) =
         Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
-    let recipe =
-        SiteRecipe { site, directory, id_seed: std::process::id(), workers: plan.cpus.len() };
+    let (id_seed, workers) = (std::process::id(), plan.cpus.len());
+    let recipe = SiteRecipe { site, directory, id_seed, workers, redirect };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
@@ -91,6 +110,14 @@ pub(super) fn serve(
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(&server);
     life::live(server, &signals).map_err(|error| words(&error))
+}
+
+/// Whether HTTP/2 is offered, where a site wants it.
+fn speaks_http2(secure: &SecurePlan) -> bool {
+    // This build speaks no HTTP/2, and nobody is offered what is not spoken. Where there is a
+    // feature for it, this is `cfg!(feature = "http2")`.
+    let is_built = false;
+    secure.http2 && is_built
 }
 
 /// What the site file bounds, as the workers keep it.
@@ -112,6 +139,8 @@ fn bounds(server: &ServerPlan) -> Bounds {
         write_timeout: server.write_timeout,
         rate_min: server.rate_min,
         drain_timeout: server.drain_timeout,
+        tls_handshake_timeout: server.secure.handshake_timeout,
+        tls_handshakes_max: limits::TLS_HANDSHAKES_MAX,
         proxy_protocol: match server.proxy_protocol {
             true => server.trusted_proxies.clone(),
             false => Vec::new(),

@@ -14,6 +14,7 @@ mod proxies;
 mod rate_limit;
 mod reader;
 mod report;
+mod secure;
 mod server;
 mod units;
 mod upstreams;
@@ -27,7 +28,8 @@ pub use proxies::ForwardedFields;
 pub use rate_limit::RateLimit;
 pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
-pub use server::{DriverChoice, Server, Workers, listen_address};
+pub use secure::{CertificateTable, Redirect, Secure};
+pub use server::{DriverChoice, Server, TLS as ADD_CERTIFICATE, Workers, listen_address};
 pub use units::{parse_duration, parse_size};
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
 

@@ -8,6 +8,7 @@ mod cache;
 mod execution;
 mod fetch;
 mod memo;
+mod redirect;
 mod request;
 mod ties;
 mod trace;
@@ -23,6 +24,7 @@ use crate::limits::{RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
+pub use redirect::Redirect;
 pub use request::Request;
 pub use trace::{Step, Trace};
 
@@ -40,6 +42,8 @@ pub struct Pages<D: Driver> {
     cache: Option<Rc<FetchCache<D>>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
+    /// Where visitors are sent to who come without TLS, if they are.
+    redirect: Option<Redirect>,
 }
 
 /// What a page came out as; its body has been appended to the buffer.
@@ -78,7 +82,12 @@ impl<D: Driver> Pages<D> {
             .into_iter()
             .any(|fetch| fetch.cache.is_some())
             .then(|| FetchCache::new(client.clone(), site.server().cache_max));
-        Self { site, client, memo, cache, id_prefix }
+        Self { site, client, memo, cache, id_prefix, redirect: None }
+    }
+
+    /// The same, and it sends visitors who come without TLS to where it is spoken.
+    pub fn redirecting(self, redirect: Option<Redirect>) -> Self {
+        Self { redirect, ..self }
     }
 
     /// The site.

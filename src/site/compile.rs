@@ -9,6 +9,7 @@ use super::cycle::find_cycle;
 use super::page::{Node, NodeKind, Page};
 use super::plan::{Overrides, UpstreamPlan};
 use super::route::{Pattern, Router, is_name};
+use super::secure::Secured;
 use super::source::Files;
 use super::{Site, error_page, policy};
 use crate::config::{
@@ -23,9 +24,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Compiles a site.
-pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, Report> {
+/// Compiles a site. What there is to know of its certificates is in `secured`: they may have
+/// changed when a site is compiled again.
+pub(super) fn compile(
+    files: Arc<Files>,
+    overrides: Overrides,
+    secured: Secured,
+) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
+    problems.extend(secured.problems.iter().cloned());
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
     let mut builder = Builder::default();
     let mut templates = Templates::new();
@@ -83,6 +90,7 @@ pub(super) fn compile(files: Arc<Files>, overrides: Overrides) -> Result<Site, R
         press,
         error_templates,
         policy,
+        secured,
         files,
         overrides,
     })

@@ -11,6 +11,7 @@ mod page;
 mod plan;
 mod policy;
 mod route;
+mod secure;
 mod source;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
@@ -20,11 +21,13 @@ pub use caching::Caching;
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
+pub use secure::SecurePlan;
 pub use source::Source;
 
 use crate::press::{Press, TemplateId};
 use policy::Policy;
 use route::{Params, Router};
+use secure::Secured;
 use source::Files;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +45,7 @@ pub struct Site {
     /// The template for each status, and with `None` that for all others.
     error_templates: Vec<(Option<u16>, TemplateId)>,
     policy: Policy,
+    secured: Secured,
     files: Arc<Files>,
     overrides: Overrides,
 }
@@ -61,7 +65,8 @@ impl Site {
     /// All that is wrong with it, at once.
     pub fn load_with(source: &Source, overrides: &Overrides) -> Result<Self, Report> {
         let files = Arc::new(source::read(source)?);
-        compile::compile(files, overrides.clone())
+        let secured = Secured::look(&files, overrides);
+        compile::compile(files, overrides.clone(), secured)
     }
 
     /// The same site compiled once more, sharing nothing that is counted: a worker that has its
@@ -70,7 +75,7 @@ impl Site {
     /// # Errors
     /// None that loading did not have.
     pub fn replica(&self) -> Result<Self, Report> {
-        compile::compile(self.files.clone(), self.overrides.clone())
+        compile::compile(self.files.clone(), self.overrides.clone(), self.secured.clone())
     }
 
     /// The site's folder, or the name it is embedded under.
@@ -81,6 +86,21 @@ impl Site {
     /// Where and how to serve.
     pub fn server(&self) -> &ServerPlan {
         &self.server
+    }
+
+    /// How HTTPS is served, if it is.
+    pub fn secure(&self) -> Option<&SecurePlan> {
+        self.secured.plan.as_ref()
+    }
+
+    /// What there is to say about its certificates, a sentence or two each.
+    pub fn secure_notes(&self) -> &[String] {
+        &self.secured.notes
+    }
+
+    /// The field lines of whatever is sent over HTTPS.
+    pub fn secure_fields(&self) -> &[u8] {
+        &self.secured.lines
     }
 
     /// Where the admin pages are, if anywhere.

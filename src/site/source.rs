@@ -26,6 +26,8 @@ pub enum Source {
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) name: String,
+    /// Where the paths in `site.toml` begin.
+    pub(super) root: PathBuf,
     pub(super) site: SourceFile,
     pub(super) templates: Vec<SourceFile>,
 }
@@ -54,7 +56,7 @@ pub(super) fn read(source: &Source) -> Result<Files, Report> {
                 return Err(report(name, vec![problem]));
             };
             let templates = named.by_ref().filter(|file| is_template(&file.name)).collect();
-            Ok(Files { name: (*name).to_owned(), site, templates })
+            Ok(Files { name: (*name).to_owned(), root: PathBuf::new(), site, templates })
         }
     }
 }
@@ -102,7 +104,8 @@ impl Folder {
         }
         search.templates.sort_by(|a, b| a.name.cmp(&b.name));
         let name = path.display().to_string();
-        Ok(Files { name, site: SourceFile::new(file_name, text), templates: search.templates })
+        let (site, templates) = (SourceFile::new(file_name, text), search.templates);
+        Ok(Files { name, root, site, templates })
     }
 
     fn search(&mut self, folder: &Path, prefix: &str, depth: usize) {

@@ -10,13 +10,17 @@
 
 pub mod client;
 mod error;
+pub mod files;
+mod handshake;
 pub mod pem;
 pub mod server;
 mod session;
 mod stream;
+mod validity;
 
 pub use client::ClientTls;
 pub use error::HandshakeError;
+pub use handshake::{Handshake, handshake};
 pub use server::ServerTls;
 pub use session::{Protocol, Session};
-pub use stream::{Reader, Writer, handshake};
+pub use stream::{Reader, Writer};

@@ -4,25 +4,21 @@
 //! needs is made when it is there and gone when it is answered.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use smallvec::SmallVec;
 
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
-use crate::http::{
-    self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, proxy, request,
-};
+use crate::http::{self, BodyReader, Connection, Framing, Head, RequestHead, Version, request};
 use crate::limits;
-use crate::metrics::WorkerMetrics;
 use crate::tls;
 
 use super::admission::Shed;
 use super::attend::attend;
+use super::exchange::{Outcome, Stop, has_body, respond};
 use super::ready::Refusal;
 use super::service::{Request, Response, Service};
 use super::{Held, Visit, Worker};
@@ -38,21 +34,19 @@ pub(super) async fn converse<D: Driver, S: Service>(
     halves: Halves<D>,
     peer: SocketAddr,
 ) {
-    let mut conversation = Conversation::new(&worker, halves, peer);
-    if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
-        return;
-    }
-    loop {
-        match conversation.turn().await {
-            Next::Request => {}
-            Next::Close => return conversation.say_goodbye().await,
-            Next::Linger => {
-                // A worker that drains waits for this too.
-                let _busy = Held::new(&worker.busy);
-                return conversation.linger().await;
-            }
-        }
-    }
+    Conversation::new(&worker, halves, peer).hold().await;
+}
+
+/// The same for one of which `received` has come already.
+pub(super) async fn go_on<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    halves: Halves<D>,
+    peer: SocketAddr,
+    received: Vec<u8>,
+) {
+    let mut conversation = Conversation::new(worker, halves, peer);
+    conversation.buffer = received;
+    conversation.hold().await;
 }
 
 /// Answers 503 on a connection over the bound, before a byte of it is read, and ends it; its
@@ -74,6 +68,17 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
     }
 }
 
+/// Tells who came without TLS where it is spoken, and ends the connection.
+pub(super) async fn refuse_plain<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    halves: Halves<D>,
+    peer: SocketAddr,
+) {
+    let mut conversation = Conversation::new(worker, halves, peer);
+    let reason = "This port speaks HTTPS: begin the address with https://";
+    conversation.end(Next::Refuse(400, reason)).await;
+}
+
 struct Conversation<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
     inbound: Inbound<tls::Reader<D::Reader>>,
@@ -92,22 +97,10 @@ enum Next {
     Request,
     /// Nothing: the peer is gone, or has nothing more to say.
     Close,
+    /// A refusal of what was no request, and the end.
+    Refuse(u16, &'static str),
     /// The end, but the peer may still be sending: it must be able to read our answer.
     Linger,
-}
-
-/// Why there is no whole request.
-enum Stop {
-    /// The peer closed, reset, or was idle for too long.
-    Gone,
-    /// It sent something else, or too slowly.
-    Refused(u16, &'static str),
-}
-
-impl From<ParseError> for Stop {
-    fn from(error: ParseError) -> Self {
-        Stop::Refused(error.status(), error.reason())
-    }
 }
 
 impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
@@ -117,27 +110,26 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
     }
 
-    /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
-    /// address from it. False when there is none: what it is then, nobody knows, so that nobody is
-    /// answered.
-    async fn proxy_header(&mut self) -> bool {
-        let deadline = D::now() + self.worker.bounds.head_timeout;
-        loop {
-            match proxy::parse(&self.buffer) {
-                Ok(Some(header)) => {
-                    self.peer = header.source.unwrap_or(self.peer);
-                    self.buffer.drain(..header.length);
-                    return true;
-                }
-                Ok(None) => {}
-                Err(proxy::InvalidProxyHeader) => {
-                    self.worker.metrics.requests_malformed.add(1);
-                    return false;
-                }
+    /// One request after the other, and the end.
+    async fn hold(&mut self) {
+        let next = loop {
+            match self.turn().await {
+                Next::Request => {}
+                next => break next,
             }
-            if !matches!(self.read_or_end(deadline).await, Ok(1..)) {
-                return false;
-            }
+        };
+        Box::pin(self.end(next)).await;
+    }
+
+    async fn end(&mut self, mut next: Next) {
+        // A worker that drains waits for this too.
+        let _busy = Held::new(&self.worker.busy);
+        if let Next::Refuse(status, reason) = next {
+            next = self.refuse(status, reason).await;
+        }
+        match next {
+            Next::Linger => self.linger().await,
+            _ => self.say_goodbye().await,
         }
     }
 
@@ -153,22 +145,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => {
-                return Box::pin(self.refuse(status, reason)).await;
-            }
+            // Not here: a connection would hold room for a head more.
+            Err(Stop::Refused(status, reason)) => return Next::Refuse(status, reason),
         };
         let outcome = Outcome::start(&worker.metrics);
         let number = worker.metrics.requests.get();
         let _in_flight = match worker.admit() {
             Some(place) => place,
-            None => {
-                let bytes = self.buffer.get(..head.length).unwrap_or_default();
-                let request = Request { head: &head, bytes, body: &[], peer: self.peer, number };
-                match worker.judge(request).await {
-                    Ok(place) => place,
-                    Err(shed) => return self.shed(&head, shed, outcome).await,
-                }
-            }
+            None => match worker.judge(self.request(&head, number)).await {
+                Ok(place) => place,
+                Err(shed) => return self.shed(&head, shed, outcome).await,
+            },
         };
         // Boxed, as what few requests have is not to make room in every connection.
         let body = match has_body(&head) {
@@ -185,7 +172,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             }
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
-        let page = Box::pin(respond(worker, (self.peer, number), &head, &self.buffer, body_end));
+        let secure = self.writer.is_secure();
+        let page = respond(worker, (self.peer, secure, number), &head, &self.buffer, body_end);
+        let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
         let response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
             Some(response) => response,
@@ -211,6 +200,13 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             (true, false) if head.keep_alive || !self.buffer.is_empty() => Next::Linger,
             (true, false) => Next::Close,
         }
+    }
+
+    /// A request as far as its head, which is all that has come for sure.
+    fn request<'r>(&'r self, head: &'r RequestHead, number: u64) -> Request<'r> {
+        let bytes = self.buffer.get(..head.length).unwrap_or_default();
+        let (peer, secure) = (self.peer, self.writer.is_secure());
+        Request { head, bytes, body: &[], peer, secure, number }
     }
 
     /// Waits for the first byte of the next request; false when none will come.
@@ -245,8 +241,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        let bytes = self.buffer.get(..head.length).unwrap_or_default();
-        let request = Request { head, bytes, body: &[], peer: self.peer, number: 0 };
+        let request = self.request(head, 0);
         if !self.worker.service.wants_body(&request) {
             return Ok(None);
         }
@@ -319,7 +314,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
         let date = self.worker.date.get();
         let is_html = response.content_type.starts_with("text/html");
-        let page_fields = if is_html { self.worker.service.page_fields() } else { &[] };
+        let service = &self.worker.service;
+        let page_fields = if is_html { service.page_fields() } else { &[] };
+        let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
             status: response.status,
             content_type: &response.content_type,
@@ -327,7 +324,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             date: &date,
             connection,
             extra: &fields,
-            lines: [page_fields, &response.lines],
+            lines: [page_fields, secure_fields, &response.lines],
         };
         let from = if self.is_head {
             buffer.clear();
@@ -354,7 +351,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Ends our side, then reads on for a while and throws away, so that the peer can read our
     /// answer: closing with bytes unread would reset the connection under it (RFC 9112 9.6).
-    async fn linger(mut self) {
+    async fn linger(&mut self) {
         self.say_goodbye().await;
         if self.writer.shutdown().is_err() {
             return;
@@ -425,66 +422,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     }
 }
 
-/// Whether there is anything to read after a head. Some clients say `Content-Length: 0` with every
-/// request.
-fn has_body(head: &RequestHead) -> bool {
-    !matches!(head.body, Framing::None | Framing::Length(0))
-}
-
-/// Has the service answer. A panic in it is this request's, not the worker's.
-async fn respond<D: Driver, S: Service>(
-    worker: &Worker<D, S>,
-    (peer, number): (SocketAddr, u64),
-    head: &RequestHead,
-    received: &[u8],
-    body_end: Option<usize>,
-) -> Response {
-    let bytes = received.get(..head.length).unwrap_or_default();
-    let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
-    let request = Request { head, bytes, body, peer, number };
-    let mut response = Response::new(worker.buffers.clone());
-    let answer = worker.service.respond(request, &mut response);
-    if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
-        worker.metrics.panics.add(1);
-        response.reset();
-        worker.service.refuse(500, "the page failed", &mut response);
-    }
-    response
-}
-
 /// Why a read brought nothing.
 enum Late {
     /// The connection is broken.
     Broken,
     /// Time is over.
     Elapsed,
-}
-
-/// Counts a request to its end, whichever it is.
-struct Outcome<'a> {
-    metrics: &'a WorkerMetrics,
-    ended: bool,
-}
-
-impl<'a> Outcome<'a> {
-    fn start(metrics: &'a WorkerMetrics) -> Self {
-        metrics.requests.add(1);
-        Self { metrics, ended: false }
-    }
-
-    fn end(mut self, written: bool, status: u16) {
-        if written {
-            self.ended = true;
-            self.metrics.responses.add(1);
-            self.metrics.count_status(status);
-        }
-    }
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.metrics.requests_aborted.add(1);
-        }
-    }
 }

@@ -7,10 +7,13 @@ mod admission;
 mod attend;
 mod clients;
 mod conversation;
+mod exchange;
 mod forecast;
+mod handshakes;
 pub mod listener;
 mod overload;
 pub mod pages;
+mod proxied;
 mod quota;
 mod ready;
 mod secure;
@@ -40,6 +43,7 @@ use crate::metrics::{Counter, WorkerMetrics};
 use crate::site::RateLimit;
 
 use admission::Admission;
+use handshakes::Handshakes;
 pub use service::{Request, Response, Service};
 
 /// The bounds a worker keeps toward visitors.
@@ -69,6 +73,10 @@ pub struct Bounds {
     pub rate_min: u64,
     /// For the requests in flight when the worker is told to stop.
     pub drain_timeout: Duration,
+    /// For a TLS handshake, the header of a proxy in front of it included.
+    pub tls_handshake_timeout: Duration,
+    /// TLS handshakes at once, of peers who have begun to speak.
+    pub tls_handshakes_max: usize,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
 }
@@ -104,6 +112,8 @@ impl Default for Bounds {
             write_timeout: limits::WRITE_TIMEOUT,
             rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
+            tls_handshake_timeout: limits::TLS_HANDSHAKE_TIMEOUT,
+            tls_handshakes_max: limits::TLS_HANDSHAKES_MAX,
             proxy_protocol: Vec::new(),
         }
     }
@@ -150,7 +160,7 @@ pub struct Worker<D: Driver, S: Service> {
     /// Connections over the bound that are being told so.
     turned_away: Counter,
     /// TLS handshakes under way.
-    handshakes: Counter,
+    handshakes: Handshakes,
     shortage_reported: Cell<Option<Instant>>,
 }
 
@@ -181,7 +191,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             accepting: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
-            handshakes: Counter::default(),
+            handshakes: Handshakes::default(),
             shortage_reported: Cell::new(None),
         })
     }

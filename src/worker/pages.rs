@@ -7,7 +7,7 @@ use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, ALLOW, Answer, Pages};
+use crate::page::{self, ALLOW, Answer, Pages, Redirect};
 use crate::site::{Priority, Site};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -24,6 +24,8 @@ pub struct SiteRecipe {
     pub id_seed: u32,
     /// How many workers share what upstreams allow the whole server.
     pub workers: usize,
+    /// How visitors who come without TLS are sent to where it is spoken, if they are.
+    pub redirect: Option<Redirect>,
 }
 
 impl Recipe for SiteRecipe {
@@ -47,7 +49,8 @@ impl Recipe for SiteRecipe {
         );
         // A worker's ids differ from another's in the upper half, a start's in both.
         let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
-        Ok(Pages::new(site, client, self.id_seed ^ spread))
+        let redirect = self.redirect.clone();
+        Ok(Pages::new(site, client, self.id_seed ^ spread).redirecting(redirect))
     }
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
@@ -64,6 +67,13 @@ impl<D: Driver> Service for Pages<D> {
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()> {
         let request = as_page_sees(&request);
         async move {
+            match self.redirect(&request) {
+                Some(Ok(answer)) => return fill(response, answer),
+                Some(Err((status, reason))) => {
+                    return Service::refuse(self, status, reason, response);
+                }
+                None => {}
+            }
             let gathered = self.gather(&request, None).await;
             let _work = stints::begin::<D>().await;
             let answer = self.press(&request, gathered, response.body(), None);
@@ -93,6 +103,10 @@ impl<D: Driver> Service for Pages<D> {
     fn page_fields(&self) -> &[u8] {
         self.site().page_fields()
     }
+
+    fn secure_fields(&self) -> &[u8] {
+        self.site().secure_fields()
+    }
 }
 
 fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
@@ -106,6 +120,7 @@ fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
         headers: Some(&head.headers),
         bytes: request.bytes,
         peer: request.peer,
+        secure: request.secure,
         number: request.number,
     }
 }

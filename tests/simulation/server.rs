@@ -39,7 +39,13 @@ impl Server {
         assert_eq!(site.upstreams().len(), upstreams.len());
         let directory = upstreams.iter().map(|addresses| Addresses::new(addresses.to_vec()));
         let directory: Directory = directory.collect();
-        let recipe = SiteRecipe { site, directory: Arc::clone(&directory), id_seed: 1, workers: 1 };
+        let recipe = SiteRecipe {
+            site,
+            directory: Arc::clone(&directory),
+            id_seed: 1,
+            workers: 1,
+            redirect: None,
+        };
         let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();
         let pages = recipe.make::<Sim>(&timers, &metrics, 0).unwrap();
