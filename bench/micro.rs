@@ -67,7 +67,7 @@ fn heads_out(group: &mut Group<'_>) {
         date: &date,
         connection: Connection::Persist,
         extra: &[],
-        lines: [b""; 2],
+        lines: [b""; 3],
     };
     let mut out = Vec::with_capacity(1024);
     http::write_response_head(&mut out, &head);

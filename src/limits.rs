@@ -103,8 +103,6 @@ pub const TLS_READ_BYTES: usize = 4 * 1024;
 pub const TLS_RECORD_ROOM_BYTES: usize = 128;
 /// How long a TLS handshake may take with a visitor. Over it: closed.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A file of certificates or of a key, bytes.
-pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Files that the `ca` of one upstream names.
 pub const TLS_CA_FILES_MAX: usize = 16;
 /// Names of a peer's certificate that are told when it is for none that was wanted.
@@ -115,9 +113,28 @@ pub const TLS_NAME_TOLD_CHARS_MAX: usize = 100;
 pub const TLS_CERTIFICATES_MAX: usize = 1024;
 /// Names of servers whose sessions a worker keeps to resume, an upstream.
 pub const TLS_CLIENT_SESSIONS_MAX: usize = 16;
-/// TLS handshakes that a worker has under way at once. Over it: closed, so that a flood of them
-/// cannot take the memory, and less of the CPU, of pages.
-pub const TLS_HANDSHAKES_MAX: u64 = 1024;
+/// TLS handshakes that a worker has under way at once, of peers who have begun to speak. Over it:
+/// closed, so that a flood of them cannot take the memory of pages.
+pub const TLS_HANDSHAKES_MAX: usize = 4096;
+/// Of these, those that may wait for their turn on a worker that is overloaded. Over it: closed
+/// before anything is computed.
+pub const TLS_HANDSHAKES_OVERLOADED_MAX: usize = 64;
+/// How long a worker computes for handshakes before it looks at its sockets again.
+pub const TLS_STINT: Duration = Duration::from_millis(1);
+/// The same on a worker that is overloaded. Less than one handshake takes: one each time.
+pub const TLS_STINT_OVERLOADED: Duration = Duration::from_micros(100);
+/// The least time from one such look to the next.
+pub const TLS_STINT_PAUSE: Duration = Duration::from_millis(1);
+/// A file with a certificate or a key, bytes. Over it: an error.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Certificates in `[[server.tls]]`.
+pub const TLS_IDENTITIES_MAX: usize = 4096;
+/// How often the files of certificates are looked at.
+pub const TLS_FILES_LOOK: Duration = Duration::from_secs(1);
+/// How long before its end a certificate is warned of.
+pub const TLS_EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How often.
+pub const TLS_EXPIRY_REMINDER: Duration = Duration::from_secs(24 * 3600);
 /// How long it may take to tell a peer that a secured connection ends.
 pub const TLS_GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests that one HTTP/2 connection may have open at once (RFC 9113 section 5.1.2). Over it:
@@ -457,4 +474,6 @@ const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
 const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
 const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
 const _: () = assert!(STINT_PAUSE.as_micros() < STINT.as_micros());
+const _: () = assert!(TLS_STINT_PAUSE.as_micros() <= TLS_STINT.as_micros());
+const _: () = assert!(TLS_HANDSHAKES_OVERLOADED_MAX <= TLS_HANDSHAKES_MAX);
 const _: () = assert!(RETRY_AFTER_S_MIN < RETRY_AFTER_S_MAX && RETRY_AFTER_S_MAX < 100);

@@ -24,7 +24,7 @@ use ringpress::worker::Bounds;
 fn a_page_allocates_seldom() {
     let _profiler = heap::count();
     let kind = Kind::ALL.into_iter().find(|kind| kind.self_test().is_ok()).unwrap();
-    let server = heap::start(kind, start_api(), Bounds::default());
+    let server = heap::start(kind, start_api(), Bounds::default(), None);
     let mut visitor = TcpStream::connect(server.addresses()[0]).unwrap();
     let mut buffer = [0; 16 * 1024];
     ask(&mut visitor, &mut buffer, 200);

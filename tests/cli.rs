@@ -13,6 +13,8 @@
 mod certificates;
 #[path = "common/command.rs"]
 mod command;
+#[path = "common/trust.rs"]
+mod trust;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/upstream.rs"]
 mod upstream;
@@ -29,6 +31,7 @@ use certificates::Authority;
 use command::{Ended, Running};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use trust::{Trust, session};
 use upstream::{Gate, Upstream};
 use visitor::{PATIENCE, Visitor, get};
 
@@ -425,4 +428,30 @@ fn demo_is_a_site_to_read() {
     assert_eq!(visitor.get("/nowhere").status, 404);
     drop(visitor);
     assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+#[test]
+fn https_alone_and_what_check_says_of_it() {
+    let trust = Trust::of(&["localhost"]);
+    let folder = site(&format!("[server]\n{}", trust.server("", &["first"])), "<p>front</p>");
+    let running = Running::start(RINGPRESS, &["serve", path(&folder), "--workers", "1"], &[]);
+    let session = session(&trust.client(), "localhost");
+    // The first that it says: there is no plain port that nobody asked for.
+    let mut visitor = Visitor::to(running.address()).speaking(session);
+    assert_eq!(visitor.get("/").page(), "<p>front</p>");
+    drop(visitor);
+    assert_eq!(running.terminate(PATIENCE), Some(0));
+    let key = trust.path("first.key");
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("chmod o-rwx"), "{}", ended.stdout);
+    trust.lose("first.key");
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stdout);
+    assert!(ended.stderr.contains("the key cannot be read"), "{}", ended.stderr);
+    let plain = site("", "<p>front</p>");
+    let ended = ringpress(&["serve", path(&plain), "--listen-tls", ANY]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stdout);
+    assert!(ended.stderr.contains("needs a certificate"), "{}", ended.stderr);
 }

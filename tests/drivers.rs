@@ -75,12 +75,20 @@ mod pooling;
 mod proxies;
 #[path = "drivers/refusals.rs"]
 mod refusals;
+#[path = "drivers/reload.rs"]
+mod reload;
 #[path = "drivers/requests.rs"]
 mod requests;
+#[path = "drivers/secure.rs"]
+mod secure;
+#[path = "drivers/secure_troubles.rs"]
+mod secure_troubles;
 #[path = "drivers/stage.rs"]
 mod stage;
 #[path = "drivers/tls.rs"]
 mod tls;
+#[path = "common/trust.rs"]
+mod trust;
 #[path = "common/upstream.rs"]
 mod upstream;
 #[path = "drivers/upstreams.rs"]

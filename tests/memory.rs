@@ -15,11 +15,15 @@ mod heap;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringpress::driver::kind::Kind;
 use ringpress::limits::WATCH_AFTER;
+use ringpress::tls::ServerTls;
+use ringpress::tls::server::{Certificate, Certificates};
 use ringpress::worker::Bounds;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 
 #[test]
 fn a_page_that_waits_for_its_api_is_small() {
@@ -27,7 +31,10 @@ fn a_page_that_waits_for_its_api_is_small() {
     for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
         let profiler = heap::count();
         let (waiting, idle) = measure(kind);
+        let secure = measure_secure(kind);
         drop(profiler);
+        println!("{kind}: {secure} bytes an idle connection with TLS");
+        assert!(secure <= SECURE_BYTES_MAX, "{kind}: {secure} bytes an idle connection with TLS");
         println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
         assert!(waiting <= WAITING_BYTES_MAX, "{kind}: {waiting} bytes a page in flight");
         assert!(idle <= IDLE_BYTES_MAX, "{kind}: {idle} bytes a connection that is idle again");
@@ -45,13 +52,58 @@ const WAITING_BYTES_MAX: usize = 8 * 1024;
 /// Heap of a connection between two requests, and of one to the API that waits to be used again.
 const IDLE_BYTES_MAX: usize = 8 * 1024;
 
+/// Heap of a connection with TLS between two requests.
+const SECURE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of heap for each connection with TLS that has had its page.
+fn measure_secure(kind: Kind) -> usize {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let identity = (vec![made.cert.der().clone()], key);
+    let certificate = Certificate::new(identity, Vec::new()).unwrap();
+    let tls = ServerTls::new(Certificates::from_iter([certificate]), false).unwrap();
+    let bounds = Bounds { queue_target: None, ..Bounds::default() };
+    let server = heap::start(kind, api.local_addr().unwrap(), bounds, Some(tls));
+    let address = server.secure_addresses()[0];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+    client.resumption = rustls::client::Resumption::disabled();
+    let client = Arc::new(client);
+    // What the client side holds is gone before it is counted: only its socket stays.
+    let visit = || {
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(address).unwrap());
+        stream.write_all(b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        receive_page(&mut stream);
+        stream.sock
+    };
+    let mut streams = Vec::with_capacity(PAGES);
+    let warm: Vec<TcpStream> = (0..PAGES_BEFORE).map(|_| visit()).collect();
+    drop(warm);
+    std::thread::sleep(Duration::from_millis(200));
+    let before = dhat::HeapStats::get().curr_bytes;
+    streams.extend((0..PAGES).map(|_| visit()));
+    std::thread::sleep(Duration::from_millis(100));
+    let each = dhat::HeapStats::get().curr_bytes.saturating_sub(before) / PAGES;
+    drop(streams);
+    server.stop();
+    server.join().unwrap();
+    each
+}
+
 /// Bytes of heap for each page that waits, and for each connection whose page has come.
 fn measure(kind: Kind) -> (usize, usize) {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
     // Two hundred pages at once are more than an unoptimised build makes in time. Here it is asked
     // what they hold, not whether they are let in.
     let bounds = Bounds { queue_target: None, ..Bounds::default() };
-    let server = heap::start(kind, api.local_addr().unwrap(), bounds);
+    let server = heap::start(kind, api.local_addr().unwrap(), bounds, None);
     let address = server.addresses()[0];
     // About 1.5 KB.
     let note = "A note that says 1 < 2, and says it again, and then once more.";
@@ -111,14 +163,7 @@ fn receive(call: &mut TcpStream) {
 /// Has the API answer, and the visitor read the page.
 fn finish(visitor: &mut TcpStream, call: &mut TcpStream, answer: &[u8]) {
     call.write_all(answer).unwrap();
-    let mut buffer = [0; 8 * 1024];
-    let mut length = 0;
-    while !buffer[..length].trim_ascii_end().ends_with(b"</html>") {
-        match visitor.read(&mut buffer[length..]).unwrap() {
-            0 => panic!("{}", String::from_utf8_lossy(&buffer[..length])),
-            read => length += read,
-        }
-    }
+    let buffer = receive_page(visitor);
     assert!(buffer.starts_with(b"HTTP/1.1 200 "));
 }
 
@@ -129,3 +174,16 @@ const REQUEST: &[u8] = b"GET /users/42 HTTP/1.1\r\nHost: site.example\r\n\
     Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
     Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\n\
     Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nSec-Fetch-User: ?1\r\n\r\n";
+
+/// Reads a page to its end.
+fn receive_page(visitor: &mut impl Read) -> [u8; 8 * 1024] {
+    let mut buffer = [0; 8 * 1024];
+    let mut length = 0;
+    while !buffer[..length].trim_ascii_end().ends_with(b"</html>") {
+        match visitor.read(&mut buffer[length..]).unwrap() {
+            0 => panic!("{}", String::from_utf8_lossy(&buffer[..length])),
+            read => length += read,
+        }
+    }
+    buffer
+}

@@ -28,7 +28,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     say(format_args!("page `{pattern}` is slower than it could be: {uncovered}"));
                 }
             }
-            for note in site.policy_notes().iter().chain(site.security_notes()) {
+            let notes = site.policy_notes().iter().chain(site.security_notes());
+            for note in notes.chain(site.secure_notes()) {
                 say(format_args!("{note}"));
             }
             for warning in site.warnings() {

@@ -27,7 +27,7 @@ pub(super) struct ServerOptions {
 }
 
 /// An address to listen on.
-fn listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     config::listen_address(text)
         .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
 }

@@ -136,6 +136,7 @@ impl Job {
             headers: None,
             bytes: &[],
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            secure: false,
             number: 1,
         };
         let trace = RefCell::new(Trace::default());

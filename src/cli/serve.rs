@@ -1,19 +1,22 @@
 //! `ringpress serve`: a site, until a signal.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 #[cfg(feature = "acme")]
-use crate::control::acme::Keeper;
+use crate::control::acme;
+use crate::control::certificates;
 use crate::control::descriptors::Wanted;
 use crate::control::life::{self, EndSignals};
 use crate::control::resolver::Resolver;
-use crate::control::server::{Plan, Server};
+use crate::control::server::{Plan, Secure, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
-use crate::limits::{ADDRESSES_MAX, TURNED_AWAY_MAX};
-use crate::site::{Overrides, ServerPlan, Site, Source};
+use crate::limits::{ADDRESSES_MAX, TLS_HANDSHAKES_MAX, TURNED_AWAY_MAX};
+use crate::page::Redirect;
+use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
@@ -32,6 +35,10 @@ pub(super) struct Arguments {
     upstreams: Vec<(String, String)>,
     #[command(flatten)]
     server: ServerOptions,
+    /// Address to listen on with TLS, several times for several; certificates are in the site file
+    #[arg(long, value_name = "HOST:PORT", env = "RINGPRESS_LISTEN_TLS", value_delimiter = ',',
+          value_parser = options::listen)]
+    listen_tls: Vec<SocketAddr>,
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
@@ -47,6 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start();
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
+        listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
@@ -83,9 +91,20 @@ pub(super) fn serve(
         tracing::warn!("{warning}");
     }
     let signals = EndSignals::catch().map_err(|error| words(&error))?;
+    let (_keeper, secure) = match site.secure() {
+        Some(secure) => {
+            let (keeper, tls) =
+                certificates::Keeper::start(secure.files.clone(), speaks_http2(secure))?;
+            (Some(keeper), Some(Secure { listen: secure.listen.clone(), tls }))
+        }
+        None => (None, None),
+    };
+    let port = site.secure().and_then(|secure| secure.redirect_port);
+    let tls = secure.as_ref().map(|secure| secure.tls.clone());
+    let redirect = tls.zip(port).map(|(tls, port)| Redirect { tls, port });
     let mut plan = Plan {
         listen: site.server().listen.clone(),
-        secure: None,
+        secure,
         cpus: options::cpus(&site.server().workers)?,
         driver: options::driver(choice)?,
         bounds: bounds(site.server()),
@@ -94,9 +113,9 @@ pub(super) fn serve(
         Resolver::start(options::names(&site)).map_err(|error| words(&error))?;
     share_descriptors(&mut site, &mut plan, ends_here);
     #[cfg(feature = "acme")]
-    let keeper = site.server().acme.as_ref().map(Keeper::new).transpose()?;
+    let keeper = site.server().acme.as_ref().map(acme::Keeper::new).transpose()?;
     #[cfg(feature = "acme")]
-    let challenges = keeper.as_ref().map(Keeper::challenges);
+    let challenges = keeper.as_ref().map(acme::Keeper::challenges);
     #[cfg(not(feature = "acme"))]
     let challenges = None;
     let recipe = SiteRecipe {
@@ -104,6 +123,7 @@ pub(super) fn serve(
         directory,
         id_seed: std::process::id(),
         workers: plan.cpus.len(),
+        redirect,
         challenges,
     };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
@@ -163,6 +183,11 @@ fn share_descriptors(site: &mut Site, plan: &mut Plan, ends_here: usize) {
     site.lower_max_connections(&shares.upstreams);
 }
 
+/// Whether HTTP/2 is offered: where a site wants it, by a build that has it.
+fn speaks_http2(secure: &SecurePlan) -> bool {
+    secure.http2 && cfg!(feature = "http2")
+}
+
 /// What the site file bounds, as the workers keep it.
 fn bounds(server: &ServerPlan) -> Bounds {
     Bounds {
@@ -183,6 +208,8 @@ fn bounds(server: &ServerPlan) -> Bounds {
         write_timeout: server.write_timeout,
         rate_min: server.rate_min,
         drain_timeout: server.drain_timeout,
+        tls_handshake_timeout: server.secure.handshake_timeout,
+        tls_handshakes_max: TLS_HANDSHAKES_MAX,
         proxy_protocol: match server.proxy_protocol {
             true => server.trusted_proxies.clone(),
             false => Vec::new(),

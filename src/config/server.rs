@@ -5,6 +5,7 @@ use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Entry, Reader, has_key, integer};
+use super::secure::{self, Secure};
 use crate::limits;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +17,10 @@ use toml::de::DeValue;
 pub struct Server {
     /// Addresses; each worker has one socket for each.
     pub listen: Vec<SocketAddr>,
+    /// Whether nobody has said so: a site that is served over HTTPS then has no others.
+    pub listens_as_usual: bool,
+    /// How HTTPS is served, if it is.
+    pub secure: Secure,
     /// Which CPUs serve.
     pub workers: Workers,
     /// How workers talk to the kernel.
@@ -95,6 +100,8 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080)],
+            listens_as_usual: true,
+            secure: Secure::default(),
             workers: Workers::All,
             driver: DriverChoice::Auto,
             development: false,
@@ -124,6 +131,14 @@ impl Default for Server {
 }
 
 impl Server {
+    /// Listens with TLS there, and without it only where somebody has said so.
+    pub fn listen_tls(&mut self, addresses: Vec<SocketAddr>) {
+        self.secure.listen = addresses;
+        if self.listens_as_usual {
+            self.listen.clear();
+        }
+    }
+
     /// Whether what comes from this address, in canonical form, may speak for visitors.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
@@ -154,7 +169,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
     let mut server = Server::default();
     for entry in &reader.table(table) {
         match entry.key {
-            "listen" => read_listen(reader, entry, &mut server.listen),
+            "listen" => {
+                server.listens_as_usual = false;
+                read_listen(reader, entry, &mut server.listen);
+            }
             "workers" => read_workers(reader, entry, &mut server.workers),
             "driver" => match entry.value.get_ref().as_str().and_then(DriverChoice::from_name) {
                 Some(driver) => server.driver = driver,
@@ -195,6 +213,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "request_id" => headers::read_request_id(reader, entry, &mut server.request_id),
             "acme" => server.acme = acme::read(reader, entry),
             "headers" => server.headers = headers::read(reader, entry),
+            _ if secure::read(reader, entry, &mut server.secure) => {}
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
         }
         let believes = matches!(entry.key, "forwarded" | "proxy_protocol");
@@ -203,6 +222,13 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             let hint = "say whose word counts, as in trusted_proxies = [\"10.0.0.0/8\"]";
             reader.problem_hint(entry.key_span.clone(), message, hint);
         }
+        let has_certificate = has_key(table, "tls") || has_key(table, "acme");
+        if entry.key == "listen_tls" && !has_certificate {
+            reader.problem_hint(entry.key_span.clone(), "`listen_tls` needs a certificate", TLS);
+        }
+    }
+    if !server.secure.listen.is_empty() {
+        server.listen_tls(server.secure.listen.clone());
     }
     server
 }
@@ -221,7 +247,7 @@ pub(super) fn read_admin(reader: &mut Reader<'_>, table: &Entry<'_>) -> Option<S
     listen.first().copied()
 }
 
-fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {
+pub(super) fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {
     let texts = match entry.value.get_ref() {
         DeValue::String(text) => vec![(text.as_ref(), entry.value.span())],
         DeValue::Array(items) if !items.is_empty() => items
@@ -281,6 +307,9 @@ fn read_head_max(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut usize) {
     *into = usize::try_from(size).unwrap_or(*into);
 }
 
+/// What to do where there is no certificate.
+pub const TLS: &str = "add a table [[server.tls]] with certificate = \"example.pem\" and, if that \
+                       is another file, key = \"example.key\"";
 const DRIVERS: &str = "\"auto\", \"monoio\", \"tokio-uring\" or \"epoll\"";
 /// Above any count of connections a machine can hold.
 const COUNT_MAX: usize = 10_000_000;
@@ -294,6 +323,12 @@ const RATE_BYTES_LIMIT: u64 = 1 << 30;
 const MEMO_BYTES_LIMIT: u64 = 1 << 40;
 const KEYS: &[&str] = &[
     "listen",
+    "listen_tls",
+    "tls",
+    "http2",
+    "tls_handshake_timeout",
+    "redirect_to_https",
+    "hsts",
     "workers",
     "driver",
     "development",

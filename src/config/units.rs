@@ -18,6 +18,14 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (ns <= DAY_NS).then(|| Duration::from_nanos(ns))
 }
 
+/// An age such as `365d`, or a duration, whole seconds; `None` when it is none, or longer than ten
+/// years.
+pub(super) fn parse_age(text: &str) -> Option<Duration> {
+    let days = text.trim().strip_suffix('d').and_then(|number| scaled(number.trim_end(), DAY_S));
+    let age = days.map(Duration::from_secs).or_else(|| parse_duration(text))?;
+    (age.subsec_nanos() == 0 && age.as_secs() <= 3660 * DAY_S).then_some(age)
+}
+
 /// A size such as `512B`, `64KiB` or `1.5MiB`, in bytes; `None` when it is none.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;
@@ -54,7 +62,8 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
     whole.checked_mul(unit)?.checked_add(part)
 }
 
-const DAY_NS: u64 = 24 * 3_600_000_000_000;
+const DAY_S: u64 = 24 * 3600;
+const DAY_NS: u64 = DAY_S * 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +80,16 @@ mod tests {
         assert_eq!(parse_duration("0.001us"), Some(Duration::from_nanos(1)));
         for wrong in ["", "5", "s", "-1s", "1.s", "1..5s", "1.2.3s", "25h", "1 day", "1e3s"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ages() {
+        assert_eq!(parse_age("365d"), Some(Duration::from_secs(31_536_000)));
+        assert_eq!(parse_age("0s"), Some(Duration::ZERO));
+        assert_eq!(parse_age("1.5 d"), Some(Duration::from_secs(129_600)));
+        for wrong in ["", "d", "365", "1500ms", "9999d", "-1d"] {
+            assert_eq!(parse_age(wrong), None, "{wrong}");
         }
     }
 

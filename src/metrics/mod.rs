@@ -43,6 +43,14 @@ pub struct WorkerMetrics {
     pub connections: Counter,
     /// Connections answered 503 and closed because too many were open.
     pub connections_shed: Counter,
+    /// TLS handshakes that were done.
+    pub tls_handshakes: Counter,
+    /// Of these, the ones that resumed an earlier session.
+    pub tls_handshakes_resumed: Counter,
+    /// TLS handshakes that failed: no TLS, nothing that both sides know, too late, broken off.
+    pub tls_handshakes_failed: Counter,
+    /// Connections closed before their TLS handshake because there were too many.
+    pub tls_handshakes_shed: Counter,
     /// Requests whose head was read whole.
     pub requests: Counter,
     /// Requests answered, whole.

@@ -10,6 +10,7 @@ mod execution;
 mod failures;
 mod fetch;
 mod memo;
+mod redirect;
 mod request;
 mod ties;
 mod trace;
@@ -27,6 +28,7 @@ use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
+pub use redirect::Redirect;
 pub use request::Request;
 pub use trace::{Step, Trace};
 
@@ -48,6 +50,8 @@ pub struct Pages<D: Driver> {
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
     challenges: Option<Arc<Challenges>>,
+    /// Where visitors are sent to who come without TLS, if they are.
+    redirect: Option<Redirect>,
 }
 
 /// What a page came out as; its body has been appended to the buffer.
@@ -87,7 +91,7 @@ impl<D: Driver> Pages<D> {
             .any(|fetch| fetch.cache.is_some())
             .then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
-        Self { site, client, memo, cache, failures, id_prefix, challenges: None }
+        Self { site, client, memo, cache, failures, id_prefix, challenges: None, redirect: None }
     }
 
     /// The same, and it answers these challenges.
@@ -100,6 +104,11 @@ impl<D: Driver> Pages<D> {
         let challenges = self.challenges.as_deref()?;
         let is_read = matches!(request.method, Method::Get | Method::Head);
         (is_read && Challenges::is_path(request.path)).then_some(challenges)
+    }
+
+    /// The same, and it sends visitors who come without TLS to where it is spoken.
+    pub fn redirecting(self, redirect: Option<Redirect>) -> Self {
+        Self { redirect, ..self }
     }
 
     /// The site.

@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub bytes: &'a [u8],
     /// The address the connection came from.
     pub peer: SocketAddr,
+    /// Whether that connection has TLS.
+    pub secure: bool,
     /// Which of the worker's requests it is.
     pub number: u64,
 }
@@ -68,7 +70,8 @@ impl Request<'_> {
             let forwarded = self.forwarded(server);
             inputs.host = text(forwarded.host.unwrap_or(self.host));
             inputs.client = forwarded.client.to_string();
-            inputs.scheme = if forwarded.https == Some(true) { "https" } else { "http" };
+            let https = forwarded.https.unwrap_or(self.secure);
+            inputs.scheme = if https { "https" } else { "http" };
             inputs.request_id = id();
         }
         Ok(inputs)

@@ -9,6 +9,7 @@ use super::cycle::find_cycle;
 use super::page::{Node, NodeKind, Page};
 use super::plan::Overrides;
 use super::route::{Pattern, Router, is_name};
+use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
 use super::{Site, error_page, policy};
@@ -24,13 +25,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Compiles a site; with the keys and certificates that were read for it before, if they were.
+/// Compiles a site; with the keys and certificates of upstreams that were read for it before, if
+/// they were. What there is to know of its own certificates is in `secured`: they may have changed
+/// when a site is compiled again.
 pub(super) fn compile(
     files: Arc<Files>,
     overrides: Overrides,
     security: Option<Arc<Security>>,
+    secured: Secured,
 ) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
+    problems.extend(secured.problems.iter().cloned());
     let folder = files.folder.clone().unwrap_or_default();
     written.server.acme = written.server.acme.take().map(|acme| acme.beside(&folder));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
@@ -89,6 +94,7 @@ pub(super) fn compile(
         error_templates,
         policy,
         security,
+        secured,
         files,
         overrides,
     })

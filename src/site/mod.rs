@@ -11,6 +11,7 @@ mod page;
 mod plan;
 mod policy;
 mod route;
+mod secure;
 mod security;
 mod source;
 
@@ -21,11 +22,13 @@ pub use caching::Caching;
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
+pub use secure::SecurePlan;
 pub use source::Source;
 
 use crate::press::{Press, TemplateId};
 use policy::Policy;
 use route::{Params, Router};
+use secure::Secured;
 use security::Security;
 use source::Files;
 use std::net::SocketAddr;
@@ -44,6 +47,7 @@ pub struct Site {
     /// The template for each status, and with `None` that for all others.
     error_templates: Vec<(Option<u16>, TemplateId)>,
     policy: Policy,
+    secured: Secured,
     security: Arc<Security>,
     files: Arc<Files>,
     overrides: Overrides,
@@ -64,7 +68,8 @@ impl Site {
     /// All that is wrong with it, at once.
     pub fn load_with(source: &Source, overrides: &Overrides) -> Result<Self, Report> {
         let files = Arc::new(source::read(source)?);
-        compile::compile(files, overrides.clone(), None)
+        let secured = Secured::look(&files, overrides);
+        compile::compile(files, overrides.clone(), None, secured)
     }
 
     /// The same site compiled once more, sharing nothing that is counted: a worker that has its
@@ -75,7 +80,12 @@ impl Site {
     /// None that loading did not have.
     pub fn replica(&self) -> Result<Self, Report> {
         let security = Some(Arc::clone(&self.security));
-        let mut site = compile::compile(self.files.clone(), self.overrides.clone(), security)?;
+        let mut site = compile::compile(
+            self.files.clone(),
+            self.overrides.clone(),
+            security,
+            self.secured.clone(),
+        )?;
         let most: Vec<usize> = self.upstreams.iter().map(|one| one.max_connections).collect();
         site.lower_max_connections(&most);
         Ok(site)
@@ -96,6 +106,21 @@ impl Site {
     /// Where and how to serve.
     pub fn server(&self) -> &ServerPlan {
         &self.server
+    }
+
+    /// How HTTPS is served, if it is.
+    pub fn secure(&self) -> Option<&SecurePlan> {
+        self.secured.plan.as_ref()
+    }
+
+    /// What there is to say about its certificates, a sentence or two each.
+    pub fn secure_notes(&self) -> &[String] {
+        &self.secured.notes
+    }
+
+    /// The field lines of whatever is sent over HTTPS.
+    pub fn secure_fields(&self) -> &[u8] {
+        &self.secured.lines
     }
 
     /// Where the admin pages are, if anywhere.

@@ -63,6 +63,8 @@ pub struct UpstreamPlan {
 pub struct Overrides {
     /// Addresses to listen on.
     pub listen: Option<Vec<SocketAddr>>,
+    /// Addresses to listen on with TLS.
+    pub listen_tls: Option<Vec<SocketAddr>>,
     /// Which CPUs serve.
     pub workers: Option<Workers>,
     /// Which way to the kernel.
@@ -85,6 +87,13 @@ impl Overrides {
         upstreams: &mut [Upstream],
         problems: &mut Vec<Problem>,
     ) {
+        if let Some(listen) = &self.listen_tls {
+            server.listen_tls(listen.clone());
+            if server.secure.certificates.is_empty() {
+                let problem = Problem::of_file("", "listening with TLS needs a certificate");
+                problems.push(problem.hint(config::ADD_CERTIFICATE));
+            }
+        }
         if let Some(listen) = &self.listen {
             server.listen.clone_from(listen);
         }

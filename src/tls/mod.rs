@@ -10,15 +10,19 @@
 
 pub mod client;
 mod error;
+pub mod files;
+mod handshake;
 mod names;
 pub mod pem;
 pub mod server;
 mod session;
 mod stream;
+mod validity;
 mod verifier;
 
 pub use client::{ClientIdentity, ClientTls, Trust};
 pub use error::HandshakeError;
+pub use handshake::{Handshake, handshake};
 pub use server::ServerTls;
 pub use session::{Protocol, Session};
-pub use stream::{Reader, Writer, handshake};
+pub use stream::{Reader, Writer};

@@ -64,6 +64,16 @@ impl ServerTls {
         Arc::new(self.config.clone())
     }
 
+    /// Whether there is a certificate for this name, in lower case.
+    pub fn is_for(&self, name: &str) -> bool {
+        self.shelf.0.load().named(name).is_some()
+    }
+
+    /// Whether there is no certificate, as before the first one has come.
+    pub fn is_empty(&self) -> bool {
+        self.shelf.0.load().first.is_none()
+    }
+
     /// Has all handshakes from now on use these certificates. Connections that are open stay.
     pub fn replace(&self, certificates: Certificates) {
         self.shelf.0.store(Arc::new(certificates));
@@ -126,13 +136,15 @@ impl FromIterator<Certificate> for Certificates {
 impl Certificates {
     /// The certificate for a name in lower case, or for none.
     fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let named = name.and_then(|name| {
-            self.by_name.get(name).or_else(|| {
-                let (_, domain) = name.split_once('.')?;
-                self.by_name.get(&format!("*.{domain}"))
-            })
-        });
-        named.or(self.first.as_ref()).cloned()
+        name.and_then(|name| self.named(name)).or(self.first.as_ref()).cloned()
+    }
+
+    /// The one that is for this very name, or for all of its domain.
+    fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        self.by_name.get(name).or_else(|| {
+            let (_, domain) = name.split_once('.')?;
+            self.by_name.get(&format!("*.{domain}"))
+        })
     }
 }
 

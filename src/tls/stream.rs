@@ -14,7 +14,7 @@ use crate::driver::buffers::Buffers;
 use crate::driver::{self, Read};
 use crate::limits;
 
-use super::error::{Cut, HandshakeError, SessionError};
+use super::error::{Cut, SessionError};
 use super::session::Session;
 
 /// The read half of a connection.
@@ -61,57 +61,17 @@ struct Inner {
     full: bool,
 }
 
-/// Has both sides of a connection agree, and gives its halves, secured. Until then nothing of what
-/// the peer sends is taken for more than a handshake. To be bounded in time by the caller.
-///
-/// # Errors
-/// [`HandshakeError`]; the peer has been told why, if there was a way to.
-pub async fn handshake<R: driver::Reader, W: driver::Writer>(
-    mut session: Session,
-    mut reader: R,
-    mut writer: W,
+/// The halves of a connection whose handshake is done. `early` is what has come with its end.
+pub(super) fn secured<R, W>(
+    session: Session,
+    early: Vec<u8>,
+    (reader, writer): (R, W),
     buffers: Buffers,
-) -> Result<(Reader<R>, Writer<W>), HandshakeError> {
-    let (mut records, mut early, mut out) = (buffers.take(), Vec::new(), Vec::new());
-    let (mut first, mut taken) = (Vec::new(), 0);
-    loop {
-        let received = session.receive(&mut records, &mut early, &mut out);
-        if !out.is_empty() {
-            let (written, sent) = writer.write_all(std::mem::take(&mut out), 0).await;
-            out = sent;
-            out.clear();
-            if received.is_ok() {
-                written.map_err(HandshakeError::Io)?;
-            }
-        }
-        received.map_err(|error| HandshakeError::of(error, &first))?;
-        if !session.is_handshaking() {
-            break;
-        }
-        if session.is_closed() {
-            return Err(HandshakeError::Closed);
-        }
-        if taken > limits::TLS_HANDSHAKE_BYTES_MAX {
-            return Err(HandshakeError::TooLong(limits::TLS_HANDSHAKE_BYTES_MAX));
-        }
-        let read = reader.read(records, limits::TLS_READ_BYTES).await;
-        (reader, records) = (read.reader, read.buffer);
-        match read.result {
-            Ok(0) => return Err(HandshakeError::Closed),
-            Ok(count) => taken += count,
-            Err(error) => return Err(HandshakeError::Io(error)),
-        }
-        if first.len() < FIRST_BYTES {
-            let count = records.len().min(FIRST_BYTES - first.len());
-            first.extend_from_slice(records.get(..count).unwrap_or_default());
-        }
-    }
-    buffers.put(records);
-    buffers.put(out);
+) -> (Reader<R>, Writer<W>) {
     let inner = RefCell::new(Inner { session, early, out: Vec::new(), full: false });
     let shared = Rc::new(Shared { inner, buffers });
     let reader = Reader::Secure(SecureReader { reader, shared: Rc::clone(&shared) });
-    Ok((reader, Writer::Secure(SecureWriter { writer, shared })))
+    (reader, Writer::Secure(SecureWriter { writer, shared }))
 }
 
 impl<R: driver::Reader> driver::Reader for Reader<R> {
@@ -319,6 +279,3 @@ impl<W: driver::Writer> Writer<W> {
         }
     }
 }
-
-/// As many of a peer's first bytes are remembered, to tell what it speaks.
-const FIRST_BYTES: usize = 16;

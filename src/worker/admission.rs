@@ -112,7 +112,7 @@ impl Admission {
         self.set_overloaded(true, metrics);
     }
 
-    fn is_overloaded(&self) -> bool {
+    pub(super) fn is_overloaded(&self) -> bool {
         self.overload.as_ref().is_some_and(|overload| overload.borrow().is_overloaded())
     }
 

@@ -12,9 +12,7 @@ use smallvec::SmallVec;
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::driver::{Driver, Writer};
-use crate::http::{
-    self, BodyReader, Connection, Framing, Head, RequestHead, Version, proxy, request,
-};
+use crate::http::{self, BodyReader, Connection, Framing, Head, RequestHead, Version, request};
 use crate::limits;
 use crate::tls;
 
@@ -40,22 +38,24 @@ pub(super) async fn converse<D: Driver, S: Service>(
 ) {
     let _visit = &visit;
     let mut conversation = Conversation::new(&worker, halves, peer);
-    if worker.bounds.expects_proxy_header(peer.ip()) && !conversation.proxy_header().await {
-        return;
+    match conversation.hold().await {
+        #[cfg(feature = "http2")]
+        Next::Http2 => conversation.go_on_in_http2(&worker, visit),
+        next => Box::pin(conversation.end(next)).await,
     }
-    loop {
-        match conversation.turn().await {
-            Next::Request => {}
-            Next::Close => return conversation.say_goodbye().await,
-            #[cfg(feature = "http2")]
-            Next::Http2 => return conversation.go_on_in_http2(&worker, visit),
-            Next::Linger => {
-                // A worker that drains waits for this too.
-                let _busy = Held::new(&worker.busy);
-                return conversation.linger().await;
-            }
-        }
-    }
+}
+
+/// The same for one of which `received` has come already.
+pub(super) async fn go_on<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    halves: Halves<D>,
+    peer: SocketAddr,
+    received: Vec<u8>,
+) {
+    let mut conversation = Conversation::new(worker, halves, peer);
+    conversation.buffer = received;
+    let next = conversation.hold().await;
+    conversation.end(next).await;
 }
 
 /// Answers 503 on a connection over the bound, before a byte of it is read, and ends it; its
@@ -77,6 +77,17 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
     }
 }
 
+/// Tells who came without TLS where it is spoken, and ends the connection.
+pub(super) async fn refuse_plain<D: Driver, S: Service>(
+    worker: &Worker<D, S>,
+    halves: Halves<D>,
+    peer: SocketAddr,
+) {
+    let mut conversation = Conversation::new(worker, halves, peer);
+    let reason = "This port speaks HTTPS: begin the address with https://";
+    conversation.end(Next::Refuse(400, reason)).await;
+}
+
 struct Conversation<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
     inbound: Inbound<tls::Reader<D::Reader>>,
@@ -95,6 +106,8 @@ enum Next {
     Request,
     /// Nothing: the peer is gone, or has nothing more to say.
     Close,
+    /// A refusal of what was no request, and the end.
+    Refuse(u16, &'static str),
     /// The end, but the peer may still be sending: it must be able to read our answer.
     Linger,
     /// HTTP/2, which the peer has begun with.
@@ -109,27 +122,25 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
     }
 
-    /// Reads the header that a proxy writes in front of a connection, and takes the visitor's
-    /// address from it. False when there is none: what it is then, nobody knows, so that nobody is
-    /// answered.
-    async fn proxy_header(&mut self) -> bool {
-        let deadline = D::now() + self.worker.bounds.head_timeout;
+    /// One request after the other, until something else is next.
+    async fn hold(&mut self) -> Next {
         loop {
-            match proxy::parse(&self.buffer) {
-                Ok(Some(header)) => {
-                    self.peer = header.source.unwrap_or(self.peer);
-                    self.buffer.drain(..header.length);
-                    return true;
-                }
-                Ok(None) => {}
-                Err(proxy::InvalidProxyHeader) => {
-                    self.worker.metrics.requests_malformed.add(1);
-                    return false;
-                }
+            match self.turn().await {
+                Next::Request => {}
+                next => return next,
             }
-            if !matches!(self.read_or_end(deadline).await, Ok(1..)) {
-                return false;
-            }
+        }
+    }
+
+    async fn end(&mut self, mut next: Next) {
+        // A worker that drains waits for this too.
+        let _busy = Held::new(&self.worker.busy);
+        if let Next::Refuse(status, reason) = next {
+            next = self.refuse(status, reason).await;
+        }
+        match next {
+            Next::Linger => self.linger().await,
+            _ => self.say_goodbye().await,
         }
     }
 
@@ -145,22 +156,19 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let head = match self.head().await {
             Ok(head) => head,
             Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => {
-                return Box::pin(self.refuse(status, reason)).await;
-            }
+            #[cfg(feature = "http2")]
+            Err(Stop::Refused(..)) if self.begins_http2() => return Next::Http2,
+            // Not here: a connection would hold room for a head more.
+            Err(Stop::Refused(status, reason)) => return Next::Refuse(status, reason),
         };
         let outcome = Outcome::start(&worker.metrics);
         let number = worker.metrics.requests.get();
         let _in_flight = match worker.admit() {
             Some(place) => place,
-            None => {
-                let bytes = self.buffer.get(..head.length).unwrap_or_default();
-                let request = Request { head: &head, bytes, body: &[], peer: self.peer, number };
-                match worker.judge(request).await {
-                    Ok(place) => place,
-                    Err(shed) => return self.shed(&head, shed, outcome).await,
-                }
-            }
+            None => match worker.judge(self.request(&head, number)).await {
+                Ok(place) => place,
+                Err(shed) => return self.shed(&head, shed, outcome).await,
+            },
         };
         // Boxed, as what few requests have is not to make room in every connection.
         let body = match has_body(&head) {
@@ -177,7 +185,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             }
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
-        let page = Box::pin(respond(worker, (self.peer, number), &head, &self.buffer, body_end));
+        let secure = self.writer.is_secure();
+        let page = respond(worker, (self.peer, secure, number), &head, &self.buffer, body_end);
+        let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
         let response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
             Some(response) => response,
@@ -221,6 +231,13 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
+    /// A request as far as its head, which is all that has come for sure.
+    fn request<'r>(&'r self, head: &'r RequestHead, number: u64) -> Request<'r> {
+        let bytes = self.buffer.get(..head.length).unwrap_or_default();
+        let (peer, secure) = (self.peer, self.writer.is_secure());
+        Request { head, bytes, body: &[], peer, secure, number }
+    }
+
     /// Waits for the first byte of the next request; false when none will come.
     async fn idle(&mut self) -> bool {
         let deadline = D::now() + self.worker.bounds.idle_timeout;
@@ -253,8 +270,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        let bytes = self.buffer.get(..head.length).unwrap_or_default();
-        let request = Request { head, bytes, body: &[], peer: self.peer, number: 0 };
+        let request = self.request(head, 0);
         if !self.worker.service.wants_body(&request) {
             return Ok(None);
         }
@@ -325,7 +341,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
         let date = self.worker.date.get();
         let is_html = response.content_type.starts_with("text/html");
-        let page_fields = if is_html { self.worker.service.page_fields() } else { &[] };
+        let service = &self.worker.service;
+        let page_fields = if is_html { service.page_fields() } else { &[] };
+        let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
             status: response.status,
             content_type: &response.content_type,
@@ -333,7 +351,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             date: &date,
             connection,
             extra: &fields,
-            lines: [page_fields, &response.lines],
+            lines: [page_fields, secure_fields, &response.lines],
         };
         let from = if self.is_head {
             buffer.clear();
@@ -349,10 +367,6 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// doubt, the next one's start is too.
     async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
         let worker = self.worker;
-        #[cfg(feature = "http2")]
-        if self.begins_http2() {
-            return Next::Http2;
-        }
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service.refuse(status, reason, &mut response);
@@ -364,7 +378,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Ends our side, then reads on for a while and throws away, so that the peer can read our
     /// answer: closing with bytes unread would reset the connection under it (RFC 9112 9.6).
-    async fn linger(mut self) {
+    async fn linger(&mut self) {
         self.say_goodbye().await;
         if self.writer.shutdown().is_err() {
             return;

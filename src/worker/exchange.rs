@@ -34,24 +34,27 @@ pub(super) fn has_body(head: &RequestHead) -> bool {
 }
 
 /// Has the service answer. A panic in it is this request's, not the worker's.
-pub(super) async fn respond<D: Driver, S: Service>(
-    worker: &Worker<D, S>,
-    (peer, number): (SocketAddr, u64),
-    head: &RequestHead,
-    received: &[u8],
+// Not an `async fn`: that would hold all it is given twice while the page waits.
+pub(super) fn respond<'a, D: Driver, S: Service>(
+    worker: &'a Worker<D, S>,
+    (peer, secure, number): (SocketAddr, bool, u64),
+    head: &'a RequestHead,
+    received: &'a [u8],
     body_end: Option<usize>,
-) -> Response {
+) -> impl Future<Output = Response> + use<'a, D, S> {
     let bytes = received.get(..head.length).unwrap_or_default();
     let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
-    let request = Request { head, bytes, body, peer, number };
-    let mut response = Response::new(worker.buffers.clone());
-    let answer = worker.service.respond(request, &mut response);
-    if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
-        worker.metrics.panics.add(1);
-        response.reset();
-        worker.service.refuse(500, "the page failed", &mut response);
+    let request = Request { head, bytes, body, peer, secure, number };
+    async move {
+        let mut response = Response::new(worker.buffers.clone());
+        let answer = worker.service.respond(request, &mut response);
+        if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
+            worker.metrics.panics.add(1);
+            response.reset();
+            worker.service.refuse(500, "the page failed", &mut response);
+        }
+        response
     }
-    response
 }
 
 /// Counts a request to its end, whichever it is.

@@ -12,10 +12,11 @@ use crate::driver::{Driver, give_way, is_resource_shortage};
 use crate::limits;
 use crate::tls;
 
-use super::Worker;
 use super::conversation::{converse, turn_away};
+use super::proxied::introduce;
 use super::secure::secure;
 use super::service::Service;
+use super::{Visit, Worker};
 
 /// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
 /// deals the connections out; TCP_NODELAY, which accepted connections inherit.
@@ -73,17 +74,10 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);
                 match worker.enter() {
-                    Some(visit) => match &tls {
-                        None => {
-                            let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
-                            D::spawn(converse(Rc::clone(&worker), visit, halves, peer));
-                        }
-                        Some(config) => {
-                            let worker = Rc::clone(&worker);
-                            let halves = (reader, writer);
-                            D::spawn(secure(worker, visit, Arc::clone(config), halves, peer));
-                        }
-                    },
+                    Some(visit) => {
+                        let (worker, halves) = (Rc::clone(&worker), (reader, writer));
+                        begin(worker, visit, tls.clone(), halves, peer);
+                    }
                     None => {
                         worker.metrics.connections_shed.add(1);
                         // There are no words for it before a handshake, which would cost more
@@ -106,6 +100,24 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
                 worker.timers.sleep(limits::ACCEPT_BACKOFF).await;
             }
         }
+    }
+}
+
+/// Starts to serve a connection.
+fn begin<D: Driver, S: Service>(
+    worker: Rc<Worker<D, S>>,
+    visit: Visit,
+    tls: Option<Arc<ServerConfig>>,
+    (reader, writer): (D::Reader, D::Writer),
+    peer: SocketAddr,
+) {
+    if let Some(config) = tls {
+        D::spawn(secure(worker, visit, config, (reader, writer), peer));
+    } else if worker.bounds.expects_proxy_header(peer.ip()) {
+        D::spawn(introduce(worker, visit, (reader, writer), peer));
+    } else {
+        let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
+        D::spawn(converse(worker, visit, halves, peer));
     }
 }
 

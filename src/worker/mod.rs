@@ -9,11 +9,13 @@ mod clients;
 mod conversation;
 mod exchange;
 mod forecast;
+mod handshakes;
 #[cfg(feature = "http2")]
 mod http2;
 pub mod listener;
 mod overload;
 pub mod pages;
+mod proxied;
 mod quota;
 mod ready;
 mod secure;
@@ -43,6 +45,7 @@ use crate::metrics::{Counter, WorkerMetrics};
 use crate::site::RateLimit;
 
 use admission::Admission;
+use handshakes::Handshakes;
 pub use service::{Request, Response, Service};
 
 /// The bounds a worker keeps toward visitors.
@@ -74,6 +77,10 @@ pub struct Bounds {
     pub rate_min: u64,
     /// For the requests in flight when the worker is told to stop.
     pub drain_timeout: Duration,
+    /// For a TLS handshake, the header of a proxy in front of it included.
+    pub tls_handshake_timeout: Duration,
+    /// TLS handshakes at once, of peers who have begun to speak.
+    pub tls_handshakes_max: usize,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
     /// Whether a connection without TLS may begin as HTTP/2 (RFC 9113 section 3.3).
@@ -124,6 +131,8 @@ impl Default for Bounds {
             write_timeout: limits::WRITE_TIMEOUT,
             rate_min: limits::RATE_BYTES_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
+            tls_handshake_timeout: limits::TLS_HANDSHAKE_TIMEOUT,
+            tls_handshakes_max: limits::TLS_HANDSHAKES_MAX,
             proxy_protocol: Vec::new(),
             #[cfg(feature = "http2")]
             http2_prior_knowledge: false,
@@ -172,7 +181,7 @@ pub struct Worker<D: Driver, S: Service> {
     /// Connections over the bound that are being told so.
     turned_away: Counter,
     /// TLS handshakes under way.
-    handshakes: Counter,
+    handshakes: Handshakes,
     #[cfg(feature = "http2")]
     http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
@@ -205,7 +214,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             accepting: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
-            handshakes: Counter::default(),
+            handshakes: Handshakes::default(),
             #[cfg(feature = "http2")]
             http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),

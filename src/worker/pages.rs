@@ -7,7 +7,7 @@ use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, ALLOW, Answer, Challenges, Pages};
+use crate::page::{self, ALLOW, Answer, Challenges, Pages, Redirect};
 use crate::site::{Priority, Site};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -26,6 +26,8 @@ pub struct SiteRecipe {
     pub workers: usize,
     /// Challenges of an ACME directory to answer, where the site has one.
     pub challenges: Option<Arc<Challenges>>,
+    /// How visitors who come without TLS are sent to where it is spoken, if they are.
+    pub redirect: Option<Redirect>,
 }
 
 impl Recipe for SiteRecipe {
@@ -50,7 +52,8 @@ impl Recipe for SiteRecipe {
         // A worker's ids differ from another's in the upper half, a start's in both.
         let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
         let pages = Pages::new(site, client, self.id_seed ^ spread);
-        Ok(pages.with_challenges(self.challenges.clone()))
+        let pages = pages.with_challenges(self.challenges.clone());
+        Ok(pages.redirecting(self.redirect.clone()))
     }
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
@@ -78,6 +81,13 @@ impl<D: Driver> Service for Pages<D> {
         async move {
             if is_answered {
                 return;
+            }
+            match self.redirect(&request) {
+                Some(Ok(answer)) => return fill(response, answer),
+                Some(Err((status, reason))) => {
+                    return Service::refuse(self, status, reason, response);
+                }
+                None => {}
             }
             let gathered = self.gather(&request, None).await;
             let _work = stints::begin::<D>().await;
@@ -108,6 +118,10 @@ impl<D: Driver> Service for Pages<D> {
     fn page_fields(&self) -> &[u8] {
         self.site().page_fields()
     }
+
+    fn secure_fields(&self) -> &[u8] {
+        self.site().secure_fields()
+    }
 }
 
 fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
@@ -121,6 +135,7 @@ fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
         headers: Some(&head.headers),
         bytes: request.bytes,
         peer: request.peer,
+        secure: request.secure,
         number: request.number,
     }
 }

@@ -45,6 +45,12 @@ pub trait Service: 'static {
     fn page_fields(&self) -> &[u8] {
         &[]
     }
+
+    /// Field lines of all responses on connections with TLS, each made by
+    /// [`push_field`](crate::http::push_field).
+    fn secure_fields(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// A request, as received.
@@ -58,6 +64,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// The address the connection came from.
     pub peer: SocketAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// Which of this worker's requests it is, from 1 on.
     pub number: u64,
 }

@@ -34,7 +34,8 @@ impl Running {
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("listening on http://") {
+                let address = line.strip_prefix("listening on http://");
+                if let Some(address) = address.or(line.strip_prefix("listening on https://")) {
                     let _ = tell.send(address.parse().expect("an address"));
                 }
             }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use ringpress::control::server::{Plan, Server};
+use ringpress::control::server::{Plan, Secure, Server};
 use ringpress::driver::kind::Kind;
 use ringpress::site::{Site, Source};
+use ringpress::tls::ServerTls;
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
 use ringpress::worker::pages::SiteRecipe;
@@ -20,14 +21,16 @@ pub(crate) fn count() -> dhat::Profiler {
     dhat::Profiler::builder().testing().build()
 }
 
-/// A server with one worker, in front of an API.
-pub(crate) fn start(kind: Kind, api: SocketAddr, bounds: Bounds) -> Server {
+/// A server with one worker, in front of an API; beside plain HTTP it may speak TLS.
+pub(crate) fn start(kind: Kind, api: SocketAddr, bounds: Bounds, tls: Option<ServerTls>) -> Server {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
     let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
     let directory = Arc::from([Addresses::new(vec![api])]);
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    let plan = Plan { listen, secure: None, cpus: vec![None], driver: kind, bounds };
-    let recipe = SiteRecipe { site, directory, id_seed: 1, workers: 1, challenges: None };
+    let secure = tls.map(|tls| Secure { listen: listen.clone(), tls });
+    let plan = Plan { listen, secure, cpus: vec![None], driver: kind, bounds };
+    let recipe =
+        SiteRecipe { site, directory, id_seed: 1, workers: 1, redirect: None, challenges: None };
     Server::start(&plan, recipe).unwrap()
 }
 

@@ -5,12 +5,15 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustls::ClientConnection;
+
 /// How long anything may take before a test is called hung. No assertion on time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection to a server.
 pub(crate) struct Visitor {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     received: Vec<u8>,
 }
 
@@ -32,7 +35,19 @@ impl Visitor {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream, tls: None, received: Vec::new() })
+    }
+
+    /// The same over TLS, as that session has it. The handshake is done when the first byte is
+    /// sent or read.
+    pub(crate) fn speaking(mut self, session: ClientConnection) -> Self {
+        self.tls = Some(Box::new(session));
+        self
+    }
+
+    /// The session of one who speaks TLS.
+    pub(crate) fn session(&self) -> &ClientConnection {
+        self.tls.as_ref().expect("a TLS session")
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -40,7 +55,30 @@ impl Visitor {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("send");
+        self.try_send(bytes).expect("send");
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.stream.write_all(bytes.as_ref()),
+            Some(session) => {
+                let mut stream = rustls::Stream::new(&mut **session, &mut self.stream);
+                stream.write_all(bytes.as_ref()).and_then(|()| stream.flush())
+            }
+        }
+    }
+
+    /// Whether the server ends the connection, with not a byte more, and says so: on one with TLS
+    /// an end that nobody has announced is an error.
+    pub(crate) fn ends_rightly(&mut self) -> bool {
+        self.received.is_empty() && matches!(self.read(&mut [0; 64]), Ok(0))
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.read(bytes),
+            Some(session) => rustls::Stream::new(&mut **session, &mut self.stream).read(bytes),
+        }
     }
 
     /// A GET on a connection that stays, and its answer.
@@ -110,7 +148,7 @@ impl Visitor {
 
     fn more(&mut self) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
-        match self.stream.read(&mut bytes)? {
+        match self.read(&mut bytes)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.received.extend_from_slice(&bytes[..n]);

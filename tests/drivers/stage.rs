@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpress::control::server::{Plan, Server};
+use ringpress::control::certificates::Keeper;
+use ringpress::control::server::{Plan, Secure, Server};
 use ringpress::driver::kind::Kind;
 use ringpress::metrics::WorkerMetrics;
-use ringpress::page::Challenges;
+use ringpress::page::{Challenges, Redirect};
 use ringpress::site::{Site, Source};
+use ringpress::tls::ServerTls;
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
 use ringpress::worker::pages::SiteRecipe;
@@ -160,20 +162,34 @@ impl Script {
         let site = site.unwrap_or_else(|report| panic!("{report}"));
         let directory = Arc::from([Addresses::new(upstreams.to_vec())]);
         let (workers, challenges) = (self.workers, self.challenges.clone());
-        self.start_recipe(SiteRecipe { site, directory, id_seed: 1, workers, challenges })
+        let keeper = site.secure().map(|secure| {
+            Keeper::start(secure.files.clone(), secure.http2)
+                .unwrap_or_else(|error| panic!("{error}"))
+        });
+        let port = site.secure().and_then(|secure| secure.redirect_port);
+        let tls = keeper.as_ref().map(|(_, tls)| tls.clone());
+        let redirect = tls.zip(port).map(|(tls, port)| Redirect { tls, port });
+        let recipe = SiteRecipe { site, directory, id_seed: 1, workers, redirect, challenges };
+        self.start_with(recipe, keeper)
     }
 
     /// Starts a server for something else than a site.
     pub(crate) fn start_recipe(self, recipe: impl Recipe) -> Stage {
+        self.start_with(recipe, None)
+    }
+
+    fn start_with(self, recipe: impl Recipe, keeper: Option<(Keeper, ServerTls)>) -> Stage {
+        let (keeper, tls) = keeper.unzip();
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let plan = Plan {
-            secure: None,
+            secure: tls.map(|tls| Secure { listen, tls }),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             cpus: vec![None; self.workers],
             driver: self.kind,
             bounds: self.bounds,
         };
         let server = Server::start(&plan, recipe).expect("a server");
-        Stage { server, upstream: None }
+        Stage { server, upstream: None, keeper }
     }
 }
 
@@ -181,11 +197,22 @@ impl Script {
 pub(crate) struct Stage {
     pub(crate) server: Server,
     upstream: Option<Upstream>,
+    keeper: Option<Keeper>,
 }
 
 impl Stage {
+    /// Where it speaks TLS.
+    pub(crate) fn secure_address(&self) -> SocketAddr {
+        self.server.secure_addresses()[0]
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.addresses()[0]
+    }
+
+    /// How often the certificates were looked at.
+    pub(crate) fn looks(&self) -> u64 {
+        self.keeper.as_ref().expect("certificates").looks()
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
@@ -219,7 +246,8 @@ impl Stage {
 
     /// Ends a scenario: once all visitors are gone nothing is left over, all that was begun was
     /// ended in one way and counted as that, and the server stops when it is told to.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        drop(self.keeper.take());
         wait("connections to end", || self.count(|m| m.connections.get()) == 0);
         self.assert_balance();
         self.server.stop();

@@ -45,6 +45,7 @@ impl Server {
             id_seed: 1,
             workers: 1,
             challenges: None,
+            redirect: None,
         };
         let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();

@@ -18,6 +18,7 @@ pub(in crate::worker) struct Connections {
     open: RefCell<BTreeMap<u64, Option<Waker>>>,
     entered: Cell<u64>,
     page_fields: OnceCell<Vec<(HeaderName, HeaderValue)>>,
+    secure_fields: OnceCell<Vec<(HeaderName, HeaderValue)>>,
 }
 
 impl Connections {
@@ -43,6 +44,11 @@ impl Connections {
     /// The fields of all responses that are HTML.
     pub(super) fn page_fields(&self, service: &impl Service) -> &[(HeaderName, HeaderValue)] {
         self.page_fields.get_or_init(|| head::fields(service.page_fields()).collect())
+    }
+
+    /// The fields of all responses on connections with TLS.
+    pub(super) fn secure_fields(&self, service: &impl Service) -> &[(HeaderName, HeaderValue)] {
+        self.secure_fields.get_or_init(|| head::fields(service.secure_fields()).collect())
     }
 }
 

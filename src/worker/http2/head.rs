@@ -143,13 +143,15 @@ pub(super) fn of_response(
     response: &Response,
     body_bytes: usize,
     date: &[u8; 29],
-    page_fields: &[(HeaderName, HeaderValue)],
+    always: [&[(HeaderName, HeaderValue)]; 2],
 ) -> ::http::Response<()> {
     let mut head = ::http::Response::new(());
     let status = StatusCode::from_u16(response.status);
     *head.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let map = head.headers_mut();
-    map.reserve(page_fields.len() + response.fields.len() + 4);
+    map.reserve(
+        always.iter().map(|fields| fields.len()).sum::<usize>() + response.fields.len() + 4,
+    );
     set(map, DATE, date);
     if !response.content_type.is_empty() {
         set(map, CONTENT_TYPE, response.content_type.as_bytes());
@@ -163,7 +165,7 @@ pub(super) fn of_response(
     if let Some(etag) = &response.etag {
         set(map, ETAG, etag.as_bytes());
     }
-    for (name, value) in page_fields {
+    for (name, value) in always.into_iter().flatten() {
         map.append(name, value.clone());
     }
     for (name, value) in fields(&response.lines) {

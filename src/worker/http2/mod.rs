@@ -71,9 +71,10 @@ pub(super) async fn serve<D: Driver, S: Service, R: Reader, W: Outbound>(
     received: Vec<u8>,
 ) {
     let presence = worker.http2.enter();
+    let visitor = (peer, writer.is_secure());
     let wire = Wire::new(&worker, reader, writer, received);
     if let Some(connection) = shake_hands(&worker, &wire, &presence).await {
-        converse(&worker, &wire, &presence, connection, peer).await;
+        converse(&worker, &wire, &presence, connection, visitor).await;
         linger(&worker, &wire).await;
     }
 }
@@ -119,7 +120,7 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
     wire: &Shared<D, S, R, W>,
     presence: &Presence<'_>,
     mut connection: Connection<Io<D, S, R, W>, Body>,
-    peer: SocketAddr,
+    visitor: (SocketAddr, bool),
 ) {
     let mut streams = FuturesUnordered::new();
     let mut course = Course::new(worker);
@@ -132,7 +133,7 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
             }
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, reply)))) => {
-                    streams.push(answer(worker, peer, request, reply));
+                    streams.push(answer(worker, visitor, request, reply));
                     continue;
                 }
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),

@@ -38,14 +38,14 @@ pub(super) enum Ended {
 /// Answers one request.
 pub(super) async fn answer<D: Driver, S: Service>(
     worker: &Worker<D, S>,
-    peer: SocketAddr,
+    (peer, secure): (SocketAddr, bool),
     request: Incoming<RecvStream>,
     reply: SendResponse<Body>,
 ) -> Ended {
     let (parts, incoming) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let timer = worker.timers.timer();
-    let mut stream = Stream { worker, reply, incoming, timer, peer, is_head };
+    let mut stream = Stream { worker, reply, incoming, timer, peer, secure, is_head };
     if stream.is_reset().await {
         return Ended::GivenUp;
     }
@@ -72,10 +72,17 @@ struct Stream<'a, D: Driver, S: Service> {
     incoming: RecvStream,
     timer: Timer<D>,
     peer: SocketAddr,
+    /// Whether the connection has TLS.
+    secure: bool,
     is_head: bool,
 }
 
 impl<D: Driver, S: Service> Stream<'_, D, S> {
+    /// A request as far as its head, which is all that has come for sure.
+    fn request<'r>(&self, head: &'r RequestHead, bytes: &'r [u8], number: u64) -> Request<'r> {
+        Request { head, bytes, body: &[], peer: self.peer, secure: self.secure, number }
+    }
+
     /// Whether the client has given the request up already.
     async fn is_reset(&mut self) -> bool {
         poll_fn(|context| Poll::Ready(self.reply.poll_reset(context).is_ready())).await
@@ -85,7 +92,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let worker = self.worker;
         let outcome = Outcome::start(&worker.metrics);
         let number = worker.metrics.requests.get();
-        let request = Request { head, bytes: received, body: &[], peer: self.peer, number };
+        let request = self.request(head, received, number);
         let _in_flight = match self.admit(request).await {
             Ok(place) => place,
             Err(shed) => return self.shed(shed, outcome).await,
@@ -103,7 +110,8 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
                 return ended;
             }
         };
-        let page = Box::pin(respond(worker, (self.peer, number), head, received, body_end));
+        let page =
+            Box::pin(respond(worker, (self.peer, self.secure, number), head, received, body_end));
         let Some(response) = self.attend(page).await else { return Ended::GivenUp };
         let status = response.status;
         let ended = self.send(response).await;
@@ -127,7 +135,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         head: &RequestHead,
         received: &mut Vec<u8>,
     ) -> Result<Option<usize>, Stop> {
-        let request = Request { head, bytes: received, body: &[], peer: self.peer, number: 0 };
+        let request = self.request(head, received, 0);
         if !self.worker.service.wants_body(&request) {
             return Ok(None);
         }
@@ -199,7 +207,10 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let is_html = response.content_type.starts_with("text/html");
         let page_fields = if is_html { worker.http2.page_fields(&worker.service) } else { &[] };
         let date = worker.date.get();
-        let head = head::of_response(&response, buffer.len() - from, &date, page_fields);
+        let secure_fields =
+            if self.secure { worker.http2.secure_fields(&worker.service) } else { &[] };
+        let body_bytes = buffer.len() - from;
+        let head = head::of_response(&response, body_bytes, &date, [page_fields, secure_fields]);
         self.write(head, buffer, from).await
     }
 

@@ -33,6 +33,9 @@ pub(in crate::worker) trait Outbound: 'static {
         range: Range<usize>,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
+    /// Whether it is encrypted.
+    fn is_secure(&self) -> bool;
+
     /// Says that nothing more will come, and ends our side of the stream.
     fn finish(&mut self) -> impl Future<Output = io::Result<()>>;
 }
@@ -44,6 +47,10 @@ impl<W: Writer> Outbound for tls::Writer<W> {
         range: Range<usize>,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
         self.write_range(buffer, range)
+    }
+
+    fn is_secure(&self) -> bool {
+        tls::Writer::is_secure(self)
     }
 
     async fn finish(&mut self) -> io::Result<()> {
