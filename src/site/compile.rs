@@ -36,8 +36,7 @@ pub(super) fn compile(
 ) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
     problems.extend(secured.problems.iter().cloned());
-    let folder = files.folder.clone().unwrap_or_default();
-    written.server.acme = written.server.acme.take().map(|acme| acme.beside(&folder));
+    written.server.acme = written.server.acme.take().map(|acme| acme.beside(files.folder()));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
     let security = security
         .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());

@@ -47,9 +47,9 @@ impl Secured {
         if secure.listen.is_empty() {
             return found;
         }
-        let folder = source.folder.clone().unwrap_or_default();
+        let folder = source.folder();
         let mut files: Vec<files::Files> =
-            secure.certificates.iter().map(|table| place(table, &folder)).collect();
+            secure.certificates.iter().map(|table| place(table, folder)).collect();
         for (table, files) in secure.certificates.iter().zip(&files) {
             match files.load() {
                 Ok(loaded) => {
@@ -68,7 +68,7 @@ impl Secured {
         }
         if let Some(acme) = server.acme.clone() {
             // It comes when it comes; until then there is none, or those of before.
-            let Issued { certificate, key, names } = acme.beside(&folder).issued();
+            let Issued { certificate, key, names } = acme.beside(folder).issued();
             files.push(files::Files { certificate, key, names, may_be_missing: true });
         }
         if let Some(hsts) = &secure.hsts

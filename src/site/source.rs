@@ -33,6 +33,11 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Where relative paths in `site.toml` begin.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// A number that changes with any of the files, and with the program.
     pub(super) fn version(&self) -> u64 {
         let program = xxh3_64(env!("CARGO_PKG_VERSION").as_bytes());
