@@ -1,6 +1,10 @@
 //! HTTPS: the same pages as without it.
 
+#[cfg(feature = "http2")]
+use std::io::{Read, Write};
 use std::net::Shutdown;
+#[cfg(feature = "http2")]
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use ringpress::driver::kind::Kind;
@@ -10,11 +14,14 @@ use rustls::{ClientConfig, HandshakeKind};
 use super::stage::{Script, Stage, wait};
 use super::trust::{Trust, session};
 use super::upstream::{Gate, Upstream};
+#[cfg(feature = "http2")]
+use super::visitor::PATIENCE;
 use super::visitor::{Visitor, get};
 
 on_every_driver!(
     pages_are_those_without_tls,
     a_connection_is_used_again,
+    http_2_for_who_asks_for_it,
     both_versions_of_tls,
     sessions_are_resumed_by_any_worker,
     certificates_by_name,
@@ -24,6 +31,51 @@ on_every_driver!(
     redirects_lead_to_our_names_only,
     browsers_are_told_to_come_back_by_https,
 );
+
+/// The protocol that was agreed on, and a page that was asked for in HTTP/2.
+#[cfg(feature = "http2")]
+fn page_in_http_2(stage: &Stage, client: &Arc<ClientConfig>) -> (Option<Vec<u8>>, Vec<u8>) {
+    use super::frames::{SETTINGS, frame, request};
+    let mut client = ClientConfig::clone(client);
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let session = session(&Arc::new(client), "localhost");
+    let socket = TcpStream::connect(stage.secure_address()).expect("connect");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut stream = rustls::StreamOwned::new(session, socket);
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let asked = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &request(1, "/who", &[])];
+    stream.write_all(&asked.concat()).expect("send");
+    let (mut received, mut buffer) = (Vec::new(), [0; 1024]);
+    let is_there = |received: &[u8]| received.windows(4).any(|four| four == b"test");
+    while !is_there(&received) {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => received.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
+    (stream.conn.alpn_protocol().map(<[u8]>::to_vec), received)
+}
+
+#[cfg(feature = "http2")]
+fn http_2_for_who_asks_for_it(kind: Kind) {
+    let (stage, trust) = stage(kind, "");
+    let (protocol, received) = page_in_http_2(&stage, &trust.client());
+    assert_eq!(protocol.as_deref(), Some(&b"h2"[..]));
+    assert!(received.windows(10).any(|ten| ten == b"https test"), "{received:?}");
+    drop(stage);
+    let (stage, trust) = self::stage(kind, "http2 = false");
+    let (protocol, _) = page_in_http_2(&stage, &trust.client());
+    assert_eq!(protocol.as_deref(), Some(&b"http/1.1"[..]));
+}
+
+/// There is none in this build: nobody is offered it.
+#[cfg(not(feature = "http2"))]
+fn http_2_for_who_asks_for_it(kind: Kind) {
+    let (stage, trust) = stage(kind, "");
+    let mut client = ClientConfig::clone(&trust.client());
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    assert_eq!(visitor(&stage, &Arc::new(client)).get("/plain").status, 200);
+}
 
 /// A stage with a certificate for `localhost`.
 fn stage(kind: Kind, lines: &str) -> (Stage, Trust) {
@@ -211,7 +263,8 @@ fn drain_finishes_what_is_in_flight(kind: Kind) {
 fn redirects_lead_to_our_names_only(kind: Kind) {
     let mut trust = Trust::of(&["shop.example"]);
     trust.certify("wild", &["*.site.example"]);
-    let lines = "redirect_to_https = 8443\nhsts = '365d'\ntrusted_proxies = '127.0.0.0/8'";
+    let lines = "listen = ['127.0.0.1:0']\nredirect_to_https = 8443\nhsts = '365d'\n\
+                 trusted_proxies = '127.0.0.0/8'";
     let script = Script::on(kind).server(trust.server(lines, &["first", "wild"]));
     let stage = script.page("/who", "", WHO).start(Upstream::json("{}"));
     let mut visitor = stage.visitor();
