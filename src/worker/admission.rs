@@ -243,7 +243,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             // Nothing is to be left for others.
             false => Priority::High,
         };
-        admission.look_ahead(D::now(), D::cpu_time, metrics);
+        admission.look_ahead(D::now(), || self.cpu_time_of_pages(), metrics);
         if admission.is_overloaded() && !admission.verdict(priority).await {
             metrics.requests_shed_delay.add(1);
             return Err(self.busy());
@@ -278,7 +278,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             D::sleep(tick).await;
             let now = D::now();
             let delay = now.saturating_duration_since(due);
-            self.admission.tick(now, delay, D::cpu_time(), &self.metrics);
+            self.admission.tick(now, delay, self.cpu_time_of_pages(), &self.metrics);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Handshakes {
     line: RefCell<VecDeque<Rc<Place>>>,
     /// How much of the stint is left; none while there are none.
     left: Cell<Option<Duration>>,
+    /// CPU time that was computed for, ever.
+    used: Cell<Duration>,
 }
 
 /// A place in the line of those who wait.
@@ -40,6 +42,7 @@ struct Place {
 pub(super) struct Turn<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
     begun: Instant,
+    cpu_before: Duration,
 }
 
 impl<D: Driver, S: Service> Worker<D, S> {
@@ -73,7 +76,13 @@ impl<D: Driver, S: Service> Worker<D, S> {
             }
         })
         .await;
-        Turn { worker: self, begun: D::now_exactly() }
+        Turn { worker: self, begun: D::now_exactly(), cpu_before: D::cpu_time() }
+    }
+
+    /// CPU time that the worker has used, ever, but for handshakes: what pages take of it is learnt
+    /// from that, and a flood of handshakes does not make them dearer.
+    pub(super) fn cpu_time_of_pages(&self) -> Duration {
+        D::cpu_time().saturating_sub(self.handshakes.used.get())
     }
 
     fn stint(&self) -> Duration {
@@ -116,8 +125,78 @@ impl Handshakes {
 impl<D: Driver, S: Service> Drop for Turn<'_, D, S> {
     fn drop(&mut self) {
         let used = D::now_exactly().saturating_duration_since(self.begun);
-        let left = &self.worker.handshakes.left;
+        let Handshakes { left, used: total, .. } = &self.worker.handshakes;
+        total.set(total.get() + D::cpu_time().saturating_sub(self.cpu_before));
         left.set(left.get().map(|left| left.saturating_sub(used)));
         self.worker.handshakes.call_next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bounds, Request, Response};
+    use super::*;
+    use crate::driver::sim::{Faults, Sim};
+    use crate::driver::timers::Timers;
+    use crate::limits::TLS_HANDSHAKES_MAX;
+    use std::sync::Arc;
+
+    /// Whoever handshakes here asks for no page.
+    struct Silent;
+
+    impl Service for Silent {
+        fn wants_body(&self, _: &Request<'_>) -> bool {
+            false
+        }
+
+        async fn respond(&self, _: Request<'_>, _: &mut Response) {}
+
+        fn refuse(&self, _: u16, _: &str, _: &mut Response) {}
+    }
+
+    fn with_worker<F: Future<Output = ()>>(test: impl FnOnce(Rc<Worker<Sim, Silent>>) -> F) {
+        let faults = Faults { in_order: true, ..Faults::none() };
+        let run = Sim::run_seeded(1, faults, || async move {
+            let timers = Timers::<Sim>::start();
+            test(Worker::new(Silent, Bounds::default(), Arc::default(), timers)).await;
+        });
+        run.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+
+    #[test]
+    fn others_have_their_moment_and_pages_do_not_pay_for_it() {
+        const HANDSHAKES: u32 = 40;
+        with_worker(|worker| async move {
+            let done = Rc::<Cell<u32>>::default();
+            let before = worker.cpu_time_of_pages();
+            for _ in 0..HANDSHAKES {
+                let (worker, done) = (Rc::clone(&worker), Rc::clone(&done));
+                Sim::spawn(async move {
+                    let _turn = worker.turn().await;
+                    Sim::burn(TLS_STINT / 2);
+                    done.set(done.get() + 1);
+                });
+            }
+            let mut moments = 0;
+            while done.get() < HANDSHAKES {
+                Sim::sleep(TLS_STINT / 10).await;
+                moments += 1;
+            }
+            // A stint ends with the handshake that is being computed: three of them at most.
+            assert!(moments >= HANDSHAKES / 3, "{moments} moments");
+            let paid = worker.cpu_time_of_pages() - before;
+            assert!(paid < TLS_STINT * 2, "{paid:?} for no page");
+        });
+    }
+
+    #[test]
+    fn there_is_a_place_for_so_many() {
+        with_worker(|worker| async move {
+            let places: Vec<_> =
+                (0..TLS_HANDSHAKES_MAX).map(|_| worker.begin_handshake()).collect();
+            assert!(places.iter().all(Option::is_some) && worker.begin_handshake().is_none());
+            drop(places);
+            assert!(worker.begin_handshake().is_some());
+        });
     }
 }
