@@ -52,7 +52,7 @@ fn answers(bytes: &[u8], piece: usize) -> Vec<u8> {
         let listener = Sim::bind(address).expect("a free port");
         let serving = std::rc::Rc::clone(&worker);
         Sim::spawn(async move {
-            serving.serve(vec![listener], &Orders::default(), || {}).await;
+            serving.serve(vec![(listener, None)], &Orders::default(), || {}).await;
         });
         let (mut reader, mut writer) = Sim::connect(address).await.expect("a connection");
         Sim::spawn(async move {
