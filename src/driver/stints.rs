@@ -8,29 +8,17 @@
 //! What is here is the thread's, as its loop is. On a loop that is not crowded it costs a look at a
 //! flag.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::marker::PhantomData;
-use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::Driver;
+use super::turns::Turns;
 use crate::limits::{STINT, STINT_PAUSE};
 
 thread_local! {
     static CROWDED: Cell<bool> = const { Cell::new(false) };
-    /// How much of the stint is left; none while there are none.
-    static LEFT: Cell<Option<Duration>> = const { Cell::new(None) };
-    static LINE: RefCell<VecDeque<Rc<Place>>> = const { RefCell::new(VecDeque::new()) };
-}
-
-/// A place in the line of those who wait.
-struct Place {
-    since: Instant,
-    called: Cell<bool>,
-    waker: Cell<Option<Waker>>,
+    static TURNS: Turns = Turns::default();
 }
 
 /// Says whether this thread's loop is crowded.
@@ -40,7 +28,7 @@ pub fn set_crowded(crowded: bool) {
 
 /// How long the first in line has waited.
 pub fn delay(now: Instant) -> Duration {
-    let since = LINE.with_borrow(|line| line.front().map(|place| place.since));
+    let since = TURNS.with(Turns::first_since);
     since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
 }
 
@@ -50,22 +38,14 @@ pub async fn begin<D: Driver>() -> Work<D> {
     if !CROWDED.get() {
         return Work { begun: None, driver: PhantomData };
     }
-    if LEFT.get().is_none() {
-        LEFT.set(Some(STINT));
-        D::spawn(keep::<D>(Stints));
-    }
-    let (called, waker) = (Cell::default(), Cell::default());
-    let place = Rc::new(Place { since: D::now(), called, waker });
-    LINE.with_borrow_mut(|line| line.push_back(Rc::clone(&place)));
-    call_next();
-    poll_fn(|context| match place.called.get() {
-        true => Poll::Ready(()),
-        false => {
-            place.waker.set(Some(context.waker().clone()));
-            Poll::Pending
+    let place = TURNS.with(|turns| {
+        if !turns.are_kept() {
+            turns.begin(STINT);
+            D::spawn(keep::<D>(Stints));
         }
-    })
-    .await;
+        turns.enter(D::now())
+    });
+    place.called().await;
     Work { begun: Some(D::now_exactly()), driver: PhantomData }
 }
 
@@ -80,8 +60,8 @@ impl<D: Driver> Drop for Work<D> {
     fn drop(&mut self) {
         let Some(begun) = self.begun else { return };
         let used = D::now_exactly().saturating_duration_since(begun);
-        LEFT.set(LEFT.get().map(|left| left.saturating_sub(used)));
-        call_next();
+        // An error is a thread at its end, where nobody waits.
+        let _ = TURNS.try_with(|turns| turns.took(used));
     }
 }
 
@@ -91,9 +71,10 @@ async fn keep<D: Driver>(_stints: Stints) {
     while !is_empty {
         // It is over before a full stint is: then the loop looks, and does not wait.
         D::sleep(STINT_PAUSE).await;
-        is_empty = LINE.with_borrow(VecDeque::is_empty);
-        LEFT.set(Some(STINT));
-        call_next();
+        TURNS.with(|turns| {
+            is_empty = turns.waiting() == 0;
+            turns.begin(STINT);
+        });
     }
 }
 
@@ -102,26 +83,7 @@ struct Stints;
 
 impl Drop for Stints {
     fn drop(&mut self) {
-        LEFT.set(None);
-        let line = LINE.try_with(RefCell::take);
-        drop(line);
-    }
-}
-
-/// Calls who is next, while the stint lasts.
-fn call_next() {
-    if LEFT.get().is_none_or(|left| left.is_zero()) {
-        return;
-    }
-    let next = LINE.with_borrow_mut(|line| {
-        // One that only the line holds has nobody waiting for it any more.
-        std::iter::from_fn(|| line.pop_front()).find(|place| Rc::strong_count(place) > 1)
-    });
-    if let Some(place) = next {
-        place.called.set(true);
-        if let Some(waker) = place.waker.take() {
-            waker.wake();
-        }
+        let _ = TURNS.try_with(Turns::end);
     }
 }
 
@@ -129,6 +91,9 @@ fn call_next() {
 mod tests {
     use super::*;
     use crate::driver::sim::{Faults, Sim};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::task::Waker;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -196,6 +161,6 @@ mod tests {
             set_crowded(false);
         });
         run.unwrap_or_else(|failure| panic!("{failure}"));
-        assert!(LEFT.get().is_none() && LINE.with_borrow(VecDeque::is_empty));
+        assert!(TURNS.with(|turns| !turns.are_kept() && turns.waiting() == 0));
     }
 }

@@ -5,14 +5,12 @@
 //! so much time each, first come first served, and between two of them the loop looks at its
 //! sockets. A loop that has nothing else to do computes on and on.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
+use crate::driver::turns::Turns;
 use crate::limits::{
     TLS_HANDSHAKES_OVERLOADED_MAX, TLS_STINT, TLS_STINT_OVERLOADED, TLS_STINT_PAUSE,
 };
@@ -24,18 +22,9 @@ use super::{Counter, Held, Worker};
 #[derive(Default)]
 pub(super) struct Handshakes {
     under_way: Counter,
-    line: RefCell<VecDeque<Rc<Place>>>,
-    /// How much of the stint is left; none while there are none.
-    left: Cell<Option<Duration>>,
+    turns: Turns,
     /// CPU time that was computed for, ever.
     used: Cell<Duration>,
-}
-
-/// A place in the line of those who wait.
-#[derive(Default)]
-struct Place {
-    called: Cell<bool>,
-    waker: Cell<Option<Waker>>,
 }
 
 /// A handshake that is being computed. The next is called when this is dropped.
@@ -49,9 +38,9 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// A place for one more handshake, unless there are as many as there may be, or an overloaded
     /// worker has enough of them to do.
     pub(super) fn begin_handshake(&self) -> Option<Held<'_>> {
-        let Handshakes { under_way, line, .. } = &self.handshakes;
+        let Handshakes { under_way, turns, .. } = &self.handshakes;
         let is_full = under_way.get() >= self.bounds.tls_handshakes_max as u64;
-        let is_enough = || line.borrow().len() >= TLS_HANDSHAKES_OVERLOADED_MAX;
+        let is_enough = || turns.waiting() >= TLS_HANDSHAKES_OVERLOADED_MAX;
         if is_full || (self.admission.is_overloaded() && is_enough()) {
             return None;
         }
@@ -60,22 +49,12 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
     /// Waits until it is the caller's turn to compute.
     pub(super) async fn turn(self: &Rc<Self>) -> Turn<'_, D, S> {
-        let handshakes = &self.handshakes;
-        if handshakes.left.get().is_none() {
-            handshakes.left.set(Some(self.stint()));
+        let turns = &self.handshakes.turns;
+        if !turns.are_kept() {
+            turns.begin(self.stint());
             D::spawn(Rc::clone(self).keep_stints());
         }
-        let place = Rc::<Place>::default();
-        handshakes.line.borrow_mut().push_back(Rc::clone(&place));
-        handshakes.call_next();
-        poll_fn(|context| match place.called.get() {
-            true => Poll::Ready(()),
-            false => {
-                place.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
-        .await;
+        turns.enter(D::now()).called().await;
         Turn { worker: self, begun: D::now_exactly(), cpu_before: D::cpu_time() }
     }
 
@@ -91,44 +70,23 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
     /// Begins one stint after the other, for as long as somebody waits.
     async fn keep_stints(self: Rc<Self>) {
+        let turns = &self.handshakes.turns;
         let mut is_empty = false;
         while !is_empty {
             // It is over before a full stint is: then the loop looks, and does not wait.
             D::sleep(TLS_STINT_PAUSE).await;
-            is_empty = self.handshakes.line.borrow().is_empty();
-            self.handshakes.left.set(Some(self.stint()));
-            self.handshakes.call_next();
+            is_empty = turns.waiting() == 0;
+            turns.begin(self.stint());
         }
-        self.handshakes.left.set(None);
-    }
-}
-
-impl Handshakes {
-    /// Calls who is next, while the stint lasts.
-    fn call_next(&self) {
-        if self.left.get().is_none_or(|left| left.is_zero()) {
-            return;
-        }
-        let mut line = self.line.borrow_mut();
-        // One that only the line holds has nobody waiting for it any more.
-        let next = std::iter::from_fn(|| line.pop_front()).find(|p| Rc::strong_count(p) > 1);
-        drop(line);
-        if let Some(place) = next {
-            place.called.set(true);
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
-        }
+        turns.end();
     }
 }
 
 impl<D: Driver, S: Service> Drop for Turn<'_, D, S> {
     fn drop(&mut self) {
-        let used = D::now_exactly().saturating_duration_since(self.begun);
-        let Handshakes { left, used: total, .. } = &self.worker.handshakes;
-        total.set(total.get() + D::cpu_time().saturating_sub(self.cpu_before));
-        left.set(left.get().map(|left| left.saturating_sub(used)));
-        self.worker.handshakes.call_next();
+        let Handshakes { turns, used, .. } = &self.worker.handshakes;
+        used.set(used.get() + D::cpu_time().saturating_sub(self.cpu_before));
+        turns.took(D::now_exactly().saturating_duration_since(self.begun));
     }
 }
 
