@@ -23,6 +23,7 @@ mod verifier;
 pub use client::{ClientIdentity, ClientTls, Trust};
 pub use error::HandshakeError;
 pub use handshake::{Handshake, handshake};
-pub use server::ServerTls;
+pub use server::{ServerTls, names_of};
 pub use session::{Protocol, Session};
 pub use stream::{Reader, Writer};
+pub use validity::validity;

@@ -112,7 +112,12 @@ impl Certificate {
 }
 
 /// The names in a certificate (subjectAltName, RFC 5280 section 4.2.1.6).
-fn names_of(certificate: &rustls::pki_types::CertificateDer<'_>) -> Result<Vec<String>, String> {
+///
+/// # Errors
+/// In words, when it is no certificate.
+pub fn names_of(
+    certificate: &rustls::pki_types::CertificateDer<'_>,
+) -> Result<Vec<String>, String> {
     let parsed = webpki::EndEntityCert::try_from(certificate)
         .map_err(|error| format!("the certificate cannot be read: {error}"))?;
     Ok(parsed.valid_dns_names().map(str::to_owned).collect())

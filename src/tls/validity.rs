@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When a certificate begins to be valid, and when it ends; none where it cannot be read.
-pub(super) fn validity(certificate: &[u8]) -> Option<(SystemTime, SystemTime)> {
+pub fn validity(certificate: &[u8]) -> Option<(SystemTime, SystemTime)> {
     let (SEQUENCE, certificate, _) = element(certificate)? else { return None };
     let (SEQUENCE, mut rest, _) = element(certificate)? else { return None };
     // The version, which may be left out, then the serial number, the algorithm and the issuer.

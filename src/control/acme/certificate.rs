@@ -4,12 +4,13 @@
 //! It does not check signatures: that is up to whoever is shown the certificate.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use xxhash_rust::xxh3::xxh3_64;
-use yasna::{ASN1Error, ASN1ErrorKind, ASN1Result, BERReader, BERReaderSeq, Tag};
+
+use crate::tls;
 
 /// What is known of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,100 +33,19 @@ impl Certificate {
         Self::of_der(&der)
     }
 
-    fn of_der(der: &[u8]) -> Option<Self> {
-        let read = yasna::parse_der(der, |reader| {
-            reader.read_sequence(|parts| {
-                let facts = parts.next().read_sequence(to_be_signed)?;
-                // The signature, which is not ours to check, and its algorithm.
-                parts.next().read_der()?;
-                parts.next().read_der()?;
-                Ok(facts)
-            })
-        });
-        let (not_before, not_after, names) = read.ok()?;
-        let digest = xxh3_64(der);
-        Some(Self { names, not_before: at(not_before)?, not_after: at(not_after)?, digest })
+    fn of_der(der: &CertificateDer<'_>) -> Option<Self> {
+        let (not_before, not_after) = tls::validity(der)?;
+        let names = tls::names_of(der).ok()?;
+        let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+        Some(Self { names, not_before, not_after, digest: xxh3_64(der) })
     }
 }
-
-/// Unix seconds of both ends of its life, and its names.
-type Facts = (i64, i64, BTreeSet<String>);
-
-/// `TBSCertificate`.
-fn to_be_signed(parts: &mut BERReaderSeq<'_, '_>) -> ASN1Result<Facts> {
-    parts
-        .read_optional(|version| version.read_tagged(Tag::context(0), |number| number.read_u8()))?;
-    // Serial number, algorithm and issuer.
-    for _ in 0..3 {
-        parts.next().read_der()?;
-    }
-    let (from, until) = parts.next().read_sequence(|validity| {
-        let from = time(validity.next())?;
-        Ok((from, time(validity.next())?))
-    })?;
-    // Subject and its key.
-    for _ in 0..2 {
-        parts.next().read_der()?;
-    }
-    // Ids of issuer and subject, which nobody writes any more.
-    for id in [1, 2] {
-        parts.read_optional(|reader| {
-            reader.read_tagged_implicit(Tag::context(id), |bits| bits.read_bitvec_bytes())
-        })?;
-    }
-    let mut names = BTreeSet::new();
-    parts.read_optional(|extensions| {
-        extensions.read_tagged(Tag::context(3), |list| {
-            list.read_sequence_of(|one| one.read_sequence(|parts| extension(parts, &mut names)))
-        })
-    })?;
-    Ok((from, until, names))
-}
-
-/// `Extension`: adds the names if it is the one that has them.
-fn extension(parts: &mut BERReaderSeq<'_, '_>, into: &mut BTreeSet<String>) -> ASN1Result<()> {
-    let id = parts.next().read_oid()?;
-    parts.read_default(false, |flag| flag.read_bool())?;
-    let value = parts.next().read_bytes()?;
-    if id.components().as_slice() != SUBJECT_ALT_NAME {
-        return Ok(());
-    }
-    yasna::parse_der(&value, |names| {
-        names.read_sequence_of(|name| {
-            if name.lookahead_tag()? != Tag::context(DNS_NAME) {
-                return name.read_der().map(|_| ());
-            }
-            let text =
-                name.read_tagged_implicit(Tag::context(DNS_NAME), |text| text.read_ia5_string())?;
-            into.insert(text.to_ascii_lowercase());
-            Ok(())
-        })
-    })
-}
-
-/// `Time`, in Unix seconds.
-fn time(reader: BERReader<'_, '_>) -> ASN1Result<i64> {
-    match reader.lookahead_tag()? {
-        yasna::tags::TAG_UTCTIME => Ok(reader.read_utctime()?.datetime().unix_timestamp()),
-        yasna::tags::TAG_GENERALIZEDTIME => {
-            Ok(reader.read_generalized_time()?.datetime().unix_timestamp())
-        }
-        _ => Err(ASN1Error::new(ASN1ErrorKind::Invalid)),
-    }
-}
-
-fn at(unix_seconds: i64) -> Option<SystemTime> {
-    let since = Duration::from_secs(u64::try_from(unix_seconds).ok()?);
-    SystemTime::UNIX_EPOCH.checked_add(since)
-}
-
-const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
-const DNS_NAME: u64 = 2;
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use std::time::Duration;
 
     /// A chain of one certificate for these names, from 2026-01-01 to 2026-04-01.
     pub(in super::super) fn chain(names: &[&str]) -> String {
@@ -159,13 +79,13 @@ pub(super) mod tests {
         }
         let der = CertificateDer::from_pem_slice(chain(&["a.example"]).as_bytes()).unwrap();
         for length in 0..der.len() {
-            assert_eq!(Certificate::of_der(&der[..length]), None, "{length}");
+            assert_eq!(Certificate::of_der(&der[..length].into()), None, "{length}");
         }
         for at in 0..der.len() {
             for flip in [1, 0x80, 0xff] {
                 let mut wrong = der.to_vec();
                 wrong[at] ^= flip;
-                let _ = Certificate::of_der(&wrong);
+                let _ = Certificate::of_der(&wrong.into());
             }
         }
     }
