@@ -67,6 +67,15 @@ impl Upstream {
         Self::start(move |call| call.json(body))
     }
 
+    /// The same, when the gate is open.
+    pub(crate) fn json_behind(gate: &Gate, body: &'static str) -> Self {
+        let gate = gate.clone();
+        Self::start(move |call| {
+            gate.pass();
+            call.json(body)
+        })
+    }
+
     /// Every request is answered with these bytes, and then comes `then`.
     pub(crate) fn bytes(bytes: impl Into<Vec<u8>>, then: fn() -> Then) -> Self {
         let bytes = bytes.into();

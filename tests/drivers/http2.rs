@@ -389,13 +389,7 @@ fn a_panic_is_one_streams_own(kind: Kind) {
 
 fn a_visitor_who_leaves_takes_all_pages_along(kind: Kind) {
     let gate = Gate::default();
-    let upstream = Upstream::start({
-        let gate = gate.clone();
-        move |call| {
-            gate.pass();
-            call.json("{}")
-        }
-    });
+    let upstream = Upstream::json_behind(&gate, "{}");
     let stage = script(kind).user_page().start(upstream);
     browse(async {
         let mut browser = Browser::to(stage.address()).await;
@@ -415,13 +409,7 @@ fn a_visitor_who_leaves_takes_all_pages_along(kind: Kind) {
 
 fn drain_finishes_what_is_open(kind: Kind) {
     let gate = Gate::default();
-    let upstream = Upstream::start({
-        let gate = gate.clone();
-        move |call| {
-            gate.pass();
-            call.json(r#"{"name": "Ada"}"#)
-        }
-    });
+    let upstream = Upstream::json_behind(&gate, r#"{"name": "Ada"}"#);
     let stage = script(kind).user_page().start(upstream);
     browse(async {
         let mut browser = Browser::to(stage.address()).await;

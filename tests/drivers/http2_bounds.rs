@@ -49,13 +49,7 @@ fn plain(kind: Kind) -> Stage {
 
 fn in_flight_max(kind: Kind) {
     let gate = Gate::default();
-    let upstream = Upstream::start({
-        let gate = gate.clone();
-        move |call| {
-            gate.pass();
-            call.json(r#"{"name": "Ada"}"#)
-        }
-    });
+    let upstream = Upstream::json_behind(&gate, r#"{"name": "Ada"}"#);
     let stage = script(kind).bounds(|bounds| bounds.in_flight_max = 3).user_page().start(upstream);
     browse(async {
         let mut browser = Browser::to(stage.address()).await;
@@ -150,13 +144,7 @@ fn resets_before_anybody_looked(kind: Kind) {
 
 fn resets_of_pages_that_are_being_made(kind: Kind) {
     let gate = Gate::default();
-    let upstream = Upstream::start({
-        let gate = gate.clone();
-        move |call| {
-            gate.pass();
-            call.json("{}")
-        }
-    });
+    let upstream = Upstream::json_behind(&gate, "{}");
     let stage = script(kind).user_page().plain_page().start(upstream);
     let mut frames = Frames::to(stage.address());
     // Each is looked at before it is given up: that the next frame is answered shows it.
@@ -240,13 +228,7 @@ fn a_header_list_that_is_too_large(kind: Kind) {
 
 fn more_streams_than_allowed(kind: Kind) {
     let gate = Gate::default();
-    let upstream = Upstream::start({
-        let gate = gate.clone();
-        move |call| {
-            gate.pass();
-            call.json("{}")
-        }
-    });
+    let upstream = Upstream::json_behind(&gate, "{}");
     let stage = script(kind).user_page().start(upstream);
     let mut frames = Frames::to(stage.address());
     for n in 0..=HTTP2_STREAMS_MAX {
