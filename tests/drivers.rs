@@ -63,6 +63,9 @@ mod http2;
 #[cfg(feature = "http2")]
 #[path = "drivers/http2_bounds.rs"]
 mod http2_bounds;
+#[cfg(feature = "acme")]
+#[path = "drivers/issued.rs"]
+mod issued;
 #[path = "drivers/life.rs"]
 mod life;
 #[path = "drivers/pages.rs"]

@@ -89,7 +89,7 @@ impl Visitor {
 
     /// The same, where the server may have hung up.
     pub(crate) fn try_get(&mut self, target: &str) -> io::Result<Reply> {
-        self.stream.write_all(get(target).as_bytes())?;
+        self.try_send(get(target))?;
         self.try_reply(false)
     }
 
