@@ -8,5 +8,6 @@ pub mod descriptors;
 mod dns;
 pub mod life;
 pub mod names;
+pub mod overview;
 pub mod resolver;
 pub mod server;

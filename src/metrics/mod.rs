@@ -3,6 +3,8 @@
 //! A counter has a single writer, so that it needs no atomic read-modify-write: a relaxed load
 //! and a relaxed store, which cost what a plain variable costs.
 
+pub mod snapshot;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one thread changes and any thread may read.
