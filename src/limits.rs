@@ -185,6 +185,27 @@ pub const POLICY_HASHES_MAX: usize = 16;
 pub const PASSED_FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// How long a worker drains after it was told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a worker whose successor serves already waits for a last request on each connection
+/// that is kept: who sends one now is told to come back on another, and loses nothing.
+pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the workers may take to go over to a new site.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the successor of a server may take until it serves.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Listening sockets that a server takes over from its predecessor.
+pub const INHERITED_SOCKETS_MAX: usize = 4096;
+/// How often the control thread looks after workers, signals and commands.
+pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
+/// How long a worker may stand still before another takes its place.
+pub const WORKER_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a worker that failed is left alone before it is started again; twice as long each time.
+pub const WORKER_RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// And at most.
+pub const WORKER_RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After so long without a failure a worker counts as well again.
+pub const WORKER_WELL_AFTER: Duration = Duration::from_secs(60);
+/// Panics that are logged with their backtrace, in a minute.
+pub const PANICS_LOGGED_PER_MINUTE: u32 = 20;
 /// Bytes read and thrown away after an error answer, so that the client can read the answer
 /// instead of a reset (RFC 9112 section 9.6).
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;

@@ -18,8 +18,9 @@ use crate::page::{self, Answer, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory, Seat};
 
-use super::options::names;
-use super::{Exit, fail, logging, options, say};
+use super::{Exit, fail, logging, say};
+use crate::control::machine;
+use crate::control::machine::names;
 
 /// `ringpress render`
 #[derive(Debug, Args)]
@@ -56,8 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn render(site: Site, arguments: &Arguments) -> Result<Exit, String> {
-    let choice = arguments.driver.unwrap_or_else(|| options::choice(site.server().driver));
-    let driver = options::driver(choice)?;
+    let choice = arguments.driver.unwrap_or_else(|| machine::choice(site.server().driver));
+    let driver = machine::driver(choice)?;
     let (_resolver, directory) =
         Resolver::start(names(&site)).map_err(|error| error.to_string())?;
     let url = Target::of(&arguments.url)?;

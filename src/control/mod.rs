@@ -4,10 +4,19 @@
 #[cfg(feature = "acme")]
 pub mod acme;
 pub mod certificates;
+pub mod crash;
+mod crew;
 pub mod descriptors;
 mod dns;
+pub mod inheritance;
 pub mod life;
+pub mod machine;
 pub mod names;
+pub mod notify;
 pub mod overview;
 pub mod resolver;
 pub mod server;
+pub mod serving;
+pub mod sockets;
+pub mod upgrade;
+mod watch;

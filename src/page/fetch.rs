@@ -139,7 +139,8 @@ impl<D: Driver> Execution<'_, D> {
     ) -> Told {
         let (target, lines, ties) = request;
         let mut key = self.client.buffer();
-        cache::write_key(fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
+        let identity = self.client.identity(fetch.upstream);
+        cache::write_key(identity, fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
         let ask = Ask { fetch, key: Key::new(&key), target, lines, ties, deadline };
         let got = match cache.look(&ask, declared) {
             Some(got) => Ok(got),

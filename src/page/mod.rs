@@ -42,7 +42,7 @@ use ties::Ties;
 pub struct Pages<D: Driver> {
     site: Site,
     client: Client<D>,
-    memo: Memo,
+    memo: Rc<Memo>,
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
@@ -84,14 +84,24 @@ pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
     pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
-        let memo = Memo::new(site.server().memo_max);
-        let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
-        let cache = fetches
-            .into_iter()
-            .any(|fetch| fetch.cache.is_some())
-            .then(|| FetchCache::new(client.clone(), site.server().cache_max));
+        let memo = Rc::new(Memo::new(site.server().memo_max));
+        let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
         Self { site, client, memo, cache, failures, id_prefix, challenges: None, redirect: None }
+    }
+
+    /// The same, and it goes on with what other pages of this worker have kept: made pages, and
+    /// answers of upstreams.
+    pub fn going_on(self, old: &Self) -> Self {
+        let (is, was) = (self.site.server(), old.site.server());
+        let memo = if is.memo_max == was.memo_max { &old.memo } else { &self.memo };
+        let memo = Rc::clone(memo);
+        let kept = old.cache.as_ref().filter(|_| is.cache_max == was.cache_max);
+        let cache = match (&self.cache, kept) {
+            (Some(_), Some(kept)) => Some(kept.go_on(self.client.clone())),
+            (new, _) => new.clone(),
+        };
+        Self { memo, cache, ..self }
     }
 
     /// The same, and it answers these challenges.
@@ -345,6 +355,12 @@ impl<D: Driver> Pages<D> {
         let field = self.site.server().request_id.as_deref();
         Ties::new(request, field, |out| self.push_id(request, out), self.client.buffer())
     }
+}
+
+/// Whether any fetch of a site asks for its answers to be kept.
+fn keeps(site: &Site) -> bool {
+    let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
+    fetches.into_iter().any(|fetch| fetch.cache.is_some())
 }
 
 /// What a page needs, all there; or what to answer instead.

@@ -135,6 +135,17 @@ impl Overrides {
 }
 
 impl UpstreamPlan {
+    /// Whether another plan is of the same upstream with the same policy, so that what is known of
+    /// it, and the connections to it, stay of use.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_like(other),
+            _ => false,
+        };
+        tls && Self { tls: None, ..self.clone() } == Self { tls: None, ..other.clone() }
+    }
+
     /// The plan of an upstream whose URL could be read.
     ///
     /// # Errors

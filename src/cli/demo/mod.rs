@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use crate::control::server::{Plan, Server};
+use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
 use crate::site::{Overrides, Site, Source, Workers};
 use crate::worker::Bounds;
@@ -82,11 +83,14 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
         upstreams: vec![("hn".into(), format!("http://{api_address}/v0"))],
         ..Overrides::default()
     };
-    let site = Site::load_with(&NEWS, &overrides).map_err(|report| report.to_string())?;
+    let load = move || Site::load_with(&NEWS, &overrides);
+    let site = load().map_err(|report| report.to_string())?;
     let delay = arguments.api_delay;
     // The API has the other end of each connection.
-    serve::serve(site, choice, 1, move |server| {
-        let Some(address) = server.addresses().first() else { return };
+    let terms = Terms { load: Box::new(load), driver: Some(choice), ends_here: 1 };
+    serve::serve(terms, site, move |server| {
+        let addresses = server.addresses();
+        let Some(address) = addresses.first() else { return };
         say(format_args!(
             "
   A reader of Hacker News, made page by page from an API.
