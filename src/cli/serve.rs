@@ -82,7 +82,6 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     let binary = Binary::of_this_process().map_err(|error| words(&error))?;
     crash::log_panics();
     let mut inheritance = Inheritance::take()?;
-    let is_successor = inheritance.is_succession();
     let (overview, orders) = Overview::new();
     let serving = Serving::start(terms, site, &mut inheritance)?;
     let server = serving.server();
@@ -95,13 +94,13 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     let plan = server.plan();
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(server);
-    inheritance.tell_served();
+    let predecessor = inheritance.tell_served();
     let belongings = Belongings {
         signals,
         orders,
         overview: Arc::new(overview),
         binary,
-        is_successor,
+        predecessor,
         reopen_logs: Box::new(|| {}),
         until_succeeded: None,
     };

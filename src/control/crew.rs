@@ -22,7 +22,7 @@ pub(super) struct Crew<R: Recipe> {
 }
 
 /// A crew of any kind.
-pub(super) trait Fleet: Send {
+pub(super) trait Fleet: Send + Sync {
     /// Starts the thread of a worker.
     ///
     /// # Errors

@@ -13,9 +13,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg, sockopt,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg, sockopt,
 };
 
 use crate::limits::INHERITED_SOCKETS_MAX;
@@ -29,8 +30,12 @@ pub struct Inheritance {
     pub sockets: Vec<Inherited>,
     /// Whether they are somebody else's too, who keeps them.
     pub spare: bool,
-    predecessor: Option<OwnedFd>,
+    predecessor: Option<Predecessor>,
 }
+
+/// The process whose place this one takes.
+#[derive(Debug)]
+pub struct Predecessor(OwnedFd);
 
 impl Inheritance {
     /// Takes over what there is; mostly nothing. To be called once, when the process starts.
@@ -64,7 +69,7 @@ impl Inheritance {
                 if let Err(error) = taken.receive(&predecessor) {
                     tracing::warn!(%error, "the predecessor did not hand over all its sockets");
                 }
-                taken.predecessor = Some(predecessor);
+                taken.predecessor = Some(Predecessor(predecessor));
             }
             Err(error) => tracing::warn!(%error, "there is no predecessor"),
         }
@@ -117,12 +122,21 @@ impl Inheritance {
     }
 
     /// Tells the predecessor, if there is one, that its place is taken.
-    pub fn tell_served(&mut self) {
-        if let Some(predecessor) = self.predecessor.take()
-            && let Err(error) = send(&predecessor, SERVED, SendFlags::NOSIGNAL)
-        {
+    pub fn tell_served(self) -> Option<Predecessor> {
+        let predecessor = self.predecessor?;
+        if let Err(error) = send(&predecessor.0, SERVED, SendFlags::NOSIGNAL) {
             tracing::info!(%error, "the predecessor is gone already");
         }
+        Some(predecessor)
+    }
+}
+
+impl Predecessor {
+    /// Whether it is gone.
+    pub fn is_gone(&self) -> bool {
+        let mut nothing = [0; 16];
+        let received = recv(&self.0, &mut nothing[..], RecvFlags::DONTWAIT);
+        !matches!(received, Ok((_, 1..)) | Err(Errno::AGAIN | Errno::INTR))
     }
 }
 
@@ -195,11 +209,14 @@ mod tests {
             assert_eq!(came.role, Some((speech, address)));
             assert_eq!(came.socket.local_addr().unwrap(), sent.local_addr().unwrap());
         }
-        taken.predecessor = Some(theirs);
-        taken.tell_served();
+        taken.predecessor = Some(Predecessor(theirs));
+        let predecessor = taken.tell_served().unwrap();
+        assert!(!predecessor.is_gone());
         let mut told = [0; 16];
-        let (_, bytes) = rustix::net::recv(&ours, &mut told[..], RecvFlags::empty()).unwrap();
+        let (_, bytes) = recv(&ours, &mut told[..], RecvFlags::empty()).unwrap();
         assert_eq!(&told[..bytes], SERVED);
+        drop(ours);
+        assert!(predecessor.is_gone());
     }
 
     #[test]

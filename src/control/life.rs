@@ -12,9 +12,10 @@ use signal_hook::iterator::Signals;
 
 use crate::limits::CONTROL_LOOK;
 
+use super::inheritance::Predecessor;
 use super::notify::{self, Watchdog};
 use super::overview::{Command, Order, Overview, Reply};
-use super::server::StartError;
+use super::server::{Server, StartError};
 use super::serving::Serving;
 use super::upgrade::{Binary, Progress, Successor};
 
@@ -50,8 +51,8 @@ pub struct Belongings {
     pub overview: Arc<Overview>,
     /// Its binary.
     pub binary: Binary,
-    /// Whether it took the place of another process.
-    pub is_successor: bool,
+    /// The process whose place it took, if any.
+    pub predecessor: Option<Predecessor>,
     /// Opens the logs anew, which somebody has moved away.
     pub reopen_logs: Box<dyn Fn()>,
     /// What is let go of as soon as a successor serves, as it needs the same: the admin listener.
@@ -64,7 +65,7 @@ pub struct Belongings {
 /// # Errors
 /// When a worker ended otherwise than it was told to.
 pub fn live(serving: Serving, belongings: Belongings) -> Result<(), StartError> {
-    let watchdog = Watchdog::of_system(belongings.is_successor);
+    let watchdog = Watchdog::of_system(belongings.predecessor.is_some());
     let (successor, ends) = (None, 0);
     let mut life = Life { serving, belongings, watchdog, successor, ends, is_succeeded: false };
     life.belongings.overview.set_ready(true);
@@ -79,6 +80,26 @@ pub fn live(serving: Serving, belongings: Belongings) -> Result<(), StartError> 
         life.look();
     }
     life.serving.into_server().join()
+}
+
+/// The same for a server of something else than a site, which has nothing to read again and no
+/// successor: other signals are not heeded.
+///
+/// # Errors
+/// When a worker ended otherwise than it was told to.
+pub fn live_simply(mut server: Server, signals: &Heeded) -> Result<(), StartError> {
+    let mut ends = 0;
+    while !server.is_finished() || ends == 0 {
+        match signals.0.recv_timeout(CONTROL_LOOK) {
+            Ok(SIGHUP | SIGUSR1 | SIGUSR2) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => {
+                ends += 1;
+                if ends == 1 { server.drain() } else { server.stop() }
+            }
+        }
+        server.look_after();
+    }
+    server.join()
 }
 
 struct Life {
@@ -126,6 +147,9 @@ impl Life {
             }
         }
         self.follow_successor();
+        if self.belongings.predecessor.take_if(|one| one.is_gone()).is_some() {
+            self.serving.server_mut().is_left_alone();
+        }
         let incidents = self.serving.server_mut().look_after();
         if incidents != Default::default() {
             let mut life = self.belongings.overview.life();

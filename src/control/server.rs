@@ -54,6 +54,8 @@ pub struct Server {
     workers: Vec<Handle>,
     /// Workers whose place another has taken, until they have ended.
     parting: Vec<Handle>,
+    /// For how many looks more the workers are roused, as one of them is gone.
+    rouses: u32,
     /// Whether it was told to end.
     is_ending: AtomicBool,
 }
@@ -119,7 +121,8 @@ impl Server {
         let fleet = Box::new(Crew::new(recipe, plan.cpus.len()));
         let (workers, parting) = (Vec::new(), Vec::new());
         let (plan, is_ending) = (plan.clone(), AtomicBool::new(false));
-        let mut server = Self { plan, sockets, spare, fleet, workers, parting, is_ending };
+        let mut server =
+            Self { plan, sockets, spare, fleet, workers, parting, rouses: 0, is_ending };
         server.workers = server.crew(&server.plan, &server.sockets, &*server.fleet)?;
         Ok(server)
     }
@@ -252,6 +255,7 @@ impl Server {
             if let Some(thread) = worker.thread.take_if(|thread| thread.is_finished()) {
                 // What went wrong with it has been told.
                 let _ = thread.join();
+                self.rouses = ROUSES;
             }
             worker.thread.is_some()
         });
@@ -259,12 +263,16 @@ impl Server {
         if self.is_ending.load(Ordering::Relaxed) {
             return incidents;
         }
+        if self.rouses > 0 || !self.parting.is_empty() {
+            self.rouses = self.rouses.saturating_sub(1);
+            self.rouse();
+        }
         for number in 0..self.workers.len() {
             let Some(worker) = self.workers.get_mut(number) else { continue };
             let is_lost = worker.is_lost(number);
             let is_stalled = !is_lost && worker.stalls(number);
             incidents.stalled += u64::from(is_stalled);
-            if (is_lost || is_stalled) && worker.watch.is_due(Instant::now()) {
+            if worker.watch.is_due(Instant::now()) {
                 incidents.restarted += u64::from(self.restart(number));
             }
         }
@@ -284,6 +292,7 @@ impl Server {
                 old.orders.hand_over();
                 old.orders.stop();
                 self.parting.push(old);
+                self.rouses = ROUSES;
                 tracing::info!(worker = number, "the worker is started again");
                 true
             }
@@ -297,6 +306,17 @@ impl Server {
 
     fn all(&self) -> impl Iterator<Item = &Handle> {
         self.workers.iter().chain(&self.parting)
+    }
+
+    /// Another process that accepted from the same sockets is gone.
+    pub fn is_left_alone(&mut self) {
+        self.rouses = ROUSES;
+    }
+
+    /// Has all workers look again who waits at their sockets. The kernel tells one of those who
+    /// accept of each visitor, and that one may be about to go.
+    fn rouse(&self) {
+        self.workers.iter().for_each(|worker| worker.orders.rouse());
     }
 
     /// Tells all workers to stop accepting and to finish what is in flight.
@@ -407,5 +427,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// How often workers are roused after one is gone: what is left of its ring goes a moment later.
+const ROUSES: u32 = 10;
 /// How long a worker may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -180,6 +180,12 @@ pub async fn give_way<D: Driver>() {
     .await;
 }
 
+/// Whether an accept failed because it was cancelled.
+pub fn is_cancellation(error: &io::Error) -> bool {
+    const ECANCELED: i32 = 125;
+    error.raw_os_error() == Some(ECANCELED)
+}
+
 /// Whether an accept failed because descriptors or memory ran short: it is worth trying again
 /// after a pause, and the connections that wait are still there.
 pub fn is_resource_shortage(error: &io::Error) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::driver::{Driver, give_way, is_resource_shortage};
+use crate::driver::{Driver, give_way, is_cancellation, is_resource_shortage};
 use crate::limits;
 use crate::tls;
 
@@ -92,6 +92,8 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
             }
             // The socket has ended, or this accept was cancelled.
             Err(_) if worker.is_draining() => return,
+            // To look again who waits.
+            Err(error) if is_cancellation(&error) => {}
             Err(error) => {
                 worker.metrics.accept_errors.add(1);
                 if is_resource_shortage(&error) {

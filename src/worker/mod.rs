@@ -227,12 +227,16 @@ impl<D: Driver, S: Service> Worker<D, S> {
             D::spawn(Rc::clone(self).keep_gate());
         }
         let mut parting: Option<Parting> = None;
+        let mut rouses = 0;
         loop {
             self.timers.sleep(HOUSEKEEPING).await;
             self.date.set(date_now());
             housekeep();
             let order = orders.look();
             if order == Order::Serve {
+                if std::mem::replace(&mut rouses, orders.rouses()) != orders.rouses() {
+                    self.listeners.borrow().iter().for_each(|one| D::cancel_accepts(one));
+                }
                 continue;
             }
             let now = D::now();

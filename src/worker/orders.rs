@@ -9,6 +9,7 @@ pub struct Orders {
     level: AtomicU8,
     /// Whether its listening sockets are of use to others when it ends.
     spare: AtomicBool,
+    rouses: AtomicU64,
     beats: AtomicU64,
     thread: AtomicU64,
 }
@@ -52,6 +53,12 @@ impl Orders {
         self.order(Order::Stop);
     }
 
+    /// Look again who waits at the sockets: somebody else who accepted from them is gone, and may
+    /// have been told of a visitor, in our place, whom it did not take.
+    pub fn rouse(&self) {
+        self.rouses.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How often the worker has looked at its orders: a number that stands is a worker that does.
     pub fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
@@ -79,6 +86,10 @@ impl Orders {
             2 => Order::Drain,
             _ => Order::Stop,
         }
+    }
+
+    pub(super) fn rouses(&self) -> u64 {
+        self.rouses.load(Ordering::Relaxed)
     }
 
     pub(super) fn are_sparing(&self) -> bool {
