@@ -109,10 +109,17 @@ fn a_panic_is_one_requests_own(kind: Kind) {
     stage.finish();
 }
 
-/// Whether each of many new visitors gets a page.
-fn assert_serves(stage: &Stage) {
+/// Whether many new visitors get a page, while the server is looked after. One may have been taken
+/// by the worker that is gone, on a ring: it comes again.
+fn assert_serves(stage: &mut Stage) {
     for _ in 0..20 {
-        assert_eq!(stage.get("/fine").page(), "half of it, and the rest");
+        wait("a page", || {
+            stage.server.look_after();
+            let mut visitor = stage.visitor();
+            visitor.stream().set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let reply = visitor.try_get("/fine");
+            reply.is_ok_and(|reply| reply.page() == "half of it, and the rest")
+        });
     }
 }
 
@@ -124,7 +131,7 @@ fn a_worker_that_panics_is_started_again(kind: Kind) {
     known.iter_mut().for_each(|visitor| drop(visitor.get("/fine")));
     trouble.panic.store(true, Ordering::Relaxed);
     wait("the worker to be started again", || stage.server.look_after().restarted == 1);
-    assert_serves(&stage);
+    assert_serves(&mut stage);
     // Those of the other worker noticed nothing, and those of this one were not left waiting.
     let known = known.into_iter();
     let served = known.filter_map(|mut one| one.try_get("/fine").ok()).count();
@@ -146,7 +153,7 @@ fn a_worker_that_stands_still_is_stood_in_for(kind: Kind) {
         incidents.restarted == 1
     });
     assert_eq!(stalled, 1);
-    assert_serves(&stage);
+    assert_serves(&mut stage);
     trouble.stands.store(false, Ordering::Relaxed);
     drop(still);
     stage.finish();
