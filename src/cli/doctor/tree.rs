@@ -1,7 +1,5 @@
 //! Made-up machines for tests: a folder with what the kernel would show.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use std::fs;
 
 use super::finding::{Finding, Level};
