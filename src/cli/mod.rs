@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod doctor;
 mod logging;
 mod options;
 pub mod plan;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// How many blocking workers a load needs, where they collapse, and what an event loop needs
     Plan(plan::Arguments),
+    /// What this machine allows, and what to change for a server, with the commands
+    Doctor(doctor::Arguments),
 }
 
 /// How a command ended, as the process says it.
@@ -73,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Render(arguments) => render::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     exit.into()
 }
