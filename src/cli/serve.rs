@@ -189,7 +189,7 @@ fn speaks_http2(secure: &SecurePlan) -> bool {
 }
 
 /// What the site file bounds, as the workers keep it.
-fn bounds(server: &ServerPlan) -> Bounds {
+pub(super) fn bounds(server: &ServerPlan) -> Bounds {
     Bounds {
         limits: Limits {
             head_bytes_max: server.request_head_max,
