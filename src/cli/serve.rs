@@ -16,11 +16,11 @@ use crate::driver::kind::Choice;
 use crate::http::Limits;
 use crate::limits::{ADDRESSES_MAX, TLS_HANDSHAKES_MAX, TURNED_AWAY_MAX};
 use crate::page::Redirect;
-use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
+use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source, StandIn};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
-use super::options::{self, ServerOptions};
+use super::options::{self, OfflineOption, ServerOptions};
 use super::{Exit, fail, logging, say};
 
 /// `ringpress serve`
@@ -48,9 +48,19 @@ pub(super) struct Arguments {
     /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
     #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
     cache_max: Option<u64>,
+    #[command(flatten)]
+    offline: OfflineOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    match arguments.offline.read() {
+        Ok(stand_in) => run_with(arguments, stand_in),
+        Err(error) => fail(error),
+    }
+}
+
+/// The same, with something between the site and its upstreams.
+pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit {
     let _logs = logging::start();
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
@@ -60,6 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         memo_max: arguments.memo_max,
         cache_max: arguments.cache_max,
         upstreams: arguments.upstreams.clone(),
+        stand_in,
         ..Overrides::default()
     };
     let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {

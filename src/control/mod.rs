@@ -9,5 +9,6 @@ mod dns;
 pub mod life;
 pub mod names;
 pub mod overview;
+pub mod recordings;
 pub mod resolver;
 pub mod server;
