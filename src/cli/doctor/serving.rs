@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::finding::{Finding, Level};
 use super::machine::Machine;
-use crate::cli::options;
 use crate::config::Workers;
 use crate::driver::kind::Choice;
 use crate::limits;
@@ -63,7 +62,7 @@ impl Wish {
     fn new(server: &ServerPlan, upstreams: Vec<usize>, checked: usize) -> Self {
         Self {
             workers: server.workers.clone(),
-            driver: options::choice(server.driver),
+            driver: crate::control::machine::choice(server.driver),
             listen: server.listen.clone(),
             connections_max: server.connections_max,
             upstreams,
