@@ -1,20 +1,25 @@
 //! The commands. They read arguments, call the rest, and speak to a person; nothing else does.
 
 pub mod check;
+mod completions;
 pub mod demo;
 pub mod doctor;
 mod logging;
+mod man;
+mod new;
 mod options;
 pub mod plan;
 pub mod render;
+mod schema;
 pub mod serve;
+mod templates;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A server for sites of pages over an API: one pinned event loop per CPU core, io_uring inside.
 #[derive(Debug, Parser)]
@@ -26,6 +31,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a site: a folder with a ready-made one
+    New(new::Arguments),
     /// Serve a site
     Serve(serve::Arguments),
     /// Check a site: its site.toml and all its templates
@@ -38,6 +45,12 @@ enum Command {
     Plan(plan::Arguments),
     /// What this machine allows, and what to change for a server, with the commands
     Doctor(doctor::Arguments),
+    /// Print the JSON Schema of site.toml, for editors that complete and check it
+    Schema,
+    /// Print what completes commands and flags in a shell
+    Completions(completions::Arguments),
+    /// Print a man page, or write all of them to a folder
+    Man(man::Arguments),
 }
 
 /// How a command ended, as the process says it.
@@ -77,8 +90,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Schema => schema::run(),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     exit.into()
+}
+
+/// The whole command line, as clap knows it.
+fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Prints a line for a person or a script that waits for it. One that has stopped listening, as

@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// Print to standard error what was fetched, how long it took, and how large it was
     #[arg(long)]
     explain: bool,
+    /// Another URL for an upstream than the site has, several times for several
+    #[arg(long = "upstream", value_name = "NAME=URL", env = "RINGPRESS_UPSTREAM",
+          value_delimiter = ',', value_parser = options::upstream)]
+    upstreams: Vec<(String, String)>,
     /// auto, monoio, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
@@ -39,7 +43,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start_quiet();
-    let overrides = Overrides { development: Some(true), ..Overrides::default() };
+    let overrides = Overrides {
+        development: Some(true),
+        upstreams: arguments.upstreams.clone(),
+        ..Overrides::default()
+    };
     let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {
         Ok(site) => site,
         Err(report) => {

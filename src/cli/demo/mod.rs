@@ -20,12 +20,12 @@ use clap::Args;
 use crate::control::server::{Plan, Server};
 use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
-use crate::site::{Overrides, Site, Source, Workers};
+use crate::site::{Overrides, Site, Workers};
 use crate::worker::Bounds;
 use crate::worker::listener::is_free;
 
 use super::options::{self, ServerOptions};
-use super::{Exit, fail, logging, say, serve};
+use super::{Exit, fail, logging, say, serve, templates};
 
 use api::Api;
 use service::ApiRecipe;
@@ -39,23 +39,6 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = options::duration)]
     api_delay: Duration,
 }
-
-/// The site, as it stands in `templates/news`.
-const NEWS: Source = Source::Embedded {
-    name: "news (embedded)",
-    files: &[
-        ("site.toml", include_str!("../../../templates/news/site.toml")),
-        ("base.html", include_str!("../../../templates/news/base.html")),
-        ("item.html", include_str!("../../../templates/news/item.html")),
-        ("list.html", include_str!("../../../templates/news/list.html")),
-        ("parts.html", include_str!("../../../templates/news/parts.html")),
-        ("style.html", include_str!("../../../templates/news/style.html")),
-        ("style-text.html", include_str!("../../../templates/news/style-text.html")),
-        ("user.html", include_str!("../../../templates/news/user.html")),
-        ("errors/404.html", include_str!("../../../templates/news/errors/404.html")),
-        ("errors/default.html", include_str!("../../../templates/news/errors/default.html")),
-    ],
-};
 
 /// Where the demo listens unless told otherwise, and how many ports above it tries.
 const PORT: u16 = 8080;
@@ -83,7 +66,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
         upstreams: vec![("hn".into(), format!("http://{api_address}/v0"))],
         ..Overrides::default()
     };
-    let load = move || Site::load_with(&NEWS, &overrides);
+    let load = move || Site::load_with(&templates::NEWS.source(), &overrides);
     let site = load().map_err(|report| report.to_string())?;
     let delay = arguments.api_delay;
     // The API has the other end of each connection.
