@@ -1,6 +1,8 @@
 //! Every bound of the server, named, with its unit. Where a bound can be set in `site.toml`, the
 //! figure here is its default. Nothing in ringpress waits, queues, loops or buffers without one.
 
+pub mod authoring;
+
 use std::time::Duration;
 
 /// A request head (request line and headers), bytes. Over it: 431, or 414 for the target alone.

@@ -8,9 +8,10 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
-#[expect(dead_code, reason = "the suite for the command uses more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "authors/dev.rs"]
+mod dev;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/upstream.rs"]
 mod upstream;
@@ -44,8 +45,8 @@ fn made(from: &str) -> (TempDir, String) {
     let ended = ringpress(&["check", &folder]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
     let site = fs::read_to_string(format!("{folder}/site.toml")).unwrap();
-    assert!(site.starts_with("#:schema ./site.schema.json\n"), "{site}");
-    let schema = fs::read_to_string(format!("{folder}/site.schema.json")).unwrap();
+    assert!(site.starts_with("#:schema ./.site.schema.json\n"), "{site}");
+    let schema = fs::read_to_string(format!("{folder}/.site.schema.json")).unwrap();
     assert_eq!(schema, ringpress(&["schema"]).stdout);
     (parent, folder)
 }

@@ -3,6 +3,7 @@
 pub mod check;
 mod completions;
 pub mod demo;
+mod dev;
 pub mod doctor;
 mod logging;
 mod man;
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Begin a site: a folder with a ready-made one
     New(new::Arguments),
+    /// Serve a site while it is being written: what is saved is served, and browsers go along
+    Dev(dev::Arguments),
     /// Serve a site
     Serve(serve::Arguments),
     /// Check a site: its site.toml and all its templates
@@ -90,6 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Schema => schema::run(),
         Command::Completions(arguments) => completions::run(&arguments),

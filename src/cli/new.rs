@@ -122,7 +122,8 @@ fn names(files: &[(&str, &str)]) -> String {
 }
 
 const SITE_FILE: &str = "site.toml";
-/// Beside it, so that an editor needs neither a network nor a setting.
-const SCHEMA_FILE: &str = "site.schema.json";
+/// Beside it, so that an editor needs neither a network nor a setting; with a dot before it, as it
+/// is no template.
+const SCHEMA_FILE: &str = ".site.schema.json";
 /// What is shown of a folder that is not empty.
 const NAMES_SHOWN_MAX: usize = 5;

@@ -1,12 +1,14 @@
 //! Options that several commands share, and what they mean.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::config::{self, Workers};
 use crate::driver::kind::Choice;
+use crate::limits::authoring::PORTS_TRIED;
+use crate::worker::listener::is_free;
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -29,6 +31,17 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     config::listen_address(text)
         .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
 }
+
+/// The first free address of the loopback from the usual port on; the usual one when none is, which
+/// then says why.
+pub(super) fn free_address() -> SocketAddr {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = (PORT..PORT + PORTS_TRIED).map(address).find(|address| is_free(*address).is_ok());
+    free.unwrap_or(address(PORT))
+}
+
+/// Where a site is looked for first.
+const PORT: u16 = 8080;
 
 /// `--workers`.
 fn workers(text: &str) -> Result<Workers, String> {

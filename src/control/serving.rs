@@ -316,7 +316,7 @@ fn speaks_http2(secure: &SecurePlan) -> bool {
 }
 
 /// What the site file bounds, as the workers keep it.
-fn bounds(server: &ServerPlan) -> Bounds {
+pub fn bounds(server: &ServerPlan) -> Bounds {
     Bounds {
         limits: Limits {
             head_bytes_max: server.request_head_max,

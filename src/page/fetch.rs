@@ -86,6 +86,7 @@ impl<D: Driver> Execution<'_, D> {
         if let Some(trace) = self.trace {
             trace.borrow_mut().steps.push(Step {
                 name: name(node, item),
+                line: node.line,
                 url: plan.map_or_else(String::new, |plan| {
                     let scheme = if plan.tls.is_some() { "https" } else { "http" };
                     format!("{scheme}://{}{}", plan.authority, String::from_utf8_lossy(&target))

@@ -30,7 +30,7 @@ use crate::upstream::Client;
 pub use challenges::Challenges;
 pub use redirect::Redirect;
 pub use request::Request;
-pub use trace::{Step, Trace};
+pub use trace::{Failure, Level, Step, Trace};
 
 use cache::FetchCache;
 use execution::Execution;
@@ -191,7 +191,7 @@ impl<D: Driver> Pages<D> {
                 let answer = self.error_page(status, reason, &path, "", None, out);
                 return Answer { allow: status == 405, ..answer };
             }
-            Outcome::Failed(error) => return self.fail(request, &error, out),
+            Outcome::Failed(error) => return self.fail(request, &error, out, trace),
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
@@ -221,7 +221,7 @@ impl<D: Driver> Pages<D> {
             tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
         }
         if let Err(error) = rendered {
-            return self.fail(request, &error, out);
+            return self.fail(request, &error, out, trace);
         }
         if let Some(trace) = trace {
             trace.borrow_mut().rendered(out.len() - before, took);
@@ -290,8 +290,18 @@ impl<D: Driver> Pages<D> {
     }
 
     /// Logs a failure, and makes its error page.
-    fn fail(&self, request: &Request<'_>, error: &PageError, out: &mut Vec<u8>) -> Answer {
+    fn fail(
+        &self,
+        request: &Request<'_>,
+        error: &PageError,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Answer {
         let status = error.status();
+        let told = visitor_message(error.kind());
+        if let Some(trace) = trace {
+            trace.borrow_mut().failed(error, told);
+        }
         let id = self.id(request);
         let path = String::from_utf8_lossy(request.path);
         let chain = error.chain();
@@ -301,7 +311,7 @@ impl<D: Driver> Pages<D> {
             tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
         }
         let shown = self.site.server().development.then_some(chain.as_slice());
-        let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
+        let answer = self.error_page(status, told, &path, &id, shown, out);
         let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
         Answer { retry_after_s, ..answer }
     }

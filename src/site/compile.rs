@@ -194,9 +194,10 @@ impl Compiler<'_> {
             self.problems.extend(check::template(&template.value, self.templates, &scope, &what));
             uses = union(uses, self.template_uses(&template.value));
         }
-        let nodes = compiled
-            .into_iter()
-            .map(|(name, needs, kind)| Some(Node { name: name.value.clone(), needs, kind: kind? }));
+        let nodes = compiled.into_iter().map(|(name, needs, kind)| {
+            let (line, _) = self.file.place(name.span.start);
+            Some(Node { name: name.value.clone(), line, needs, kind: kind? })
+        });
         Some(Draft {
             pattern: pattern?,
             text: page.path.as_ref()?.value.clone(),

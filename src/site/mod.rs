@@ -16,6 +16,7 @@ mod security;
 mod source;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
+pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use budget::Budget;
 pub use caching::Caching;

@@ -174,7 +174,8 @@ impl<D: Driver> Service for Pages<D> {
     }
 }
 
-fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
+/// A request as pages take it.
+pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
     let head = request.head;
     page::Request {
         method: head.method,
@@ -190,7 +191,8 @@ fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
     }
 }
 
-fn fill(response: &mut Response, answer: Answer) {
+/// Fills in what a page came out as, but for its body.
+pub fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
     response.content_type = answer.content_type.into();
     response.etag = answer.etag;

@@ -22,7 +22,6 @@ use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
 use crate::site::{Overrides, Site, Workers};
 use crate::worker::Bounds;
-use crate::worker::listener::is_free;
 
 use super::options::{self, ServerOptions};
 use super::{Exit, fail, logging, say, serve, templates};
@@ -40,10 +39,6 @@ pub(super) struct Arguments {
     api_delay: Duration,
 }
 
-/// Where the demo listens unless told otherwise, and how many ports above it tries.
-const PORT: u16 = 8080;
-const PORTS: u16 = 20;
-
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start();
     match demo(arguments) {
@@ -57,7 +52,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let api = start_api(choice, arguments.api_delay)?;
     let api_address = *api.addresses().first().ok_or("the demo's API has no address")?;
     let listen = match arguments.server.listen.as_slice() {
-        [] => vec![free_address()],
+        [] => vec![options::free_address()],
         given => given.to_vec(),
     };
     let overrides = Overrides {
@@ -105,11 +100,4 @@ fn start_api(choice: Choice, delay: Duration) -> Result<Server, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let recipe = ApiRecipe::new(Api::new(now.as_secs()), delay);
     Server::start(&plan, recipe).map_err(|error| error.to_string())
-}
-
-/// The first free address from the usual one on; the usual one when none is, which then says why.
-fn free_address() -> SocketAddr {
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = (PORT..PORT + PORTS).map(address).find(|address| is_free(*address).is_ok());
-    free.unwrap_or(address(PORT))
 }
