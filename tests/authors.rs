@@ -12,6 +12,8 @@
 mod command;
 #[path = "authors/dev.rs"]
 mod dev;
+#[path = "authors/record.rs"]
+mod record;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/upstream.rs"]
 mod upstream;

@@ -10,6 +10,7 @@ mod man;
 mod new;
 mod options;
 pub mod plan;
+mod record;
 pub mod render;
 mod schema;
 pub mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Serve a site
     Serve(serve::Arguments),
+    /// Serve a site, and put each answer of its upstreams into a file
+    Record(record::Arguments),
     /// Check a site: its site.toml and all its templates
     Check(check::Arguments),
     /// Make one page and print it
@@ -88,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let exit = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -1,13 +1,16 @@
 //! Options that several commands share, and what they mean.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::config::{self, Workers};
+use crate::control::recordings;
 use crate::driver::kind::Choice;
 use crate::limits::authoring::PORTS_TRIED;
+use crate::site::StandIn;
 use crate::worker::listener::is_free;
 
 /// Where and how to serve; each goes before what the site file says.
@@ -30,6 +33,24 @@ pub(super) struct ServerOptions {
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     config::listen_address(text)
         .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
+}
+
+/// `--offline`: the folder whose recorded answers are given in place of upstreams'.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct OfflineOption {
+    /// Ask no upstream: answers come from this folder, which `ringpress record` has made
+    #[arg(long, value_name = "DIR", env = "RINGPRESS_OFFLINE")]
+    offline: Option<PathBuf>,
+}
+
+impl OfflineOption {
+    /// The answers, if they are to be taken.
+    ///
+    /// # Errors
+    /// In words, when they cannot be read.
+    pub(super) fn read(&self) -> Result<Option<StandIn>, String> {
+        self.offline.as_deref().map(recordings::read).transpose()
+    }
 }
 
 /// The first free address of the loopback from the usual port on; the usual one when none is, which

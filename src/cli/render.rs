@@ -18,7 +18,8 @@ use crate::page::{self, Answer, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory, Seat};
 
-use super::{Exit, fail, logging, say};
+use super::options::OfflineOption;
+use super::{Exit, fail, logging, options, say};
 use crate::control::machine;
 use crate::control::machine::names;
 
@@ -39,11 +40,18 @@ pub(super) struct Arguments {
     /// auto, monoio, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
+    #[command(flatten)]
+    offline: OfflineOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start_quiet();
+    let stand_in = match arguments.offline.read() {
+        Ok(stand_in) => stand_in,
+        Err(error) => return fail(error),
+    };
     let overrides = Overrides {
+        stand_in,
         development: Some(true),
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()

@@ -13,9 +13,9 @@ use crate::control::overview::Overview;
 use crate::control::server::Server;
 use crate::control::serving::{Serving, Terms};
 use crate::control::upgrade::Binary;
-use crate::site::{Overrides, Site, Source};
+use crate::site::{Overrides, Site, Source, StandIn};
 
-use super::options::{self, ServerOptions};
+use super::options::{self, OfflineOption, ServerOptions};
 use super::{Exit, fail, logging, say};
 
 /// `ringpress serve`
@@ -43,9 +43,19 @@ pub(super) struct Arguments {
     /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
     #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
     cache_max: Option<u64>,
+    #[command(flatten)]
+    offline: OfflineOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    match arguments.offline.read() {
+        Ok(stand_in) => run_with(arguments, stand_in),
+        Err(error) => fail(error),
+    }
+}
+
+/// The same, with something between the site and its upstreams.
+pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit {
     let _logs = logging::start();
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
@@ -55,6 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         memo_max: arguments.memo_max,
         cache_max: arguments.cache_max,
         upstreams: arguments.upstreams.clone(),
+        stand_in,
         ..Overrides::default()
     };
     let source = Source::Folder(arguments.site.clone());

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod names;
 pub mod notify;
 pub mod overview;
+pub mod recordings;
 pub mod resolver;
 pub mod server;
 pub mod serving;

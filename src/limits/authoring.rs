@@ -28,6 +28,20 @@ pub const LINE_CHARS_MAX: usize = 400;
 pub const FETCHES_SHOWN_MAX: usize = 50;
 /// Patterns of pages that it lists.
 pub const PAGES_SHOWN_MAX: usize = 50;
+/// Answers of upstreams that `ringpress record` writes, and `--offline` reads.
+pub const RECORDS_MAX: usize = 10_000;
+/// All of them, bytes.
+pub const RECORDS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Answers that wait to be written. Over it: lost, and counted.
+pub const RECORDS_WAITING_MAX: usize = 1024;
+/// The same, bytes.
+pub const RECORDS_WAITING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long writing them may go on after the server has ended.
+pub const RECORDS_END: Duration = Duration::from_secs(10);
+/// Folders in folders for the segments of a target; the rest of it is the name of its file.
+pub const RECORD_FOLDERS_MAX: usize = 8;
+/// Characters of a target, or of a segment, that such a name has.
+pub const RECORD_NAME_CHARS_MAX: usize = 80;
 /// Ports above the usual one that are tried where that is taken.
 pub const PORTS_TRIED: u16 = 20;
 

@@ -75,7 +75,7 @@ pub(super) fn compile(
         drafts.into_iter().map(|draft| draft?.page(&press, version)).collect();
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
-    let upstreams = match security.plans(written.upstreams) {
+    let upstreams = match security.plans(written.upstreams, overrides.stand_in.as_ref()) {
         Ok(upstreams) => upstreams,
         Err(why) => return incomplete(why),
     };

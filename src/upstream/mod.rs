@@ -22,10 +22,11 @@ mod pool;
 mod queue;
 mod random;
 mod retry;
+mod stand_in;
 mod usual;
 mod window;
 
 pub use address::{Addresses, Directory};
 pub use client::{Client, Request, Seat};
 pub use connection::Response;
-pub use error::{FetchError, Phase, Unsecured};
+pub use error::{FetchError, NotRecorded, Phase, Unsecured};

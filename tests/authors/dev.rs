@@ -74,22 +74,26 @@ fn get(server: &Running, target: &str) -> Reply {
     Visitor::to(address).ask(request)
 }
 
+/// What follows a text in a page.
+fn after<'p>(page: &'p Reply, text: &str) -> &'p str {
+    let page = page.text();
+    page.split_once(text).unwrap_or_else(|| panic!("no {text} in {page}")).1
+}
+
 /// The number of the site that a page is of.
 fn seen(page: &Reply) -> String {
-    let (_, after) = page.text().split_once("<script data-seen=\"").expect(page.text());
-    after.split('"').next().unwrap().to_owned()
+    after(page, "<script data-seen=\"").split('"').next().unwrap().to_owned()
 }
 
 /// The script in a page.
 fn script(page: &Reply) -> &str {
-    let (_, after) = page.text().split_once("<script data-seen=").expect(page.text());
-    after.split_once('>').unwrap().1.split_once("</script>").unwrap().0
+    after(page, "<script data-seen=").split_once('>').unwrap().1.split_once("</script>").unwrap().0
 }
 
 /// What a page tells of its failure.
 fn told(page: &Reply) -> Value {
-    let (_, after) = page.text().split_once("id=\"ringpress-told\">").expect(page.text());
-    serde_json::from_str(after.split_once("</script>").unwrap().0).unwrap()
+    let told = after(page, "id=\"ringpress-told\">");
+    serde_json::from_str(told.split_once("</script>").unwrap().0).unwrap()
 }
 
 /// The line that a problem is about, and what of it is meant.

@@ -25,6 +25,7 @@ use crate::limits::authoring::DRAIN;
 use crate::site::{Overrides, ServerPlan};
 use crate::worker::Bounds;
 
+use super::options::OfflineOption;
 use super::{Exit, fail, logging, options, say};
 
 use look::Lookout;
@@ -47,6 +48,8 @@ pub(super) struct Arguments {
     /// auto, monoio, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
+    #[command(flatten)]
+    offline: OfflineOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -67,6 +70,7 @@ fn develop(arguments: &Arguments) -> Result<(), String> {
         // A page that is kept is one that was made by a template of before.
         memo_max: Some(0),
         upstreams: arguments.upstreams.clone(),
+        stand_in: arguments.offline.read()?,
         ..Overrides::default()
     };
     let signals = Heeded::catch().map_err(|error| words(&error))?;

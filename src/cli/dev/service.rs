@@ -155,7 +155,7 @@ impl<D: Driver> DevService<D> {
             let state = self.stage.now();
             let number = state.number.to_string();
             if number.as_bytes() != seen {
-                let told = state.trouble.as_ref().map(|Trouble { told, .. }| told.json());
+                let told = state.trouble.as_deref().map(|Trouble { told, .. }| told.json());
                 let told = told.as_deref().unwrap_or("null");
                 let news = format!("{{\"number\":\"{number}\",\"told\":{told}}}");
                 response.content_type = "application/json".into();

@@ -33,7 +33,7 @@ pub(super) struct State {
     /// The last one that could be loaded.
     pub(super) good: Option<Arc<Good>>,
     /// What is wrong with the newest, if it could not.
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<Box<Trouble>>,
 }
 
 /// A site that could be loaded.
@@ -117,9 +117,9 @@ impl Stage {
         is_good
     }
 
-    fn trouble(&self, report: &Report, was_fine: bool) -> Trouble {
+    fn trouble(&self, report: &Report, was_fine: bool) -> Box<Trouble> {
         let told = Told::of_report(report, self.files(), was_fine);
-        Trouble { told, text: report.to_string() }
+        Box::new(Trouble { told, text: report.to_string() })
     }
 }
 
@@ -135,9 +135,9 @@ impl Good {
 }
 
 impl Trouble {
-    fn other(text: String) -> Self {
+    fn other(text: String) -> Box<Self> {
         eprintln!("error: {text}");
-        Self { told: Told::of_text(&text), text }
+        Box::new(Self { told: Told::of_text(&text), text })
     }
 }
 
