@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How often `ringpress dev` looks whether a file of the site was saved. By their times, as a look
 /// takes microseconds and works on any file system, also over a network or into a container.
 pub const LOOK: Duration = Duration::from_millis(150);
+/// It looks less often where a look takes long, in a large folder: this many times as long pass
+/// before the next.
+pub const LOOK_PAUSE: u32 = 20;
 /// For how long nothing must have changed before it loads the site: editors write in steps.
 pub const SETTLE: Duration = Duration::from_millis(50);
 /// Looks while it settles. Over it the site is loaded as it is.

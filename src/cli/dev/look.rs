@@ -10,8 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Instant;
 
-use crate::limits::authoring::{LOOK, SETTLE, SETTLE_LOOKS_MAX};
+use crate::limits::authoring::{LOOK, LOOK_PAUSE, SETTLE, SETTLE_LOOKS_MAX};
 use crate::limits::{SITE_ENTRIES_MAX, SITE_FOLDER_DEPTH_MAX};
 use crate::site::is_template;
 
@@ -92,8 +93,11 @@ impl Lookout {
 }
 
 fn watch(mut before: Look, stage: &Stage, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+    let mut pause = LOOK;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        let start = Instant::now();
         let mut now = stage.look();
+        pause = LOOK.max(start.elapsed() * LOOK_PAUSE);
         if now == before {
             continue;
         }
