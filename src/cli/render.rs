@@ -18,11 +18,10 @@ use crate::page::{self, Answer, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory, Seat};
 
-use crate::control::machine;
-use crate::control::machine::names;
-
 use super::options::OfflineOption;
 use super::{Exit, fail, logging, options, say};
+use crate::control::machine;
+use crate::control::machine::names;
 
 /// `ringpress render`
 #[derive(Debug, Args)]

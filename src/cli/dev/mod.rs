@@ -18,9 +18,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::control::life::{self, Heeded};
-use crate::control::machine;
 use crate::control::server::{Plan, Server};
-use crate::control::serving;
+use crate::control::{machine, serving};
 use crate::driver::kind::Choice;
 use crate::limits::authoring::DRAIN;
 use crate::site::{Overrides, ServerPlan};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::finding::{Finding, Level};
 use super::machine::Machine;
 use crate::config::Workers;
+use crate::control;
 use crate::driver::kind::Choice;
 use crate::limits;
 use crate::site::{Overrides, ServerPlan, Site};
@@ -62,7 +63,7 @@ impl Wish {
     fn new(server: &ServerPlan, upstreams: Vec<usize>, checked: usize) -> Self {
         Self {
             workers: server.workers.clone(),
-            driver: crate::control::machine::choice(server.driver),
+            driver: control::machine::choice(server.driver),
             listen: server.listen.clone(),
             connections_max: server.connections_max,
             upstreams,
