@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::finding::{Finding, Level};
 use super::machine::Machine;
-use crate::cli::options;
 use crate::config::Workers;
+use crate::control::machine;
 use crate::driver::kind::Choice;
 use crate::limits;
 use crate::site::{Overrides, ServerPlan, Site};
@@ -63,7 +63,7 @@ impl Wish {
     fn new(server: &ServerPlan, upstreams: Vec<usize>, checked: usize) -> Self {
         Self {
             workers: server.workers.clone(),
-            driver: options::choice(server.driver),
+            driver: machine::choice(server.driver),
             listen: server.listen.clone(),
             connections_max: server.connections_max,
             upstreams,
