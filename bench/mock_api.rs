@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let recipe = MockRecipe { delay: Duration::from_millis(arguments.delay_ms) };
     let server = Server::start(&plan, recipe)?;
     println!("listening on http://{}", arguments.listen);
-    Ok(life::live(server, &signals)?)
+    Ok(life::live(server, &signals, None)?)
 }
 
 struct MockRecipe {

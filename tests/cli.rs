@@ -13,6 +13,8 @@
 mod certificates;
 #[path = "common/command.rs"]
 mod command;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "common/trust.rs"]
 mod trust;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]

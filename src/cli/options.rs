@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{self, DriverChoice, Workers};
 use crate::control::resolver::Name;
 use crate::driver::kind::{Choice, Kind};
-use crate::site::{Site, UpstreamPlan};
+use crate::site::{AccessTarget, Site, UpstreamPlan};
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -66,6 +66,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// `--memo-max`.
 pub(super) fn memo(text: &str) -> Result<u64, String> {
     if text == "off" { Ok(0) } else { size(text) }
+}
+
+/// `--access-log`: where to, if anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AccessLogOption(pub(super) Option<AccessTarget>);
+
+/// `--access-log`. A path is taken from where the command runs, not from the site's folder on.
+pub(super) fn access_log(text: &str) -> Result<AccessLogOption, String> {
+    let to = match AccessTarget::named(text) {
+        AccessTarget::File(path) if path.as_os_str() == "off" => None,
+        AccessTarget::File(path) => {
+            let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+            Some(AccessTarget::File(path))
+        }
+        stream => Some(stream),
+    };
+    Ok(AccessLogOption(to))
 }
 
 /// A size in bytes, as in the site file.

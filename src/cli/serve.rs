@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::control::access_log::AccessLog;
 #[cfg(feature = "acme")]
 use crate::control::acme;
 use crate::control::certificates;
@@ -20,7 +21,7 @@ use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
-use super::options::{self, ServerOptions};
+use super::options::{self, AccessLogOption, ServerOptions};
 use super::{Exit, fail, logging, say};
 
 /// `ringpress serve`
@@ -48,6 +49,10 @@ pub(super) struct Arguments {
     /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
     #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
     cache_max: Option<u64>,
+    /// Where a record of each request goes: a file, `stdout`, `stderr`, or `off`
+    #[arg(long, value_name = "PATH|stdout|off", env = "RINGPRESS_ACCESS_LOG",
+          value_parser = options::access_log)]
+    access_log: Option<AccessLogOption>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -59,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
         cache_max: arguments.cache_max,
+        access_log: arguments.access_log.clone().map(|AccessLogOption(to)| to),
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };
@@ -118,7 +124,11 @@ pub(super) fn serve(
     let challenges = keeper.as_ref().map(acme::Keeper::challenges);
     #[cfg(not(feature = "acme"))]
     let challenges = None;
+    let access = site.server().access_log.as_ref();
+    let access = access.map(|log| AccessLog::start(log, site.folder(), plan.cpus.len()));
+    let access = access.transpose()?;
     let recipe = SiteRecipe {
+        access: access.as_ref().map(AccessLog::sink),
         site,
         directory,
         id_seed: std::process::id(),
@@ -141,7 +151,7 @@ pub(super) fn serve(
     }
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(&server);
-    life::live(server, &signals).map_err(|error| words(&error))
+    life::live(server, &signals, access.as_ref()).map_err(|error| words(&error))
 }
 
 /// Lowers what is configured to what there are descriptors for, and says so.

@@ -4,21 +4,22 @@ use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use signal_hook::consts::signal::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::signal::{SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use super::access_log::{AccessLog, Reopener};
 use super::server::{Server, StartError};
 
-/// The signals that end a server, caught from now on.
+/// The signals that a server takes, caught from now on.
 pub struct EndSignals(Receiver<i32>);
 
 impl EndSignals {
-    /// Catches TERM, QUIT and INT from now on.
+    /// Catches TERM, QUIT, INT and USR1 from now on.
     ///
     /// # Errors
     /// The kernel's.
     pub fn catch() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGUSR1])?;
         let (tell, told) = mpsc::channel();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -32,14 +33,20 @@ impl EndSignals {
 }
 
 /// Lets a server run until it is told to end. The first signal drains it, a second one ends it at
-/// once.
+/// once. USR1 has the access log opened anew, as logrotate wants it.
 ///
 /// # Errors
 /// When a worker ended by itself.
-pub fn live(server: Server, signals: &EndSignals) -> Result<(), StartError> {
+pub fn live(
+    server: Server,
+    signals: &EndSignals,
+    access: Option<&AccessLog>,
+) -> Result<(), StartError> {
+    let reopener = access.map(AccessLog::reopener);
     let mut told = 0;
     while !server.is_finished() {
         match signals.0.recv_timeout(LOOK) {
+            Ok(SIGUSR1) => reopener.iter().for_each(Reopener::reopen),
             Ok(signal) => {
                 told += 1;
                 tracing::info!(

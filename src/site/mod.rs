@@ -15,6 +15,7 @@ mod secure;
 mod security;
 mod source;
 
+pub use crate::config::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use budget::Budget;
@@ -32,6 +33,7 @@ use secure::Secured;
 use security::Security;
 use source::Files;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A site.
@@ -101,6 +103,11 @@ impl Site {
     /// The site's folder, or the name it is embedded under.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The site's folder, which paths in its site file begin at.
+    pub fn folder(&self) -> &Path {
+        self.files.folder()
     }
 
     /// Where and how to serve.

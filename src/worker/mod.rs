@@ -3,6 +3,7 @@
 //!
 //! Refuses to block, and to queue without a bound: over its bounds it answers 503 at once.
 
+pub mod access;
 mod admission;
 mod attend;
 mod clients;
@@ -44,6 +45,7 @@ use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::site::RateLimit;
 
+use access::Access;
 use admission::Admission;
 use handshakes::Handshakes;
 pub use service::{Request, Response, Service};
@@ -185,6 +187,8 @@ pub struct Worker<D: Driver, S: Service> {
     #[cfg(feature = "http2")]
     http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
+    /// Where requests are recorded, if they are.
+    access: RefCell<Option<Rc<Access>>>,
 }
 
 /// How often a worker looks at its orders and at what has grown old.
@@ -218,6 +222,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             #[cfg(feature = "http2")]
             http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
+            access: RefCell::default(),
         })
     }
 
@@ -245,6 +250,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             self.timers.sleep(HOUSEKEEPING).await;
             self.date.set(date_now());
             housekeep();
+            self.hand_over_records();
             let order = orders.get();
             if order >= Orders::STOP {
                 return;

@@ -12,6 +12,7 @@ use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
 
+use super::access::Access;
 use super::{Bounds, Orders, Service, Worker};
 
 /// Makes the service of one worker, on its own thread. Shared by all workers, and so itself
@@ -30,6 +31,12 @@ pub trait Recipe: Send + Sync + 'static {
         metrics: &Arc<WorkerMetrics>,
         number: usize,
     ) -> Result<Self::Service<D>, String>;
+
+    /// Where worker `number` records its requests, if it does.
+    fn access<D: Driver>(&self, metrics: &Arc<WorkerMetrics>, number: usize) -> Option<Access> {
+        let _ = (metrics, number);
+        None
+    }
 
     /// What is to be done a few times a second.
     fn housekeep<D: Driver>(&self, service: &Self::Service<D>) {
@@ -99,10 +106,14 @@ impl<R: Recipe> Start<R> {
         let timers = Timers::<D>::start();
         let service = self.recipe.make(&timers, &self.metrics, self.number);
         let service = service.map_err(io::Error::other)?;
+        let access = self.recipe.access::<D>(&self.metrics, self.number);
         let worker = Worker::new(service, self.bounds, self.metrics, timers);
+        worker.record_in(access);
         let _ = self.ready.send(());
         let housekeep = || self.recipe.housekeep(worker.service());
         worker.serve(listeners, &self.orders, housekeep).await;
+        // Connections that are left may keep the worker; what they did so far is to be told.
+        worker.hand_over_records();
         Ok(())
     }
 }
