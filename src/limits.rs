@@ -2,8 +2,11 @@
 //! figure here is its default. Nothing in ringpress waits, queues, loops or buffers without one.
 
 pub mod authoring;
+mod records;
 
 use std::time::Duration;
+
+pub use records::*;
 
 /// A request head (request line and headers), bytes. Over it: 431, or 414 for the target alone.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -402,6 +405,8 @@ pub const RENDER_SLOW: Duration = Duration::from_millis(10);
 /// Failures of pages that are logged in a `PAGE_FAILURES_PERIOD`, of one upstream and kind, a
 /// worker; of what is turned away, one. The others are counted, and that is logged.
 pub const PAGE_FAILURES_LOGGED_A_PERIOD: u32 = 10;
+/// Slow renders that are logged in a `PAGE_FAILURES_PERIOD`, a worker; the others are counted.
+pub const RENDERS_SLOW_LOGGED_A_PERIOD: u32 = 3;
 /// See `PAGE_FAILURES_LOGGED_A_PERIOD`.
 pub const PAGE_FAILURES_PERIOD: Duration = Duration::from_secs(1);
 /// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.

@@ -16,6 +16,8 @@ mod certificates;
 mod command;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "common/trust.rs"]
 mod trust;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]

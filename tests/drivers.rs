@@ -30,6 +30,10 @@ macro_rules! on_every_driver {
     };
 }
 
+#[path = "drivers/access_log.rs"]
+mod access_log;
+#[path = "drivers/access_log_troubles.rs"]
+mod access_log_troubles;
 #[path = "drivers/admission.rs"]
 mod admission;
 #[cfg(feature = "http2")]

@@ -18,6 +18,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringpress::control::access_log::AccessLog;
 use ringpress::driver::kind::Kind;
 use ringpress::limits::WATCH_AFTER;
 use ringpress::tls::ServerTls;
@@ -30,13 +31,20 @@ fn a_page_that_waits_for_its_api_is_small() {
     let mut measured = 0;
     for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
         let profiler = heap::count();
-        let (waiting, idle) = measure(kind);
+        let (waiting, idle) = measure(kind, None);
+        let log = heap::log_to_nowhere();
+        let (recorded, _) = measure(kind, Some(&log));
         let secure = measure_secure(kind);
         drop(profiler);
         println!("{kind}: {secure} bytes an idle connection with TLS");
         assert!(secure <= SECURE_BYTES_MAX, "{kind}: {secure} bytes an idle connection with TLS");
         println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
+        println!("{kind}: {recorded} bytes a page in flight that is recorded");
         assert!(waiting <= WAITING_BYTES_MAX, "{kind}: {waiting} bytes a page in flight");
+        assert!(
+            recorded <= WAITING_BYTES_MAX + NOTES_BYTES_MAX,
+            "{kind}: {recorded} bytes, where it is recorded"
+        );
         assert!(idle <= IDLE_BYTES_MAX, "{kind}: {idle} bytes a connection that is idle again");
         measured += 1;
     }
@@ -49,6 +57,8 @@ const PAGES: usize = 200;
 const PAGES_BEFORE: usize = 50;
 /// Heap of a page in flight: both connections, the request, and all that makes the page.
 const WAITING_BYTES_MAX: usize = 8 * 1024;
+/// What is noted of it, where there is an access log.
+const NOTES_BYTES_MAX: usize = 256;
 /// Heap of a connection between two requests, and of one to the API that waits to be used again.
 const IDLE_BYTES_MAX: usize = 8 * 1024;
 
@@ -98,12 +108,12 @@ fn measure_secure(kind: Kind) -> usize {
 }
 
 /// Bytes of heap for each page that waits, and for each connection whose page has come.
-fn measure(kind: Kind) -> (usize, usize) {
+fn measure(kind: Kind, log: Option<&AccessLog>) -> (usize, usize) {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
     // Two hundred pages at once are more than an unoptimised build makes in time. Here it is asked
     // what they hold, not whether they are let in.
     let bounds = Bounds { queue_target: None, ..Bounds::default() };
-    let server = heap::start(kind, api.local_addr().unwrap(), bounds, None);
+    let server = heap::start_recording(kind, api.local_addr().unwrap(), bounds, None, log);
     let address = server.addresses()[0];
     // About 1.5 KB.
     let note = "A note that says 1 < 2, and says it again, and then once more.";

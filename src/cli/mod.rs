@@ -29,6 +29,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// How the log on standard error is written, instead of as fits where that goes
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "RINGPRESS_LOG_FORMAT")]
+    log_format: Option<logging::Format>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +92,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Some(format) = arguments.log_format {
+        logging::set_format(format);
+    }
     let exit = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),

@@ -10,7 +10,7 @@ use crate::config::{self, Workers};
 use crate::control::recordings;
 use crate::driver::kind::Choice;
 use crate::limits::authoring::PORTS_TRIED;
-use crate::site::StandIn;
+use crate::site::{AccessTarget, StandIn};
 use crate::worker::listener::is_free;
 
 /// Where and how to serve; each goes before what the site file says.
@@ -98,6 +98,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// `--memo-max`.
 pub(super) fn memo(text: &str) -> Result<u64, String> {
     if text == "off" { Ok(0) } else { size(text) }
+}
+
+/// `--access-log`: where to, if anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AccessLogOption(pub(super) Option<AccessTarget>);
+
+/// `--access-log`. A path is taken from where the command runs, not from the site's folder on.
+pub(super) fn access_log(text: &str) -> Result<AccessLogOption, String> {
+    let to = match AccessTarget::named(text) {
+        AccessTarget::File(path) if path.as_os_str() == "off" => None,
+        AccessTarget::File(path) => {
+            let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+            Some(AccessTarget::File(path))
+        }
+        stream => Some(stream),
+    };
+    Ok(AccessLogOption(to))
 }
 
 /// A size in bytes, as in the site file.

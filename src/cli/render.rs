@@ -1,6 +1,5 @@
 //! `ringpress render`: one page, to standard output.
 
-use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use crate::driver::kind::{Choice, Visit};
 use crate::driver::timers::Timers;
 use crate::http::Method;
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, Answer, Pages, Trace};
+use crate::page::{self, Answer, Notes, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -156,10 +155,10 @@ impl Job {
             secure: false,
             number: 1,
         };
-        let trace = RefCell::new(Trace::default());
+        let notes = Notes::in_full();
         let mut body = Vec::new();
-        let answer = pages.answer(&request, &mut body, Some(&trace)).await;
-        (answer, body, trace.into_inner())
+        let answer = pages.answer(&request, &mut body, Some(&notes)).await;
+        (answer, body, notes.into_trace().unwrap_or_default())
     }
 }
 

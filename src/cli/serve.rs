@@ -15,7 +15,7 @@ use crate::control::serving::{Serving, Terms};
 use crate::control::upgrade::Binary;
 use crate::site::{Overrides, Site, Source, StandIn};
 
-use super::options::{self, OfflineOption, ServerOptions};
+use super::options::{self, AccessLogOption, OfflineOption, ServerOptions};
 use super::{Exit, fail, logging, say};
 
 /// `ringpress serve`
@@ -43,6 +43,10 @@ pub(super) struct Arguments {
     /// Answers of APIs that a worker keeps for fetches that ask for it, as in 64MiB
     #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
     cache_max: Option<u64>,
+    /// Where a record of each request goes: a file, `stdout`, `stderr`, or `off`
+    #[arg(long, value_name = "PATH|stdout|off", env = "RINGPRESS_ACCESS_LOG",
+          value_parser = options::access_log)]
+    access_log: Option<AccessLogOption>,
     #[command(flatten)]
     offline: OfflineOption,
 }
@@ -64,6 +68,7 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
         cache_max: arguments.cache_max,
+        access_log: arguments.access_log.clone().map(|AccessLogOption(to)| to),
         upstreams: arguments.upstreams.clone(),
         stand_in,
         ..Overrides::default()
@@ -112,7 +117,6 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
         overview: Arc::new(overview),
         binary,
         predecessor,
-        reopen_logs: Box::new(|| {}),
         until_succeeded: None,
     };
     life::live(serving, belongings).map_err(|error| words(&error))

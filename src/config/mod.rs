@@ -4,6 +4,7 @@
 //! This layer knows the keys and the forms of their values. Whether names fit together (a fetch
 //! from an upstream that is not there, a template that is missing) is the site's to check.
 
+mod access_log;
 mod acme;
 mod caching;
 mod fallback;
@@ -21,6 +22,7 @@ mod units;
 mod upstream_tls;
 mod upstreams;
 
+pub use access_log::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use acme::{Acme, Issued};
 pub use caching::CacheTable;
 pub use headers::{PageField, is_own_response_field};

@@ -1,5 +1,6 @@
 //! `[server]` and `[admin]`: where to listen, on which CPUs, and the bounds toward visitors.
 
+use super::access_log::{self, AccessLog};
 use super::acme::{self, Acme};
 use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
@@ -68,6 +69,8 @@ pub struct Server {
     pub request_id: Option<String>,
     /// Which certificate to get from an ACME directory, if any.
     pub acme: Option<Acme>,
+    /// How requests are recorded, if they are.
+    pub access_log: Option<AccessLog>,
     /// Fields of all HTML, in place of the usual ones or beside them.
     pub headers: Vec<PageField>,
 }
@@ -125,6 +128,7 @@ impl Default for Server {
             proxy_protocol: false,
             request_id: Some("X-Request-Id".to_owned()),
             acme: None,
+            access_log: None,
             headers: Vec::new(),
         }
     }
@@ -211,6 +215,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             },
             "proxy_protocol" => server.proxy_protocol = reader.flag(entry).unwrap_or_default(),
             "request_id" => headers::read_request_id(reader, entry, &mut server.request_id),
+            "access_log" => server.access_log = access_log::read(reader, entry),
             "acme" => server.acme = acme::read(reader, entry),
             "headers" => server.headers = headers::read(reader, entry),
             _ if secure::read(reader, entry, &mut server.secure) => {}
@@ -352,5 +357,6 @@ const KEYS: &[&str] = &[
     "proxy_protocol",
     "request_id",
     "acme",
+    "access_log",
     "headers",
 ];

@@ -53,8 +53,6 @@ pub struct Belongings {
     pub binary: Binary,
     /// The process whose place it took, if any.
     pub predecessor: Option<Predecessor>,
-    /// Opens the logs anew, which somebody has moved away.
-    pub reopen_logs: Box<dyn Fn()>,
     /// What is let go of as soon as a successor serves, as it needs the same: the admin listener.
     pub until_succeeded: Option<Box<dyn Any>>,
 }
@@ -123,7 +121,7 @@ impl Life {
         match signal {
             SIGHUP => drop(self.reload()),
             SIGUSR1 => {
-                (self.belongings.reopen_logs)();
+                self.serving.reopen_logs();
                 tracing::info!("logs are opened anew");
             }
             SIGUSR2 => {

@@ -1,6 +1,7 @@
 //! The control thread: all that is slow or rare. Signals, names, the life of the workers,
 //! and what they have to share.
 
+pub mod access_log;
 #[cfg(feature = "acme")]
 pub mod acme;
 pub mod certificates;

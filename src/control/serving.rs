@@ -12,8 +12,10 @@ use crate::site::{Report, SecurePlan, ServerPlan, Site};
 use crate::tls::ServerTls;
 use crate::upstream::Directory;
 use crate::worker::Bounds;
+use crate::worker::access::Sink;
 use crate::worker::pages::{Replicas, SiteRecipe};
 
+use super::access_log::AccessLog;
 #[cfg(feature = "acme")]
 use super::acme;
 use super::certificates;
@@ -41,6 +43,8 @@ pub struct Serving {
     names: Names,
     certificates: Option<Certificates>,
     acme: AcmeState,
+    /// Access logs; the first is in use, and the others are those of requests that came before.
+    logs: Vec<Log>,
     choice: Choice,
     /// Descriptors that were open before the workers started.
     open: Option<(usize, usize)>,
@@ -61,6 +65,14 @@ struct Certificates {
     _keeper: certificates::Keeper,
 }
 
+/// An access log, and what it was started with.
+struct Log {
+    plan: crate::site::AccessLog,
+    folder: std::path::PathBuf,
+    workers: usize,
+    log: AccessLog,
+}
+
 /// What is got from a directory of certificates, and how.
 #[derive(Default)]
 struct AcmeState {
@@ -77,6 +89,7 @@ struct Prepared {
     /// Where they are others than before.
     names: Option<Names>,
     certificates: Option<Certificates>,
+    log: Option<Log>,
     choice: Choice,
 }
 
@@ -97,7 +110,7 @@ impl Serving {
         let config = site.server().acme.clone();
         let nothing = Before { terms: &terms, open, challenges: challenges.as_ref(), known: None };
         let prepared = nothing.prepare(site)?;
-        let Prepared { plan, recipe, names, certificates, choice } = prepared;
+        let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let names = names.ok_or("no names were looked up")?;
         let (sockets, spare) = (&mut inheritance.sockets, inheritance.spare);
         let server = Server::start_on(&plan, recipe, sockets, spare).map_err(words)?;
@@ -115,7 +128,8 @@ impl Serving {
             #[cfg(feature = "acme")]
             keeping,
         };
-        Ok(Self { terms, server, names, certificates, acme, choice, open })
+        let logs = Vec::from_iter(log);
+        Ok(Self { terms, server, names, certificates, acme, logs, choice, open })
     }
 
     /// Reads the site again, and serves it as it is now. Where it is none any more, or cannot be
@@ -148,7 +162,7 @@ impl Serving {
             known: Some(self),
         };
         let prepared = before.prepare(site)?;
-        let Prepared { plan, recipe, names, certificates, choice } = prepared;
+        let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let how = if plan == *self.server.plan() {
             self.server.replace(recipe).map_err(words)?;
             format!("{pages}; connections and caches stay")
@@ -163,6 +177,11 @@ impl Serving {
         if let Some(certificates) = certificates {
             self.certificates = Some(certificates);
         }
+        if let Some(log) = log {
+            // What is the oldest's was written long ago.
+            self.logs.truncate(LOGS_MAX - 1);
+            self.logs.insert(0, log);
+        }
         self.choice = choice;
         Ok(how)
     }
@@ -175,6 +194,11 @@ impl Serving {
     /// The server.
     pub fn server_mut(&mut self) -> &mut Server {
         &mut self.server
+    }
+
+    /// Opens the access log anew, as its file was moved away.
+    pub fn reopen_logs(&self) {
+        self.logs.iter().for_each(|log| log.log.reopener().reopen());
     }
 
     /// Lets go of all but the server.
@@ -214,6 +238,7 @@ impl Before<'_> {
         };
         let (names, directory) = self.names(&site)?;
         self.share_descriptors(&mut site, &mut plan);
+        let (log, access) = self.access_log(&site, plan.cpus.len())?;
         let replicas = match self.known {
             // Compiled here, as the loops of workers that serve would stand still for it.
             Some(_) => Replicas::make(&site, plan.cpus.len()).map_err(words)?,
@@ -227,8 +252,9 @@ impl Before<'_> {
             workers: plan.cpus.len(),
             redirect,
             challenges: self.challenges.cloned(),
+            access,
         };
-        Ok(Prepared { plan, recipe, names, certificates, choice })
+        Ok(Prepared { plan, recipe, names, certificates, log, choice })
     }
 
     fn driver(&self, choice: Choice) -> Result<Kind, String> {
@@ -250,6 +276,25 @@ impl Before<'_> {
         let (keeper, tls) = certificates::Keeper::start(files.clone(), http2)?;
         let certificates = Certificates { files, http2, tls: tls.clone(), _keeper: keeper };
         Ok((Some(certificates), Some(Secure { listen, tls })))
+    }
+
+    /// Where requests are recorded: in the log that is open already, where that is the same.
+    fn access_log(
+        &self,
+        site: &Site,
+        workers: usize,
+    ) -> Result<(Option<Log>, Option<Sink>), String> {
+        let Some(plan) = site.server().access_log.as_ref() else { return Ok((None, None)) };
+        let folder = site.folder();
+        let is_same =
+            |one: &&Log| one.plan.to == plan.to && one.folder == folder && one.workers >= workers;
+        if let Some(known) = self.known.and_then(|known| known.logs.first()).filter(is_same) {
+            return Ok((None, Some(known.log.sink())));
+        }
+        let log = AccessLog::start(plan, folder, workers)?;
+        let sink = log.sink();
+        let (plan, folder) = (plan.clone(), folder.to_owned());
+        Ok((Some(Log { plan, folder, workers, log }), Some(sink)))
     }
 
     /// Where the upstreams are; looked up anew only where others are asked for.
@@ -305,6 +350,9 @@ impl Before<'_> {
         site.lower_max_connections(&shares.upstreams);
     }
 }
+
+/// Access logs that are kept at once, when one takes the place of another.
+const LOGS_MAX: usize = 3;
 
 fn words(error: impl fmt::Display) -> String {
     error.to_string()

@@ -81,6 +81,10 @@ pub struct WorkerMetrics {
     pub panics: Counter,
     /// Pages whose inputs had come before, and whose bytes were kept.
     pub pages_remembered: Counter,
+    /// Access records that were handed on to be written.
+    pub access_records: Counter,
+    /// Access records that were dropped, as the log could not take them in time.
+    pub access_records_dropped: Counter,
     /// Renders that took longer than [`RENDER_SLOW`](crate::limits::RENDER_SLOW).
     pub renders_slow: Counter,
     /// Responses by the first digit of their status; index 0 is not used.

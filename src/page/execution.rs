@@ -17,8 +17,8 @@ use crate::upstream::Client;
 
 use super::Pages;
 use super::cache::FetchCache;
+use super::notes::Notes;
 use super::ties::Ties;
-use super::trace::Trace;
 
 /// One page being made.
 pub(super) struct Execution<'a, D: Driver> {
@@ -28,7 +28,7 @@ pub(super) struct Execution<'a, D: Driver> {
     pub(super) page: &'a Page,
     pub(super) context: &'a Context,
     pub(super) ties: &'a Ties,
-    pub(super) trace: Option<&'a RefCell<Trace>>,
+    pub(super) notes: Option<&'a Notes>,
     /// Field lines that fetches hand to the visitor.
     pub(super) passed: RefCell<Vec<u8>>,
     /// The age of the oldest answer that such lines are of, if it was kept.
@@ -43,13 +43,13 @@ impl<'a, D: Driver> Execution<'a, D> {
         page: &'a Page,
         context: &'a Context,
         ties: &'a Ties,
-        trace: Option<&'a RefCell<Trace>>,
+        notes: Option<&'a Notes>,
     ) -> Self {
         let Pages { site, client, cache, .. } = pages;
         let start = D::now();
         let deadline = start + page.deadline();
         let (passed, age, cache) = (RefCell::default(), Cell::default(), cache.as_ref());
-        Self { site, client, cache, page, context, ties, trace, passed, age, start, deadline }
+        Self { site, client, cache, page, context, ties, notes, passed, age, start, deadline }
     }
 
     /// Fills the context, or says why the page cannot be made: the first failure of something

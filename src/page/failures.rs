@@ -1,5 +1,5 @@
-//! What is logged of pages that fail: each of them while they are few, and their number when they
-//! are many. No clock, no IO.
+//! What is logged of pages that fail, and of renders that are slow: each of them while they are
+//! few, and their number when they are many. No clock, no IO.
 //!
 //! An upstream that fails does so for all of its pages, and a line for each of those would tell
 //! nothing more, and take time when there is least of it.
@@ -7,13 +7,16 @@
 use std::time::Instant;
 
 use crate::error::PageErrorKind;
-use crate::limits::{PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD};
+use crate::limits::{
+    PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD, RENDERS_SLOW_LOGGED_A_PERIOD,
+};
 
 /// Failures of one worker's pages, by their upstream and kind.
 #[derive(Debug)]
 pub(super) struct Failures {
     /// Five for each upstream, and five for what is no upstream's.
     counts: Vec<Count>,
+    slow_renders: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +42,8 @@ pub(super) struct LeftOut {
 impl Failures {
     /// For pages with so many upstreams.
     pub(super) fn new(upstreams: usize) -> Self {
-        Self { counts: vec![Count::default(); (upstreams + 1) * KINDS.len()] }
+        let counts = vec![Count::default(); (upstreams + 1) * KINDS.len()];
+        Self { counts, slow_renders: Count::default() }
     }
 
     /// Counts a failure; whether to log it.
@@ -51,37 +55,57 @@ impl Failures {
     ) -> bool {
         let place = upstream.map_or(0, |upstream| upstream + 1) * KINDS.len() + place_of(kind);
         let Some(count) = self.counts.get_mut(place) else { return true };
-        if !count.is_now(now) && count.left_out == 0 {
-            *count = Count { since: Some(now), ..Count::default() };
-        }
         // What a bound of ours or a breaker turns away needs no second example.
         let most = match kind {
             PageErrorKind::Overload => 1,
             _ => PAGE_FAILURES_LOGGED_A_PERIOD,
         };
-        let is_logged = count.logged < most;
-        count.logged += u32::from(is_logged);
-        count.left_out += u64::from(!is_logged);
-        is_logged
+        count.note(most, now)
+    }
+
+    /// Counts a slow render; whether to log it.
+    pub(super) fn note_slow_render(&mut self, now: Instant) -> bool {
+        self.slow_renders.note(RENDERS_SLOW_LOGGED_A_PERIOD, now)
+    }
+
+    /// Slow renders that no lines told of, in a period that is over by now.
+    pub(super) fn slow_renders_left_out(&mut self, now: Instant) -> Option<u64> {
+        self.slow_renders.take_left_out(now)
     }
 
     /// What no lines told of in periods that are over by now. To be asked for a few times a second.
     pub(super) fn left_out(&mut self, now: Instant) -> Vec<LeftOut> {
         let mut all = Vec::new();
         for (place, count) in self.counts.iter_mut().enumerate() {
-            if count.left_out == 0 || count.is_now(now) {
-                continue;
-            }
+            let Some(pages) = count.take_left_out(now) else { continue };
             let (upstream, kind) = (place / KINDS.len(), place % KINDS.len());
             let status = KINDS.get(kind).copied().unwrap_or_default();
-            all.push(LeftOut { upstream: upstream.checked_sub(1), status, pages: count.left_out });
-            *count = Count::default();
+            all.push(LeftOut { upstream: upstream.checked_sub(1), status, pages });
         }
         all
     }
 }
 
 impl Count {
+    /// Counts one; whether it is among the first few of its period.
+    fn note(&mut self, most: u32, now: Instant) -> bool {
+        if !self.is_now(now) && self.left_out == 0 {
+            *self = Self { since: Some(now), ..Self::default() };
+        }
+        let is_logged = self.logged < most;
+        self.logged += u32::from(is_logged);
+        self.left_out += u64::from(!is_logged);
+        is_logged
+    }
+
+    /// Those of a period that is over that were not among the first few, if there are any.
+    fn take_left_out(&mut self, now: Instant) -> Option<u64> {
+        if self.left_out == 0 || self.is_now(now) {
+            return None;
+        }
+        Some(std::mem::take(self).left_out)
+    }
+
     /// Whether the period is not over yet.
     fn is_now(&self, now: Instant) -> bool {
         let over = |since| now.saturating_duration_since(since) >= PAGE_FAILURES_PERIOD;
@@ -125,6 +149,19 @@ mod tests {
         assert_eq!(failures.left_out(later), expected);
         assert_eq!(failures.left_out(later), []);
         assert!(failures.note(Some(1), PageErrorKind::Overload, later), "a new period");
+    }
+
+    #[test]
+    fn of_many_slow_renders_a_few_are_logged() {
+        let start = Instant::now();
+        let mut failures = Failures::new(0);
+        let logged = (0..1000).filter(|_| failures.note_slow_render(start)).count();
+        assert_eq!(logged, RENDERS_SLOW_LOGGED_A_PERIOD as usize);
+        assert_eq!(failures.slow_renders_left_out(start), None);
+        let later = start + PAGE_FAILURES_PERIOD;
+        assert_eq!(failures.slow_renders_left_out(later), Some(1000 - logged as u64));
+        assert_eq!(failures.slow_renders_left_out(later), None);
+        assert!(failures.note_slow_render(later), "a new period");
     }
 
     #[test]

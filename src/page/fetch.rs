@@ -15,6 +15,7 @@ use crate::upstream;
 
 use super::cache::{self, Ask, FetchCache, Got, Key, NotGot};
 use super::execution::Execution;
+use super::notes::{Noted, micros};
 use super::trace::Step;
 use super::{answer, since};
 
@@ -83,25 +84,49 @@ impl<D: Driver> Execution<'_, D> {
                 String::from_utf8_lossy(&target)
             ))
         });
-        if let Some(trace) = self.trace {
-            trace.borrow_mut().steps.push(Step {
-                name: name(node, item),
-                line: node.line,
-                url: plan.map_or_else(String::new, |plan| {
-                    let scheme = if plan.tls.is_some() { "https" } else { "http" };
-                    format!("{scheme}://{}{}", plan.authority, String::from_utf8_lossy(&target))
-                }),
-                status: told.status,
-                bytes: told.bytes,
-                begun: start.saturating_duration_since(self.start),
-                took: since::<D>(start),
-                reused: told.reused,
-                how: told.how,
-                failure: value.as_ref().err().map(PageError::chain).unwrap_or_default(),
-            });
-        }
+        self.tell((node, item), &target, start, (&told.heard, &value));
         self.client.give_back([target, lines]);
         value
+    }
+
+    /// Takes notes of a call that has ended, if anybody wants to know.
+    fn tell(
+        &self,
+        (node, item): (&Node, Option<(&Value, usize)>),
+        target: &[u8],
+        start: Instant,
+        (heard, value): (&Heard, &Result<Data, PageError>),
+    ) {
+        let Some(notes) = self.notes else { return };
+        let Heard { status, bytes, reused, how } = *heard;
+        let took = since::<D>(start);
+        // Looked for here, so that no page that waits has to hold it.
+        let place = self.page.nodes().iter().position(|one| std::ptr::eq(one, node));
+        notes.fetched(Noted {
+            node: place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX),
+            item: item.map(|(_, index)| u32::try_from(index).unwrap_or(u32::MAX)),
+            status,
+            failed: value.is_err(),
+            how: match (how, status, reused) {
+                ("", None, _) => "",
+                ("", _, true) => "reused",
+                ("", _, false) => "new",
+                _ => how,
+            },
+            us: micros(took),
+        });
+        notes.trace(|| {
+            let plan = node.fetch().and_then(|fetch| self.site.upstreams().get(fetch.upstream));
+            let url = plan.map_or_else(String::new, |plan| {
+                let scheme = if plan.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{}{}", plan.authority, String::from_utf8_lossy(target))
+            });
+            let begun = start.saturating_duration_since(self.start);
+            let failure = value.as_ref().err().map(PageError::chain).unwrap_or_default();
+            let name = name(node, item);
+            let line = node.line;
+            Step { name, line, url, status, bytes, begun, took, reused, how, failure }
+        });
     }
 
     /// Asks the upstream.
@@ -125,7 +150,7 @@ impl<D: Driver> Execution<'_, D> {
         let (status, bytes, reused) =
             (Some(response.head.status), response.body.len(), response.reused);
         self.client.recycle(response);
-        Told { value, status, bytes, reused, how: "" }
+        Told { value, heard: Heard { status, bytes, reused, how: "" } }
     }
 
     /// Takes what is kept, or asks the upstream for this page and others. `request` is the target,
@@ -158,7 +183,7 @@ impl<D: Driver> Execution<'_, D> {
             Ok(value)
         });
         let (status, bytes) = (Some(got.status()), got.body_bytes());
-        Told { value, status, bytes, reused: got.reused, how: got.how }
+        Told { value, heard: Heard { status, bytes, reused: got.reused, how: got.how } }
     }
 
     /// Keeps the field lines of a kept answer for the visitor.
@@ -178,6 +203,11 @@ impl<D: Driver> Execution<'_, D> {
 /// What came of one call.
 struct Told {
     value: Result<Data, PageError>,
+    heard: Heard,
+}
+
+/// What is told of it.
+struct Heard {
     status: Option<u16>,
     bytes: usize,
     reused: bool,
@@ -186,7 +216,7 @@ struct Told {
 
 impl Told {
     fn failed(error: PageError, status: Option<u16>) -> Self {
-        Self { value: Err(error), status, bytes: 0, reused: false, how: "" }
+        Self { value: Err(error), heard: Heard { status, bytes: 0, reused: false, how: "" } }
     }
 }
 

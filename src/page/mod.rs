@@ -10,6 +10,7 @@ mod execution;
 mod failures;
 mod fetch;
 mod memo;
+mod notes;
 mod redirect;
 mod request;
 mod ties;
@@ -28,6 +29,7 @@ use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
+pub use notes::{LentNotes, Names, Noted, Notes};
 pub use redirect::Redirect;
 pub use request::Request;
 pub use trace::{Failure, Level, Step, Trace};
@@ -36,6 +38,7 @@ use cache::FetchCache;
 use execution::Execution;
 use failures::Failures;
 use memo::Memo;
+use notes::NotesKept;
 use ties::Ties;
 
 /// The pages of a site, served on one worker.
@@ -46,6 +49,8 @@ pub struct Pages<D: Driver> {
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
+    /// Where what is noted of pages comes from, and their names, if anybody wants to know.
+    noting: Option<(NotesKept, Vec<Rc<Names>>)>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -87,7 +92,12 @@ impl<D: Driver> Pages<D> {
         let memo = Rc::new(Memo::new(site.server().memo_max));
         let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
-        Self { site, client, memo, cache, failures, id_prefix, challenges: None, redirect: None }
+        let noting = (site.server().development || site.server().access_log.is_some()).then(|| {
+            let names = site.pages().iter().map(|page| Names::of(page, site.upstreams()));
+            (NotesKept::default(), names.collect())
+        });
+        let (challenges, redirect) = (None, None);
+        Self { site, client, memo, cache, failures, noting, id_prefix, challenges, redirect }
     }
 
     /// The same, and it goes on with what other pages of this worker have kept: made pages, and
@@ -136,29 +146,30 @@ impl<D: Driver> Pages<D> {
         matches!(method, Method::Get | Method::Head | Method::Options)
     }
 
-    /// Answers a request: appends the body to `out` and says the rest. `trace` is told of each
-    /// step, if there is one.
+    /// Room for what is to be noted of a page, where anybody wants to know.
+    pub fn notes(&self) -> Option<LentNotes> {
+        self.noting.as_ref().map(|(kept, _)| kept.take())
+    }
+
+    /// Answers a request: appends the body to `out` and says the rest. `notes` are taken of
+    /// each step, if there are any.
     pub async fn answer(
         &self,
         request: &Request<'_>,
         out: &mut Vec<u8>,
-        trace: Option<&RefCell<Trace>>,
+        notes: Option<&Notes>,
     ) -> Answer {
-        let gathered = self.gather(request, trace).await;
-        self.press(request, gathered, out, trace)
+        let gathered = self.gather(request, notes).await;
+        self.press(request, gathered, out, notes)
     }
 
     /// The first half of an answer: all that has to be waited for. It needs no room for the page.
-    pub async fn gather(
-        &self,
-        request: &Request<'_>,
-        trace: Option<&RefCell<Trace>>,
-    ) -> Gathered<'_> {
-        let (page, context, ties) = match self.begin(request) {
+    pub async fn gather(&self, request: &Request<'_>, notes: Option<&Notes>) -> Gathered<'_> {
+        let (page, context, ties) = match self.begin(request, notes) {
             Ok(begun) => begun,
             Err(outcome) => return Gathered(outcome),
         };
-        let execution = Execution::new(self, page, &context, &ties, trace);
+        let execution = Execution::new(self, page, &context, &ties, notes);
         let outcome = execution.run().await;
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
@@ -170,8 +181,17 @@ impl<D: Driver> Pages<D> {
 
     /// What a page starts with. Apart from what follows, so that a page that waits does not hold
     /// room for what its request was taken apart in.
-    fn begin(&self, request: &Request<'_>) -> Result<(&Page, Context, Ties), Outcome<'_>> {
+    fn begin(
+        &self,
+        request: &Request<'_>,
+        notes: Option<&Notes>,
+    ) -> Result<(&Page, Context, Ties), Outcome<'_>> {
         let (page, inputs) = self.find(request)?;
+        if let (Some(notes), Some((_, names))) = (notes, &self.noting)
+            && let Some(names) = names.get(page.place())
+        {
+            notes.begin(names);
+        }
         Ok((page, page.context(inputs), self.ties(request, page)))
     }
 
@@ -181,7 +201,7 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         gathered: Gathered<'_>,
         out: &mut Vec<u8>,
-        trace: Option<&RefCell<Trace>>,
+        notes: Option<&Notes>,
     ) -> Answer {
         let (page, context, passed) = match gathered.0 {
             Outcome::Ready(page, context, passed) => (page, context, passed),
@@ -191,7 +211,7 @@ impl<D: Driver> Pages<D> {
                 let answer = self.error_page(status, reason, &path, "", None, out);
                 return Answer { allow: status == 405, ..answer };
             }
-            Outcome::Failed(error) => return self.fail(request, &error, out, trace),
+            Outcome::Failed(error) => return self.fail(request, &error, out, notes),
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
@@ -215,16 +235,14 @@ impl<D: Driver> Pages<D> {
         let before = out.len();
         let rendered = page.render(&context, out);
         let took = D::now_exactly().saturating_duration_since(start);
+        if let Some(notes) = notes {
+            notes.rendered(out.len() - before, took);
+        }
         if took >= RENDER_SLOW {
-            self.client.metrics().renders_slow.add(1);
-            let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
-            tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
+            self.note_slow_render(page, took);
         }
         if let Err(error) = rendered {
-            return self.fail(request, &error, out, trace);
-        }
-        if let Some(trace) = trace {
-            trace.borrow_mut().rendered(out.len() - before, took);
+            return self.fail(request, &error, out, notes);
         }
         if let Some(inputs) = &inputs {
             self.memo.put(inputs, out.get(before..).unwrap_or_default());
@@ -295,12 +313,12 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         error: &PageError,
         out: &mut Vec<u8>,
-        trace: Option<&RefCell<Trace>>,
+        notes: Option<&Notes>,
     ) -> Answer {
         let status = error.status();
         let told = visitor_message(error.kind());
-        if let Some(trace) = trace {
-            trace.borrow_mut().failed(error, told);
+        if let Some(notes) = notes {
+            notes.failed(error, told);
         }
         let id = self.id(request);
         let path = String::from_utf8_lossy(request.path);
@@ -316,9 +334,20 @@ impl<D: Driver> Pages<D> {
         Answer { retry_after_s, ..answer }
     }
 
-    /// Logs how many pages have failed that were not logged each. To be called a few times a
-    /// second.
+    fn note_slow_render(&self, page: &Page, took: Duration) {
+        self.client.metrics().renders_slow.add(1);
+        if self.failures.borrow_mut().note_slow_render(D::now()) {
+            let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
+            tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
+        }
+    }
+
+    /// Logs how many pages have failed, or were slow to render, that were not logged each. To be
+    /// called a few times a second.
     pub fn report_failures(&self) {
+        if let Some(renders) = self.failures.borrow_mut().slow_renders_left_out(D::now()) {
+            tracing::warn!(renders, "more slow renders");
+        }
         for left_out in self.failures.borrow_mut().left_out(D::now()) {
             let plan = left_out.upstream.and_then(|place| self.site.upstreams().get(place));
             let upstream = plan.map(|plan| plan.name.as_str());
@@ -350,7 +379,7 @@ impl<D: Driver> Pages<D> {
     }
 
     /// Appends the id that a trusted proxy gave, or else one of our own.
-    fn push_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+    pub fn push_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
         match request.given_id(self.site.server()) {
             Some(id) => out.extend_from_slice(id.as_bytes()),
             None => ties::push_id(self.id_prefix, request.number, out),

@@ -69,10 +69,10 @@ pub(super) fn compile(
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
-    let press = Arc::new(press);
-    let version = files.version();
-    let pages: Option<Vec<_>> =
-        drafts.into_iter().map(|draft| draft?.page(&press, version)).collect();
+    let (press, version) = (Arc::new(press), files.version());
+    let pages =
+        drafts.into_iter().enumerate().map(|(place, draft)| draft?.page(place, &press, version));
+    let pages = pages.collect::<Option<Vec<_>>>();
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
     let upstreams = match security.plans(written.upstreams, overrides.stand_in.as_ref()) {
@@ -123,7 +123,12 @@ struct Draft {
 }
 
 impl Draft {
-    fn page(mut self, press: &Arc<crate::press::Press>, site_version: u64) -> Option<Page> {
+    fn page(
+        mut self,
+        place: usize,
+        press: &Arc<crate::press::Press>,
+        site_version: u64,
+    ) -> Option<Page> {
         budget::assign(&mut self.nodes, self.deadline);
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
         let (template, uses) = (press.template(&self.template)?, self.uses);
@@ -135,6 +140,7 @@ impl Draft {
         let from_address = !uses.headers && !uses.cookies && !uses.request;
         let is_pure = from_address && press.is_pure(template) && self.nodes.iter().all(is_pure);
         Some(Page {
+            place,
             version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), site_version)),
             pattern: self.text,
             deadline: self.deadline,

@@ -16,6 +16,7 @@ mod security;
 mod source;
 mod stand_in;
 
+pub use crate::config::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
@@ -35,6 +36,7 @@ use secure::Secured;
 use security::Security;
 use source::Files;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A site.
@@ -104,6 +106,11 @@ impl Site {
     /// The site's folder, or the name it is embedded under.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The site's folder, which paths in its site file begin at.
+    pub fn folder(&self) -> &Path {
+        self.files.folder()
     }
 
     /// Where and how to serve.

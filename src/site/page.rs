@@ -15,6 +15,7 @@ use std::time::Duration;
 /// A page.
 #[derive(Debug)]
 pub struct Page {
+    pub(super) place: usize,
     pub(super) pattern: String,
     pub(super) deadline: Duration,
     pub(super) priority: Priority,
@@ -131,6 +132,11 @@ pub struct Each {
 }
 
 impl Page {
+    /// Which of the site's pages it is, from 0 on.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
     /// The pattern of its paths, as written: also its name in metrics.
     pub fn pattern(&self) -> &str {
         &self.pattern

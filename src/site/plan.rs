@@ -1,7 +1,9 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
 use super::{DriverChoice, StandIn, Workers};
-use crate::config::{self, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream};
+use crate::config::{
+    self, AccessLog, AccessTarget, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream,
+};
 use crate::tls::ClientTls;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -77,6 +79,8 @@ pub struct Overrides {
     pub memo_max: Option<u64>,
     /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
     pub cache_max: Option<u64>,
+    /// Where access records go, or nowhere.
+    pub access_log: Option<Option<AccessTarget>>,
     /// Names of upstreams, and the URLs they have instead of those in the file.
     pub upstreams: Vec<(String, String)>,
     /// What stands between the site and all of them, if anything does.
@@ -122,6 +126,14 @@ impl Overrides {
                 upstream.addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
                 upstream.health = None;
             }
+        }
+        match &self.access_log {
+            Some(Some(to)) => match &mut server.access_log {
+                Some(log) => log.to = to.clone(),
+                none => *none = Some(AccessLog::to(to.clone())),
+            },
+            Some(None) => server.access_log = None,
+            None => {}
         }
         for (name, url) in &self.upstreams {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);

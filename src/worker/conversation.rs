@@ -3,6 +3,8 @@
 //! Between requests a connection holds one small buffer and a pending read; all that a request
 //! needs is made when it is there and gone when it is answered.
 
+mod records;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -16,6 +18,7 @@ use crate::http::{self, BodyReader, Connection, Framing, Head, RequestHead, Vers
 use crate::limits;
 use crate::tls;
 
+use super::access::Answered;
 use super::admission::Shed;
 use super::attend::attend;
 use super::exchange::{Outcome, Stop, has_body, respond};
@@ -70,8 +73,13 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
     let retry_after_s = worker.admission.retry_after_s(worker.metrics.in_flight.get());
     let mut answer = worker.buffers.take();
     Refusal::Busy.write(&mut answer, retry_after_s, false, false);
+    let begun = worker.begin_record();
     let (written, answer) = conversation.write(answer, 0).await;
     worker.buffers.put(answer);
+    let (status, reason) = (Refusal::Busy.status(), "too many connections");
+    let shed = Answered { status, taken: written, shed: true, reason, ..Answered::default() };
+    let bytes = Refusal::Busy.body_bytes();
+    worker.record(conversation.asked_nothing(), begun, Answered { bytes, ..shed });
     if written {
         conversation.linger().await;
     }
@@ -136,7 +144,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         // A worker that drains waits for this too.
         let _busy = Held::new(&self.worker.busy);
         if let Next::Refuse(status, reason) = next {
-            next = self.refuse(status, reason).await;
+            let begun = self.worker.begin_record();
+            next = self.refuse(status, reason, begun, None).await;
         }
         match next {
             Next::Linger => self.linger().await,
@@ -162,12 +171,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             Err(Stop::Refused(status, reason)) => return Next::Refuse(status, reason),
         };
         let outcome = Outcome::start(&worker.metrics);
-        let number = worker.metrics.requests.get();
+        let (number, begun) = (worker.metrics.requests.get(), worker.begin_record());
         let _in_flight = match worker.admit() {
             Some(place) => place,
             None => match worker.judge(self.request(&head, number)).await {
                 Ok(place) => place,
-                Err(shed) => return self.shed(&head, shed, outcome).await,
+                Err(shed) => return self.shed((&head, number), begun, shed, outcome).await,
             },
         };
         // Boxed, as what few requests have is not to make room in every connection.
@@ -177,11 +186,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         };
         let body_end = match body {
             Ok(end) => end,
-            Err(Stop::Gone) => return Next::Close,
-            Err(Stop::Refused(status, reason)) => {
-                let next = Box::pin(self.refuse(status, reason)).await;
-                outcome.end(matches!(next, Next::Linger), status);
-                return next;
+            Err(stop) => {
+                return Box::pin(self.go_without_body((&head, number), begun, stop, outcome)).await;
             }
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
@@ -189,16 +195,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let page = respond(worker, (self.peer, secure, number), &head, &self.buffer, body_end);
         let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
-        let response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
+        let mut response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
             Some(response) => response,
             None => {
                 worker.metrics.requests_abandoned.add(1);
+                self.record((&head, number), begun, Answered::default());
                 return Next::Close;
             }
         };
-        let skipped = body_end.is_none();
-        let persist = head.keep_alive && !skipped && !worker.is_draining();
-        let status = response.status;
+        let persist = head.keep_alive && body_end.is_some() && !worker.is_draining();
+        let (status, notes) = (response.status, response.notes.take());
+        let bytes = self.body_bytes(&response);
         let connection = match (persist, head.version) {
             (false, _) => Connection::Close,
             (true, Version::Http10) => Connection::KeepAlive,
@@ -206,6 +213,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         };
         let written = self.send(response, connection).await;
         outcome.end(written, status);
+        let (taken, notes) = (written, notes.as_deref());
+        let answered = Answered { status, bytes, taken, notes, ..Answered::default() };
+        self.record((&head, number), begun, answered);
         self.consume(body_end.unwrap_or(head.length));
         match (written, persist) {
             (false, _) => Next::Close,
@@ -304,7 +314,13 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Turns a request away. The connection stays, as a new one would cost more than this, unless
     /// there is a body on the way or the peer would have to be told that it does.
-    async fn shed(&mut self, head: &RequestHead, shed: Shed, outcome: Outcome<'_>) -> Next {
+    async fn shed(
+        &mut self,
+        (head, number): (&RequestHead, u64),
+        begun: Option<Instant>,
+        shed: Shed,
+        outcome: Outcome<'_>,
+    ) -> Next {
         let worker = self.worker;
         let is_bodyless = matches!(head.body, Framing::None | Framing::Length(0));
         let is_usual = head.keep_alive && head.version == Version::Http11;
@@ -313,7 +329,12 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         shed.refusal.write(&mut answer, shed.retry_after_s, persist, self.is_head);
         let (written, answer) = self.write(answer, 0).await;
         worker.buffers.put(answer);
-        outcome.end(written, shed.refusal.status());
+        let status = shed.refusal.status();
+        outcome.end(written, status);
+        let bytes = if self.is_head { 0 } else { shed.refusal.body_bytes() };
+        let (taken, shed) = (written, true);
+        let answered = Answered { status, bytes, taken, shed, ..Answered::default() };
+        self.record((head, number), begun, answered);
         self.consume(head.length);
         match (written, persist) {
             (false, _) => Next::Close,
@@ -365,15 +386,25 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
     /// doubt, the next one's start is too.
-    async fn refuse(&mut self, status: u16, reason: &'static str) -> Next {
+    async fn refuse(
+        &mut self,
+        status: u16,
+        reason: &'static str,
+        begun: Option<Instant>,
+        head: Option<(&RequestHead, u64)>,
+    ) -> Next {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service().refuse(status, reason, &mut response);
-        match self.send(response, Connection::Close).await {
-            true => Next::Linger,
-            false => Next::Close,
+        let bytes = self.body_bytes(&response);
+        let taken = self.send(response, Connection::Close).await;
+        let answered = Answered { status, bytes, taken, reason, ..Answered::default() };
+        match head {
+            Some(head) => self.record(head, begun, answered),
+            None => worker.record(self.asked_nothing(), begun, answered),
         }
+        if taken { Next::Linger } else { Next::Close }
     }
 
     /// Ends our side, then reads on for a while and throws away, so that the peer can read our

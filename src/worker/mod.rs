@@ -3,6 +3,7 @@
 //!
 //! Refuses to block, and to queue without a bound: over its bounds it answers 503 at once.
 
+pub mod access;
 mod admission;
 mod attend;
 mod clients;
@@ -45,6 +46,7 @@ use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
 use crate::site::RateLimit;
 
+use access::Access;
 use admission::Admission;
 use handshakes::Handshakes;
 use orders::Order;
@@ -168,6 +170,8 @@ pub struct Worker<D: Driver, S: Service> {
     #[cfg(feature = "http2")]
     http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
+    /// Where requests are recorded, if they are.
+    access: RefCell<Option<Rc<Access>>>,
 }
 
 /// How often a worker looks at its orders and at what has grown old.
@@ -203,6 +207,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             #[cfg(feature = "http2")]
             http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
+            access: RefCell::default(),
         })
     }
 
@@ -232,6 +237,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             self.timers.sleep(HOUSEKEEPING).await;
             self.date.set(date_now());
             housekeep();
+            self.hand_over_records();
             let order = orders.look();
             if order == Order::Serve {
                 if std::mem::replace(&mut rouses, orders.rouses()) != orders.rouses() {

@@ -11,6 +11,7 @@ use crate::page::{self, ALLOW, Answer, Challenges, Pages, Redirect};
 use crate::site::{Priority, Report, Site};
 use crate::upstream::{Client, Directory, Seat};
 
+use super::access::{Access, Sink};
 use super::service::{Request, Response, Service};
 use super::thread::Recipe;
 
@@ -30,6 +31,8 @@ pub struct SiteRecipe {
     pub challenges: Option<Arc<Challenges>>,
     /// How visitors who come without TLS are sent to where it is spoken, if they are.
     pub redirect: Option<Redirect>,
+    /// Where access records go, if the site wants any.
+    pub access: Option<Sink>,
 }
 
 impl Recipe for SiteRecipe {
@@ -63,6 +66,13 @@ impl Recipe for SiteRecipe {
         let directory = Arc::clone(&self.directory);
         let client = old.client().go_on(site.upstreams(), directory, self.seat(number));
         Ok(self.pages(site, client, number).going_on(old))
+    }
+
+    fn access<D: Driver>(&self, metrics: &Arc<WorkerMetrics>, number: usize) -> Option<Access> {
+        let plan = self.site.server().access_log.as_ref()?;
+        let seed = (u64::from(self.id_seed) << 32) | number as u64;
+        let metrics = Arc::clone(metrics);
+        Some(Access::new(plan, self.access.as_ref()?, (number, seed), metrics, D::now()))
     }
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
@@ -139,10 +149,16 @@ impl<D: Driver> Service for Pages<D> {
                 }
                 None => {}
             }
-            let gathered = self.gather(&request, None).await;
+            response.notes = self.notes();
+            let gathered = self.gather(&request, response.notes.as_deref()).await;
             let _work = stints::begin::<D>().await;
-            let answer = self.press(&request, gathered, response.body(), None);
+            let notes = response.notes.take();
+            let answer = self.press(&request, gathered, response.body(), notes.as_deref());
             fill(response, answer);
+            response.notes = notes;
+            if self.site().server().development {
+                time_it(response);
+            }
         }
     }
 
@@ -165,12 +181,24 @@ impl<D: Driver> Service for Pages<D> {
         as_page_sees(request).client(self.site().server())
     }
 
+    fn request_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+        self.push_id(&as_page_sees(request), out);
+    }
+
     fn page_fields(&self) -> &[u8] {
         self.site().page_fields()
     }
 
     fn secure_fields(&self) -> &[u8] {
         self.site().secure_fields()
+    }
+}
+
+/// Tells the browser what took how long: where a site is developed, as it tells what is inside.
+fn time_it(response: &mut Response) {
+    let timing = response.notes.as_ref().map(|notes| notes.server_timing());
+    if let Some(timing) = timing.filter(|timing| !timing.is_empty()) {
+        response.fields.push(("Server-Timing", timing));
     }
 }
 

@@ -19,6 +19,14 @@ impl Refusal {
         }
     }
 
+    /// The length of the text of the answer.
+    pub(super) fn body_bytes(self) -> u64 {
+        match self {
+            Refusal::Busy => BUSY_BODY_BYTES as u64,
+            Refusal::TooMany => TOO_MANY_BODY_BYTES as u64,
+        }
+    }
+
     /// The text of the answer.
     #[cfg(feature = "http2")]
     pub(super) fn body(self) -> &'static [u8] {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::driver::buffers::Buffers;
 use crate::http::{EntityTag, RequestHead, Span};
 use crate::limits;
+use crate::page::LentNotes;
 use crate::site::Priority;
 
 /// Something that answers requests.
@@ -38,6 +39,12 @@ pub trait Service: 'static {
     /// service knows better.
     fn client(&self, request: &Request<'_>) -> IpAddr {
         request.peer.ip().to_canonical()
+    }
+
+    /// Appends the id under which a request is known, in logs and to upstreams: printable, without
+    /// a space, a quote or a backslash. Nothing where there is none.
+    fn request_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+        let _ = (request, out);
     }
 
     /// Field lines of all responses that are HTML, each made by
@@ -91,6 +98,8 @@ pub struct Response {
     pub lines: Vec<u8>,
     /// The entity tag of the body, if it has one.
     pub etag: Option<EntityTag>,
+    /// What was noted while it was made, if anything was.
+    pub notes: Option<LentNotes>,
     buffer: Vec<u8>,
     buffers: Buffers,
 }
@@ -101,7 +110,8 @@ impl Response {
     pub fn new(buffers: Buffers) -> Self {
         let content_type = Cow::Borrowed("");
         let (fields, lines, buffer) = (Vec::new(), Vec::new(), Vec::new());
-        Self { status: 200, content_type, fields, lines, etag: None, buffer, buffers }
+        let (etag, notes) = (None, None);
+        Self { status: 200, content_type, fields, lines, etag, notes, buffer, buffers }
     }
 
     /// Where to append the body.
@@ -120,7 +130,13 @@ impl Response {
         self.fields.clear();
         self.lines.clear();
         self.etag = None;
+        self.notes = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
+    }
+
+    /// The body so far, bytes.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM)
     }
 
     /// The buffer: room for the head, then the body.

@@ -13,6 +13,7 @@ use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
 
+use super::access::Access;
 use super::mailbox::Mailbox;
 use super::{Bounds, Orders, Service, Worker};
 
@@ -47,6 +48,12 @@ pub trait Recipe: Send + Sync + 'static {
     ) -> Result<Self::Service<D>, String> {
         let _ = old;
         self.make(timers, metrics, number)
+    }
+
+    /// Where worker `number` records its requests, if it does.
+    fn access<D: Driver>(&self, metrics: &Arc<WorkerMetrics>, number: usize) -> Option<Access> {
+        let _ = (metrics, number);
+        None
     }
 
     /// What is to be done a few times a second.
@@ -122,7 +129,9 @@ impl<R: Recipe> Start<R> {
         let service = self.recipe.make(&timers, &self.metrics, self.number);
         let service = service.map_err(io::Error::other)?;
         let (metrics, number) = (Arc::clone(&self.metrics), self.number);
+        let access = self.recipe.access::<D>(&self.metrics, self.number);
         let worker = Worker::new(service, self.bounds, self.metrics, timers.clone());
+        worker.record_in(access);
         let _ = self.ready.send(());
         let (recipe, mailbox) = (RefCell::new(self.recipe), self.mailbox);
         let housekeep = || {
@@ -132,6 +141,8 @@ impl<R: Recipe> Start<R> {
                 match made {
                     Ok(service) => {
                         worker.replace(service);
+                        worker.hand_over_records();
+                        worker.record_in(new.access::<D>(&metrics, number));
                         recipe.replace(new);
                     }
                     Err(error) => tracing::error!(number, error, "the new site cannot be served"),
@@ -140,6 +151,8 @@ impl<R: Recipe> Start<R> {
             recipe.borrow().housekeep(&*worker.service());
         };
         worker.serve(listeners, &self.orders, housekeep).await;
+        // Connections that are left may keep the worker; what they did so far is to be told.
+        worker.hand_over_records();
         Ok(())
     }
 }

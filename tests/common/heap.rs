@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ringpress::control::access_log::AccessLog;
 use ringpress::control::server::{Plan, Secure, Server};
 use ringpress::driver::kind::Kind;
-use ringpress::site::{Site, Source};
+use ringpress::site::{AccessTarget, Overrides, Site, Source};
 use ringpress::tls::ServerTls;
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
@@ -23,12 +24,27 @@ pub(crate) fn count() -> dhat::Profiler {
 
 /// A server with one worker, in front of an API; beside plain HTTP it may speak TLS.
 pub(crate) fn start(kind: Kind, api: SocketAddr, bounds: Bounds, tls: Option<ServerTls>) -> Server {
+    start_recording(kind, api, bounds, tls, None)
+}
+
+/// The same with an access log.
+pub(crate) fn start_recording(
+    kind: Kind,
+    api: SocketAddr,
+    bounds: Bounds,
+    tls: Option<ServerTls>,
+    log: Option<&AccessLog>,
+) -> Server {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/site");
-    let site = Site::load(&Source::Folder(folder)).unwrap_or_else(|report| panic!("{report}"));
+    let to = log.map(|_| Some(AccessTarget::Stderr));
+    let overrides = Overrides { access_log: to, ..Overrides::default() };
+    let site = Site::load_with(&Source::Folder(folder), &overrides);
+    let site = site.unwrap_or_else(|report| panic!("{report}"));
     let directory = Arc::from([Addresses::new(vec![api])]);
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let secure = tls.map(|tls| Secure { listen: listen.clone(), tls });
     let plan = Plan { listen, secure, cpus: vec![None], driver: kind, bounds };
+    let access = log.map(AccessLog::sink);
     let recipe = SiteRecipe {
         site,
         replicas: Replicas::default(),
@@ -37,8 +53,15 @@ pub(crate) fn start(kind: Kind, api: SocketAddr, bounds: Bounds, tls: Option<Ser
         workers: 1,
         redirect: None,
         challenges: None,
+        access,
     };
     Server::start(&plan, recipe).unwrap()
+}
+
+/// A log that keeps nothing.
+pub(crate) fn log_to_nowhere() -> AccessLog {
+    let plan = ringpress::site::AccessLog::to(AccessTarget::File("/dev/null".into()));
+    AccessLog::start(&plan, Path::new("/"), 1).unwrap()
 }
 
 /// An answer of the API: a user with ten items that have this note.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringpress::control::access_log::AccessLog;
 use ringpress::control::certificates::Keeper;
 use ringpress::control::server::{Plan, Secure, Server};
 use ringpress::driver::kind::Kind;
@@ -44,6 +45,7 @@ pub(crate) struct Script {
     files: Vec<(&'static str, String)>,
     pages: Vec<(&'static str, &'static str, &'static str)>,
     challenges: Option<Arc<Challenges>>,
+    access_log: String,
 }
 
 impl Script {
@@ -59,6 +61,7 @@ impl Script {
             files: Vec::new(),
             pages: Vec::new(),
             challenges: None,
+            access_log: String::new(),
         }
     }
 
@@ -77,6 +80,12 @@ impl Script {
     /// Lines of `[server]` that are about pages.
     pub(crate) fn server(mut self, lines: &'static str) -> Self {
         self.server = lines;
+        self
+    }
+
+    /// Lines of `[server.access_log]`.
+    pub(crate) fn access_log(mut self, lines: impl Into<String>) -> Self {
+        self.access_log = lines.into();
         self
     }
 
@@ -149,6 +158,9 @@ impl Script {
         let (server, policy) = (self.server, &self.policy);
         let url = self.url.map_or_else(|| format!("http://{upstream}"), str::to_owned);
         let mut text = format!("[server]\n{server}\n[upstreams.api]\nurl = '{url}'\n{policy}\n");
+        if !self.access_log.is_empty() {
+            text += &format!("[server.access_log]\n{}\n", self.access_log);
+        }
         for (name, text) in &self.files {
             fs::write(folder.path().join(name), text).expect("a file");
         }
@@ -169,6 +181,9 @@ impl Script {
         let port = site.secure().and_then(|secure| secure.redirect_port);
         let tls = keeper.as_ref().map(|(_, tls)| tls.clone());
         let redirect = tls.zip(port).map(|(tls, port)| Redirect { tls, port });
+        let log = site.server().access_log.as_ref();
+        let log = log.map(|plan| AccessLog::start(plan, site.folder(), workers).expect("a log"));
+        let access = log.as_ref().map(AccessLog::sink);
         let recipe = SiteRecipe {
             site,
             replicas: Replicas::default(),
@@ -177,8 +192,9 @@ impl Script {
             workers,
             redirect,
             challenges,
+            access,
         };
-        self.start_with(recipe, keeper)
+        Stage { log, ..self.start_with(recipe, keeper) }
     }
 
     /// Starts a server for something else than a site.
@@ -197,7 +213,7 @@ impl Script {
             bounds: self.bounds,
         };
         let server = Server::start(&plan, recipe).expect("a server");
-        Stage { server, upstream: None, keeper }
+        Stage { server, upstream: None, keeper, log: None }
     }
 }
 
@@ -206,6 +222,8 @@ pub(crate) struct Stage {
     pub(crate) server: Server,
     upstream: Option<Upstream>,
     keeper: Option<Keeper>,
+    /// Ends after the server, when this is dropped.
+    pub(crate) log: Option<AccessLog>,
 }
 
 impl Stage {
@@ -260,6 +278,7 @@ impl Stage {
         self.assert_balance();
         self.server.stop();
         self.server.join().expect("an orderly end");
+        drop(self.log);
     }
 
     pub(crate) fn assert_balance(&self) {

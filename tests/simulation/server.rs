@@ -47,6 +47,7 @@ impl Server {
             workers: 1,
             challenges: None,
             redirect: None,
+            access: None,
         };
         let timers = Timers::<Sim>::start();
         let metrics = Arc::<WorkerMetrics>::default();

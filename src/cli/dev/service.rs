@@ -11,7 +11,7 @@ use crate::http::push_field;
 use crate::limits::RESPONSE_HEAD_ROOM;
 use crate::limits::authoring::{NEWS_LOOK, NEWS_WAIT, NEWS_WAITERS_MAX};
 use crate::metrics::WorkerMetrics;
-use crate::page::{Pages, Trace};
+use crate::page::{Notes, Pages};
 use crate::upstream::{Client, Seat};
 use crate::worker::pages::{as_page_sees, fill};
 use crate::worker::thread::Recipe;
@@ -109,10 +109,10 @@ impl<D: Driver> DevService<D> {
     /// Answers with a page of the site.
     async fn page(&self, cast: &Cast<D>, request: &Request<'_>, response: &mut Response) {
         let page_request = as_page_sees(request);
-        let trace = RefCell::new(Trace::default());
-        let gathered = cast.pages.gather(&page_request, Some(&trace)).await;
+        let notes = Notes::in_full();
+        let gathered = cast.pages.gather(&page_request, Some(&notes)).await;
         let _work = stints::begin::<D>().await;
-        let answer = cast.pages.press(&page_request, gathered, response.body(), Some(&trace));
+        let answer = cast.pages.press(&page_request, gathered, response.body(), Some(&notes));
         fill(response, answer);
         if !response.content_type.starts_with("text/html") {
             return;
@@ -122,7 +122,8 @@ impl<D: Driver> DevService<D> {
         if is_own_host(page_request.host) {
             let target = String::from_utf8_lossy(page_request.target);
             let (site, files) = (cast.pages.site(), self.stage.files());
-            let told = Told::of_page(&target, &trace.borrow(), site, files);
+            let trace = notes.into_trace().unwrap_or_default();
+            let told = Told::of_page(&target, &trace, site, files);
             let told = told.map(|told| told.json());
             inject(response.body(), RESPONSE_HEAD_ROOM, cast.number, told.as_deref());
         }

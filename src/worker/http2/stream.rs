@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Instant;
 
 use ::http::{Method, Request as Incoming, Response as Outgoing, StatusCode};
 use h2::server::SendResponse;
@@ -18,6 +19,7 @@ use crate::driver::timers::Timer;
 use crate::http::{ParseError, RequestHead};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
+use crate::worker::access::{Answered, Asked, Open, first_line};
 use crate::worker::admission::Shed;
 use crate::worker::exchange::{Outcome, Stop, has_body, respond};
 use crate::worker::service::{Request, Response, Service};
@@ -55,7 +57,17 @@ pub(super) async fn answer<D: Driver, S: Service>(
     drop(parts);
     match head {
         Ok(head) => stream.exchange(&head, &mut received).await,
-        Err(Malformed::Refused(error)) => stream.refuse(error.status(), error.reason()).await,
+        Err(Malformed::Refused(error)) => {
+            let (begun, status, reason) = (worker.begin_record(), error.status(), error.reason());
+            let (ended, bytes) = stream.refuse(status, reason).await;
+            // As it would have come in HTTP/1.1, but for the version.
+            let line = first_line(&received);
+            let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+            let taken = ended == Ended::Answered;
+            let answered = Answered { status, bytes, taken, reason, ..Answered::default() };
+            worker.record(Asked::Line(line, peer, secure, true), begun, answered);
+            ended
+        }
         Err(Malformed::Stream) => {
             worker.metrics.requests_malformed.add(1);
             stream.reply.send_reset(Reason::PROTOCOL_ERROR);
@@ -91,31 +103,40 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
     async fn exchange(&mut self, head: &RequestHead, received: &mut Vec<u8>) -> Ended {
         let worker = self.worker;
         let outcome = Outcome::start(&worker.metrics);
-        let number = worker.metrics.requests.get();
+        let (number, begun) = (worker.metrics.requests.get(), worker.begin_record());
         let request = self.request(head, received, number);
         let _in_flight = match self.admit(request).await {
             Ok(place) => place,
-            Err(shed) => return self.shed(shed, outcome).await,
+            Err(shed) => return self.shed((head, received, number), begun, shed, outcome).await,
         };
         let body = match has_body(head) {
             true => self.body(head, received).await,
             false => Ok(Some(head.length)),
         };
+        // From here on it is recorded also when the connection ends.
+        let bytes = received.get(..head.length).unwrap_or_default();
+        let request = self.request(head, bytes, number);
+        let mut open = Open { worker, request, begun, http2: true };
         let body_end = match body {
             Ok(end) => end,
             Err(Stop::Gone) => return Ended::GivenUp,
             Err(Stop::Refused(status, reason)) => {
-                let ended = self.refuse(status, reason).await;
-                outcome.end(ended == Ended::Answered, status);
+                let (ended, bytes) = self.refuse(status, reason).await;
+                let taken = ended == Ended::Answered;
+                outcome.end(taken, status);
+                open.end(Answered { status, bytes, taken, reason, ..Answered::default() });
                 return ended;
             }
         };
         let page =
             Box::pin(respond(worker, (self.peer, self.secure, number), head, received, body_end));
-        let Some(response) = self.attend(page).await else { return Ended::GivenUp };
-        let status = response.status;
+        let Some(mut response) = self.attend(page).await else { return Ended::GivenUp };
+        let (status, notes) = (response.status, response.notes.take());
+        let bytes = if self.is_head { 0 } else { response.body_bytes() as u64 };
         let ended = self.send(response).await;
-        outcome.end(ended == Ended::Answered, status);
+        let (taken, notes) = (ended == Ended::Answered, notes.as_deref());
+        outcome.end(taken, status);
+        open.end(Answered { status, bytes, taken, notes, ..Answered::default() });
         ended
     }
 
@@ -183,20 +204,32 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
     }
 
     /// Answers what was no request we speak.
-    async fn refuse(&mut self, status: u16, reason: &'static str) -> Ended {
+    async fn refuse(&mut self, status: u16, reason: &'static str) -> (Ended, u64) {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service().refuse(status, reason, &mut response);
-        self.send(response).await
+        let bytes = if self.is_head { 0 } else { response.body_bytes() as u64 };
+        (self.send(response).await, bytes)
     }
 
     /// Turns a request away.
-    async fn shed(&mut self, shed: Shed, outcome: Outcome<'_>) -> Ended {
+    async fn shed(
+        &mut self,
+        (head, received, number): (&RequestHead, &[u8], u64),
+        begun: Option<Instant>,
+        shed: Shed,
+        outcome: Outcome<'_>,
+    ) -> Ended {
         let mut buffer = self.worker.buffers.take();
         buffer.extend_from_slice(shed.refusal.body());
         let ended = self.write(head::of_shed(&shed), buffer, 0).await;
-        outcome.end(ended == Ended::Answered, shed.refusal.status());
+        let (status, taken) = (shed.refusal.status(), ended == Ended::Answered);
+        outcome.end(taken, status);
+        let bytes = if self.is_head { 0 } else { shed.refusal.body_bytes() };
+        let request = self.request(head, received, number);
+        let answered = Answered { status, bytes, taken, shed: true, ..Answered::default() };
+        self.worker.record(Asked::Request(&request, true), begun, answered);
         ended
     }
 

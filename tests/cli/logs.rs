@@ -1,0 +1,70 @@
+//! Where logs go, and when they are opened anew.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::command::Running;
+use super::upstream::Upstream;
+use super::visitor::{PATIENCE, Visitor};
+use super::{ANY, RINGPRESS, fetching_site, path, ringpress, site, wait_for};
+
+#[test]
+fn the_access_log_goes_where_it_is_told_and_on_usr1_to_a_new_file() {
+    let upstream = Upstream::json(r#"{"name": "Ada"}"#);
+    let site = fetching_site(&upstream);
+    let logs = tempfile::tempdir().unwrap();
+    let (log, old) = (logs.path().join("access.log"), logs.path().join("access.log.1"));
+    let to = log.to_str().unwrap();
+    let arguments = ["serve", path(&site), "--listen", ANY, "--access-log", to];
+    let server = Running::start(RINGPRESS, &arguments, &[("RINGPRESS_ACCESS_LOG", "off")]);
+    let mut visitor = Visitor::to(server.address());
+    visitor.get("/users/1");
+    fs::rename(&log, &old).unwrap();
+    server.signal(Signal::USR1);
+    wait_for(&server, "opened anew");
+    visitor.get("/users/2");
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+    let lines = |path| fs::read_to_string(path).unwrap().lines().count();
+    assert_eq!(lines(&old) + lines(&log), 2);
+    assert!(fs::read_to_string(&log).unwrap().contains("\"target\":\"/users/2\""));
+}
+
+#[test]
+fn usr1_is_no_end_where_there_is_no_access_log() {
+    let site = site("", "front");
+    let server = Running::start(RINGPRESS, &["serve", path(&site), "--listen", ANY], &[]);
+    server.signal(Signal::USR1);
+    for _ in 0..3 {
+        assert_eq!(Visitor::to(server.address()).get("/").status, 200);
+    }
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_a_failure_that_says_what_to_do() {
+    let site = site("server.access_log.path = 'logs/access.log'", "front");
+    let ended = ringpress(&["serve", path(&site), "--listen", ANY]);
+    assert_eq!(ended.code, Some(1));
+    let place = site.path().join("logs/access.log");
+    assert!(ended.stderr.contains(place.to_str().unwrap()), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--access-log"), "{}", ended.stderr);
+    let elsewhere = ["serve", path(&site), "--listen", ANY, "--access-log", "off"];
+    assert_eq!(Running::start(RINGPRESS, &elsewhere, &[]).terminate(PATIENCE), Some(0));
+}
+
+#[test]
+fn log_lines_for_the_journal_say_how_grave_they_are() {
+    let site = site("", "front");
+    let arguments = ["serve", path(&site), "--listen", ANY, "--log-format", "journal"];
+    let server = Running::start(RINGPRESS, &arguments, &[]);
+    wait_for(&server, "serving");
+    let log = server.log();
+    let is_told = |line: &str| matches!(line.as_bytes(), [b'<', b'3'..=b'7', b'>', ..]);
+    assert!(log.lines().all(is_told) && log.contains("\n<6>serving workers="), "{log}");
+    // A variable that was inherited says nothing of where standard error goes.
+    let arguments = ["serve", path(&site), "--listen", ANY];
+    let server = Running::start(RINGPRESS, &arguments, &[("JOURNAL_STREAM", "1:1")]);
+    wait_for(&server, "serving");
+    assert!(server.log().lines().all(|line| line.starts_with('{')), "{}", server.log());
+}
