@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{self, DriverChoice, Workers};
 use crate::control::resolver::Name;
 use crate::driver::kind::{Choice, Kind};
-use crate::site::{Site, UpstreamPlan};
+use crate::site::{AdminAddress, Site, UpstreamPlan};
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -30,6 +30,20 @@ pub(super) struct ServerOptions {
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     config::listen_address(text)
         .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
+}
+
+/// `--admin`: an address, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AdminChoice(pub(super) Option<AdminAddress>);
+
+/// Reads it.
+pub(super) fn admin(text: &str) -> Result<AdminChoice, String> {
+    if text == "off" {
+        return Ok(AdminChoice(None));
+    }
+    AdminAddress::parse(text).map(|address| AdminChoice(Some(address))).ok_or_else(|| {
+        "write an address as in 127.0.0.1:9180 or unix:/run/ringpress/admin.sock, or `off`".into()
+    })
 }
 
 /// `--workers`.

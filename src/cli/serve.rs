@@ -2,21 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 #[cfg(feature = "acme")]
 use crate::control::acme;
+use crate::control::admin::{self, Admin};
 use crate::control::certificates;
 use crate::control::descriptors::Wanted;
 use crate::control::life::{self, EndSignals};
+use crate::control::overview::Overview;
 use crate::control::resolver::Resolver;
 use crate::control::server::{Plan, Secure, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
 use crate::limits::{ADDRESSES_MAX, TLS_HANDSHAKES_MAX, TURNED_AWAY_MAX};
 use crate::page::Redirect;
-use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
+use crate::site::{AdminPlan, Overrides, SecurePlan, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
@@ -39,6 +42,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT", env = "RINGPRESS_LISTEN_TLS", value_delimiter = ',',
           value_parser = options::listen)]
     listen_tls: Vec<SocketAddr>,
+    /// Address for health, metrics and commands, as in 127.0.0.1:9180 or unix:admin.sock, or `off`
+    #[arg(long, value_name = "HOST:PORT|unix:PATH|off", env = "RINGPRESS_ADMIN",
+          value_parser = options::admin)]
+    admin: Option<options::AdminChoice>,
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
@@ -55,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
+        admin: arguments.admin.clone().map(|choice| choice.0),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
@@ -118,6 +126,8 @@ pub(super) fn serve(
     let challenges = keeper.as_ref().map(acme::Keeper::challenges);
     #[cfg(not(feature = "acme"))]
     let challenges = None;
+    // Before the workers: who cannot be watched does not serve.
+    let (overview, _admin) = watched(site.admin())?;
     let recipe = SiteRecipe {
         site,
         directory,
@@ -127,6 +137,7 @@ pub(super) fn serve(
         challenges,
     };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
+    overview.set_ready(true);
     // Only now, as the directory asks us back.
     #[cfg(feature = "acme")]
     let _keeping = keeper
@@ -142,6 +153,17 @@ pub(super) fn serve(
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(&server);
     life::live(server, &signals).map_err(|error| words(&error))
+}
+
+/// What is known of the server from here on, and the admin listener that tells it, if there is one.
+fn watched(plan: Option<&AdminPlan>) -> Result<(Arc<Overview>, Option<Admin>), String> {
+    let (overview, _orders) = Overview::new();
+    let overview = Arc::new(overview);
+    let admin = plan.map(|plan| Admin::start(plan, admin::health(&overview))).transpose()?;
+    if let Some(admin) = &admin {
+        say(format_args!("admin at {}", admin.address()));
+    }
+    Ok((overview, admin))
 }
 
 /// Lowers what is configured to what there are descriptors for, and says so.

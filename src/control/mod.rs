@@ -3,6 +3,7 @@
 
 #[cfg(feature = "acme")]
 pub mod acme;
+pub mod admin;
 pub mod certificates;
 pub mod descriptors;
 mod dns;

@@ -1,6 +1,7 @@
 //! A site, compiled and immutable: its routes, what each page fetches in which order, and its
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
+mod admin;
 mod budget;
 mod caching;
 mod check;
@@ -17,6 +18,7 @@ mod source;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
+pub use admin::{AdminAddress, AdminPlan, Token};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;
@@ -31,7 +33,6 @@ use route::{Params, Router};
 use secure::Secured;
 use security::Security;
 use source::Files;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A site.
@@ -39,7 +40,6 @@ use std::sync::Arc;
 pub struct Site {
     name: String,
     server: ServerPlan,
-    admin: Option<SocketAddr>,
     upstreams: Vec<UpstreamPlan>,
     pages: Vec<Page>,
     router: Router,
@@ -124,8 +124,8 @@ impl Site {
     }
 
     /// Where the admin pages are, if anywhere.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+    pub fn admin(&self) -> Option<&AdminPlan> {
+        self.secured.admin.as_ref()
     }
 
     /// The upstreams; fetches name them by their index.

@@ -1,6 +1,6 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
-use super::{DriverChoice, Workers};
+use super::{AdminAddress, DriverChoice, Workers};
 use crate::config::{self, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream};
 use crate::tls::ClientTls;
 use std::net::SocketAddr;
@@ -65,6 +65,8 @@ pub struct Overrides {
     pub listen: Option<Vec<SocketAddr>>,
     /// Addresses to listen on with TLS.
     pub listen_tls: Option<Vec<SocketAddr>>,
+    /// Where the admin listener is; `Some(None)` for nowhere.
+    pub admin: Option<Option<AdminAddress>>,
     /// Which CPUs serve.
     pub workers: Option<Workers>,
     /// Which way to the kernel.

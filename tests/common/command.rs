@@ -16,6 +16,7 @@ pub(crate) struct Running {
     /// The process.
     pub(crate) child: Child,
     addresses: Vec<SocketAddr>,
+    output: Arc<Mutex<String>>,
     log: Arc<Mutex<String>>,
 }
 
@@ -30,10 +31,13 @@ impl Running {
         let stdout = child.stdout.take().expect("standard output");
         let stderr = child.stderr.take().expect("standard error");
         let log = Arc::new(Mutex::new(String::new()));
-        let mut running = Self { child, addresses: Vec::new(), log: Arc::clone(&log) };
+        let output = Arc::new(Mutex::new(String::new()));
+        let (addresses, said) = (Vec::new(), Arc::clone(&output));
+        let mut running = Self { child, addresses, output: said, log: Arc::clone(&log) };
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                output.lock().expect("output").extend([&line, "\n"]);
                 let address = line.strip_prefix("listening on http://");
                 if let Some(address) = address.or(line.strip_prefix("listening on https://")) {
                     let _ = tell.send(address.parse().expect("an address"));
@@ -60,6 +64,12 @@ impl Running {
     /// What it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("log").clone()
+    }
+
+    /// The rest of a line of standard output that begins so; of those before its first address.
+    pub(crate) fn said(&self, beginning: &str) -> Option<String> {
+        let output = self.output.lock().expect("output");
+        output.lines().find_map(|line| line.strip_prefix(beginning)).map(str::to_owned)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -109,7 +119,8 @@ pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let out = thread::spawn(move || read(&mut stdout));
     let err = thread::spawn(move || read(&mut stderr));
-    let mut running = Running { child, addresses: Vec::new(), log: Arc::default() };
+    let mut running =
+        Running { child, addresses: Vec::new(), output: Arc::default(), log: Arc::default() };
     let code = running.exit_code(PATIENCE);
     drop(running);
     Ended { code, stdout: out.join().expect("output"), stderr: err.join().expect("errors") }
