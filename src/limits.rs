@@ -442,6 +442,11 @@ pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(70);
 pub const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request body to it, bytes; nothing is done with one. Over it: 413.
 pub const ADMIN_BODY_BYTES_MAX: u64 = 4 * 1024;
+/// Pages, and upstreams, that are counted each by itself. Those beyond are counted together, so
+/// that what is told of them has an end.
+pub const COUNTED_PAGES_MAX: usize = 512;
+/// See `COUNTED_PAGES_MAX`.
+pub const COUNTED_UPSTREAMS_MAX: usize = 128;
 /// The token that it asks for: at least so many bytes, as none of fewer is hard to guess.
 pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 /// And at most so many.

@@ -12,14 +12,16 @@ use crate::control::admin::{self, Admin};
 use crate::control::certificates;
 use crate::control::descriptors::Wanted;
 use crate::control::life::{self, EndSignals};
+use crate::control::observer::Observer;
 use crate::control::overview::Overview;
 use crate::control::resolver::Resolver;
+use crate::control::roster::Roster;
 use crate::control::server::{Plan, Secure, Server};
 use crate::driver::kind::Choice;
 use crate::http::Limits;
 use crate::limits::{ADDRESSES_MAX, TLS_HANDSHAKES_MAX, TURNED_AWAY_MAX};
 use crate::page::Redirect;
-use crate::site::{AdminPlan, Overrides, SecurePlan, ServerPlan, Site, Source};
+use crate::site::{Overrides, SecurePlan, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 use crate::worker::pages::SiteRecipe;
 
@@ -127,7 +129,7 @@ pub(super) fn serve(
     #[cfg(not(feature = "acme"))]
     let challenges = None;
     // Before the workers: who cannot be watched does not serve.
-    let (overview, _admin) = watched(site.admin())?;
+    let (overview, roster, _admin) = watched(&site)?;
     let recipe = SiteRecipe {
         site,
         directory,
@@ -137,6 +139,8 @@ pub(super) fn serve(
         challenges,
     };
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
+    server.report_to(&roster);
+    roster.listen(plan.driver.name(), server.addresses(), server.secure_addresses());
     overview.set_ready(true);
     // Only now, as the directory asks us back.
     #[cfg(feature = "acme")]
@@ -155,15 +159,19 @@ pub(super) fn serve(
     life::live(server, &signals).map_err(|error| words(&error))
 }
 
-/// What is known of the server from here on, and the admin listener that tells it, if there is one.
-fn watched(plan: Option<&AdminPlan>) -> Result<(Arc<Overview>, Option<Admin>), String> {
+/// What is known of the server from here on, who works, and the admin listener that tells it, if
+/// there is one.
+fn watched(site: &Site) -> Result<(Arc<Overview>, Arc<Roster>, Option<Admin>), String> {
     let (overview, _orders) = Overview::new();
-    let overview = Arc::new(overview);
-    let admin = plan.map(|plan| Admin::start(plan, admin::health(&overview))).transpose()?;
+    let (overview, roster) = (Arc::new(overview), Arc::<Roster>::default());
+    roster.serve(site);
+    let observer = Observer::new(Arc::clone(&overview), Arc::clone(&roster));
+    let routes = admin::health(&overview).and(observer.routes());
+    let admin = site.admin().map(|plan| Admin::start(plan, routes)).transpose()?;
     if let Some(admin) = &admin {
         say(format_args!("admin at {}", admin.address()));
     }
-    Ok((overview, admin))
+    Ok((overview, roster, admin))
 }
 
 /// Lowers what is configured to what there are descriptors for, and says so.

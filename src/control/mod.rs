@@ -9,6 +9,8 @@ pub mod descriptors;
 mod dns;
 pub mod life;
 pub mod names;
+pub mod observer;
 pub mod overview;
 pub mod resolver;
+pub mod roster;
 pub mod server;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::roster::Roster;
 use crate::driver::kind::Kind;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
@@ -43,6 +44,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     secure_addresses: Vec<SocketAddr>,
     workers: Vec<Handle>,
+    cpus: Vec<Option<usize>>,
 }
 
 struct Handle {
@@ -74,7 +76,8 @@ impl Server {
         let listeners = plain.into_iter().zip(secure_listeners);
         let recipe = Arc::new(recipe);
         let (ready, started) = mpsc::channel();
-        let mut server = Self { addresses, secure_addresses, workers: Vec::new() };
+        let cpus = plan.cpus.clone();
+        let mut server = Self { addresses, secure_addresses, workers: Vec::new(), cpus };
         for (number, (cpu, (listeners, secure_listeners))) in
             plan.cpus.iter().zip(listeners).enumerate()
         {
@@ -114,6 +117,13 @@ impl Server {
     /// The counters of each worker.
     pub fn metrics(&self) -> impl Iterator<Item = &WorkerMetrics> {
         self.workers.iter().map(|worker| &*worker.metrics)
+    }
+
+    /// Says who works: at the start, and again whenever that has changed.
+    pub fn report_to(&self, roster: &Roster) {
+        for (number, (worker, cpu)) in self.workers.iter().zip(&self.cpus).enumerate() {
+            roster.register(number, *cpu, &worker.metrics);
+        }
     }
 
     /// Tells all workers to stop accepting and to finish what is in flight.

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, EntityTag, Method};
-use crate::limits::{RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::limits::{COUNTED_PAGES_MAX, RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::metrics::{Histogram, PageMetrics, WorkerMetrics};
 use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
@@ -46,6 +47,8 @@ pub struct Pages<D: Driver> {
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
+    /// What is counted of each page, and last of what no page was asked for.
+    counts: Vec<Arc<PageMetrics>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -91,7 +94,9 @@ impl<D: Driver> Pages<D> {
             .any(|fetch| fetch.cache.is_some())
             .then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
-        Self { site, client, memo, cache, failures, id_prefix, challenges: None, redirect: None }
+        let counts = counts(&site, client.metrics());
+        let (challenges, redirect) = (None, None);
+        Self { site, client, memo, cache, failures, counts, id_prefix, challenges, redirect }
     }
 
     /// The same, and it answers these challenges.
@@ -144,24 +149,31 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         trace: Option<&RefCell<Trace>>,
     ) -> Gathered<'_> {
-        let (page, context, ties) = match self.begin(request) {
-            Ok(begun) => begun,
-            Err(outcome) => return Gathered(outcome),
+        let mut begun = Begun { at: D::now(), page: self.site.pages().len() };
+        let (page, context, ties) = match self.begin(request, &mut begun.page) {
+            Ok(ready) => ready,
+            Err(outcome) => return Gathered { outcome, begun },
         };
         let execution = Execution::new(self, page, &context, &ties, trace);
         let outcome = execution.run().await;
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
-        Gathered(match outcome {
+        let outcome = match outcome {
             Ok(()) => Outcome::Ready(page, context, passed),
             Err(error) => Outcome::Failed(error),
-        })
+        };
+        Gathered { outcome, begun }
     }
 
     /// What a page starts with. Apart from what follows, so that a page that waits does not hold
     /// room for what its request was taken apart in.
-    fn begin(&self, request: &Request<'_>) -> Result<(&Page, Context, Ties), Outcome<'_>> {
-        let (page, inputs) = self.find(request)?;
+    /// Says in `number` which page it is, if it is one.
+    fn begin(
+        &self,
+        request: &Request<'_>,
+        number: &mut usize,
+    ) -> Result<(&Page, Context, Ties), Outcome<'_>> {
+        let (page, inputs) = self.find(request, number)?;
         Ok((page, page.context(inputs), self.ties(request, page)))
     }
 
@@ -173,7 +185,25 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         trace: Option<&RefCell<Trace>>,
     ) -> Answer {
-        let (page, context, passed) = match gathered.0 {
+        let Gathered { outcome, begun } = gathered;
+        let counts = self.counts.get(begun.page);
+        let answer = self.make(request, outcome, counts.map(|of| &of.render), out, trace);
+        if let Some(counts) = counts {
+            counts.statuses.count(answer.status);
+            counts.duration.record(D::now_exactly().saturating_duration_since(begun.at));
+        }
+        answer
+    }
+
+    fn make(
+        &self,
+        request: &Request<'_>,
+        outcome: Outcome<'_>,
+        renders: Option<&Histogram>,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Answer {
+        let (page, context, passed) = match outcome {
             Outcome::Ready(page, context, passed) => (page, context, passed),
             Outcome::Methods => return Answer::methods(),
             Outcome::Refused(status, reason) => {
@@ -205,6 +235,9 @@ impl<D: Driver> Pages<D> {
         let before = out.len();
         let rendered = page.render(&context, out);
         let took = D::now_exactly().saturating_duration_since(start);
+        if let Some(renders) = renders {
+            renders.record(took);
+        }
         if took >= RENDER_SLOW {
             self.client.metrics().renders_slow.add(1);
             let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
@@ -254,7 +287,11 @@ impl<D: Driver> Pages<D> {
     }
 
     /// The page that is asked for and what it may use of the request, or what to answer instead.
-    fn find(&self, request: &Request<'_>) -> Result<(&Page, Inputs), Outcome<'_>> {
+    fn find(
+        &self,
+        request: &Request<'_>,
+        number: &mut usize,
+    ) -> Result<(&Page, Inputs), Outcome<'_>> {
         if request.method == Method::Other {
             return Err(Outcome::Refused(501, "no such method"));
         }
@@ -265,10 +302,11 @@ impl<D: Driver> Pages<D> {
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
-        let Some((page, params)) = self.site.route(path) else {
+        let Some((found, page, params)) = self.site.route_numbered(path) else {
             let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
             return Err(Outcome::Failed(error));
         };
+        *number = found;
         match request.method {
             Method::Get | Method::Head => {}
             Method::Options => return Err(Outcome::Methods),
@@ -347,8 +385,34 @@ impl<D: Driver> Pages<D> {
     }
 }
 
+/// The numbers of each page of a site, those that this worker has of it already, and last those of
+/// what no page was asked for.
+fn counts(site: &Site, metrics: &WorkerMetrics) -> Vec<Arc<PageMetrics>> {
+    let upstreams: Vec<&str> = site.upstreams().iter().map(|plan| plan.name.as_str()).collect();
+    metrics.upstreams.retain(&upstreams);
+    let mut patterns = vec![NO_PAGE];
+    patterns.extend(site.pages().iter().map(Page::pattern));
+    let mut counts = metrics.pages.of(&patterns, COUNTED_PAGES_MAX);
+    counts.rotate_left(1);
+    counts
+}
+
+/// What is counted as a page where there is none.
+const NO_PAGE: &str = "";
+
 /// What a page needs, all there; or what to answer instead.
-pub struct Gathered<'a>(Outcome<'a>);
+pub struct Gathered<'a> {
+    outcome: Outcome<'a>,
+    begun: Begun,
+}
+
+/// When it was begun to answer, and with which page of the site; with one more than there are for
+/// none.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Instant,
+    page: usize,
+}
 
 enum Outcome<'a> {
     /// A page, all it is made from, and the field lines that go with it.

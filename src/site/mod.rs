@@ -167,7 +167,15 @@ impl Site {
     /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each
     /// still encoded. Literal beats parameter; what has a `{rest*}` comes after all that has none.
     pub fn route<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Page, Params<'s, 'p>)> {
-        let (page, params) = self.router.at(path)?;
-        Some((self.pages.get(page)?, params))
+        self.route_numbered(path).map(|(_, page, params)| (page, params))
+    }
+
+    /// The same, with the page's place among [`Site::pages`].
+    pub fn route_numbered<'s, 'p>(
+        &'s self,
+        path: &'p str,
+    ) -> Option<(usize, &'s Page, Params<'s, 'p>)> {
+        let (number, params) = self.router.at(path)?;
+        Some((number, self.pages.get(number)?, params))
     }
 }

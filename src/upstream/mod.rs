@@ -22,6 +22,7 @@ mod pool;
 mod queue;
 mod random;
 mod retry;
+mod tally;
 mod usual;
 mod window;
 
