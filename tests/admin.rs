@@ -17,6 +17,8 @@ mod client;
 #[expect(dead_code, reason = "other suites use more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "admin/exposition.rs"]
+mod exposition;
 #[path = "admin/listener.rs"]
 mod listener;
 #[expect(dead_code, reason = "other suites use more of it")]

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::monoio::{MonoioReader, MonoioWriter};
 use super::tasks::{self, Task};
-use super::{Driver, Writer};
+use super::{Driver, Writer, tally};
 
 /// monoio on epoll.
 pub struct Epoll;
@@ -81,7 +81,7 @@ impl Driver for Epoll {
         }
         let probe = std::net::TcpStream::from(socket.try_clone()?);
         let stream = TcpStream::from_std(socket.into())?;
-        stream.writable(false).await?;
+        tally::operation(stream.writable(false)).await?;
         if let Some(error) = probe.take_error()? {
             return Err(error);
         }
