@@ -161,7 +161,7 @@ pub(super) fn serve(
 
 /// What is known of the server from here on, who works, and the admin listener that tells it, if
 /// there is one.
-fn watched(site: &Site) -> Result<(Arc<Overview>, Arc<Roster>, Option<Admin>), String> {
+fn watched(site: &Site) -> Result<Watched, String> {
     let (overview, _orders) = Overview::new();
     let (overview, roster) = (Arc::new(overview), Arc::<Roster>::default());
     roster.serve(site);
@@ -173,6 +173,9 @@ fn watched(site: &Site) -> Result<(Arc<Overview>, Arc<Roster>, Option<Admin>), S
     }
     Ok((overview, roster, admin))
 }
+
+/// What is known, who works, and where that is told.
+type Watched = (Arc<Overview>, Arc<Roster>, Option<Admin>);
 
 /// Lowers what is configured to what there are descriptors for, and says so.
 fn share_descriptors(site: &mut Site, plan: &mut Plan, ends_here: usize) {

@@ -11,9 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// None yet.
-    pub(super) const ZERO: Self = Self(AtomicU64::new(0));
-
     /// Adds `n`. Only the worker that owns the counter may call this.
     #[inline]
     pub fn add(&self, n: u64) {

@@ -28,7 +28,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { sum_us: Counter::default(), buckets: [const { Counter::ZERO }; BUCKETS] }
+        Self { sum_us: Counter::default(), buckets: [(); BUCKETS].map(|()| Counter::default()) }
     }
 }
 

@@ -21,8 +21,10 @@ pub(crate) struct Admin(pub(crate) String);
 
 impl Admin {
     pub(crate) fn of(server: &Running) -> Self {
-        let said = server.said("admin at ");
-        Self(said.unwrap_or_else(|| panic!("no admin listener: {}", server.log())))
+        let log = server.log();
+        // It comes before the first address of the server, which was waited for.
+        let said = log.lines().find_map(|line| line.strip_prefix("admin at "));
+        Self(said.unwrap_or_else(|| panic!("no admin listener: {log}")).to_owned())
     }
 
     pub(crate) fn line(&self) -> Box<dyn Line> {

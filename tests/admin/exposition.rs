@@ -68,7 +68,7 @@ impl Busy {
         Metrics::of(&self.admin.get("/metrics"))
     }
 
-    /// The metrics, as soon as they are so: what the loop counts is written down ten times a second.
+    /// The metrics, as soon as they are so: what the loop counts is written down now and then.
     fn metrics_when(&self, good: impl Fn(&Metrics) -> bool) -> Metrics {
         let start = Instant::now();
         loop {
@@ -238,7 +238,8 @@ fn has_promtool(what: &str) -> bool {
         "RINGPRESS_REQUIRE_PROMETHEUS=1, and promtool is not installed",
     );
     // Not through the captured streams of the test: a skipped test must be seen.
-    writeln!(io::stderr(), "skipped: {what}: promtool is not installed").unwrap();
+    let mut stderr = io::stderr();
+    writeln!(stderr, "skipped: {what}: promtool is not installed").unwrap();
     false
 }
 

@@ -16,7 +16,6 @@ pub(crate) struct Running {
     /// The process.
     pub(crate) child: Child,
     addresses: Vec<SocketAddr>,
-    output: Arc<Mutex<String>>,
     log: Arc<Mutex<String>>,
 }
 
@@ -31,13 +30,12 @@ impl Running {
         let stdout = child.stdout.take().expect("standard output");
         let stderr = child.stderr.take().expect("standard error");
         let log = Arc::new(Mutex::new(String::new()));
-        let output = Arc::new(Mutex::new(String::new()));
-        let (addresses, said) = (Vec::new(), Arc::clone(&output));
-        let mut running = Self { child, addresses, output: said, log: Arc::clone(&log) };
+        let mut running = Self { child, addresses: Vec::new(), log: Arc::clone(&log) };
         let (tell, told) = mpsc::channel();
+        let said = Arc::clone(&log);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                output.lock().expect("output").extend([&line, "\n"]);
+                said.lock().expect("log").extend([&line, "\n"]);
                 let address = line.strip_prefix("listening on http://");
                 if let Some(address) = address.or(line.strip_prefix("listening on https://")) {
                     let _ = tell.send(address.parse().expect("an address"));
@@ -61,15 +59,9 @@ impl Running {
         self.addresses[0]
     }
 
-    /// What it wrote to standard error so far.
+    /// What it wrote so far, to standard output and to standard error.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("log").clone()
-    }
-
-    /// The rest of a line of standard output that begins so; of those before its first address.
-    pub(crate) fn said(&self, beginning: &str) -> Option<String> {
-        let output = self.output.lock().expect("output");
-        output.lines().find_map(|line| line.strip_prefix(beginning)).map(str::to_owned)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -119,8 +111,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let out = thread::spawn(move || read(&mut stdout));
     let err = thread::spawn(move || read(&mut stderr));
-    let mut running =
-        Running { child, addresses: Vec::new(), output: Arc::default(), log: Arc::default() };
+    let mut running = Running { child, addresses: Vec::new(), log: Arc::default() };
     let code = running.exit_code(PATIENCE);
     drop(running);
     Ended { code, stdout: out.join().expect("output"), stderr: err.join().expect("errors") }
