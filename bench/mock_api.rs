@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use ringpress::control::life::{self, EndSignals};
+use ringpress::control::life::{self, Heeded};
 use ringpress::control::server::{Plan, Server};
 use ringpress::driver::Driver;
 use ringpress::driver::kind::Choice;
@@ -42,7 +42,7 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    let signals = EndSignals::catch()?;
+    let signals = Heeded::catch()?;
     let (driver, _) = Choice::Auto.resolve()?;
     let bounds = Bounds { in_flight_max: 65_536, queue_target: None, ..Bounds::default() };
     let plan = Plan {
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let recipe = MockRecipe { delay: Duration::from_millis(arguments.delay_ms) };
     let server = Server::start(&plan, recipe)?;
     println!("listening on http://{}", arguments.listen);
-    Ok(life::live(server, &signals)?)
+    Ok(life::live_simply(server, &signals)?)
 }
 
 struct MockRecipe {

@@ -2,6 +2,7 @@
 //! figure here is its default. Nothing in ringpress waits, queues, loops or buffers without one.
 
 mod admin;
+pub mod authoring;
 
 pub use admin::*;
 
@@ -189,6 +190,27 @@ pub const POLICY_HASHES_MAX: usize = 16;
 pub const PASSED_FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// How long a worker drains after it was told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a worker whose successor serves already waits for a last request on each connection
+/// that is kept: who sends one now is told to come back on another, and loses nothing.
+pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the workers may take to go over to a new site.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the successor of a server may take until it serves.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Listening sockets that a server takes over from its predecessor.
+pub const INHERITED_SOCKETS_MAX: usize = 4096;
+/// How often the control thread looks after workers, signals and commands.
+pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
+/// How long a worker may stand still before another takes its place.
+pub const WORKER_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a worker that failed is left alone before it is started again; twice as long each time.
+pub const WORKER_RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// And at most.
+pub const WORKER_RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After so long without a failure a worker counts as well again.
+pub const WORKER_WELL_AFTER: Duration = Duration::from_secs(60);
+/// Panics that are logged with their backtrace, in a minute.
+pub const PANICS_LOGGED_PER_MINUTE: u32 = 20;
 /// Bytes read and thrown away after an error answer, so that the client can read the answer
 /// instead of a reset (RFC 9112 section 9.6).
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -449,6 +471,23 @@ pub const PLAN_RATE_PER_S_MIN: f64 = 0.001;
 pub const PLAN_RATE_PER_S_MAX: f64 = 10_000_000.0;
 /// `ringpress plan`: the longest time, of an API or of a page's work.
 pub const PLAN_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// A file of /proc or /sys that `doctor` reads, bytes; what is beyond is not looked at.
+pub const DOCTOR_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Entries of a folder there that it looks at.
+pub const DOCTOR_ENTRIES_MAX: usize = 65_536;
+/// CPUs and nodes that it knows: numbers from here on are none.
+pub const DOCTOR_CPUS_MAX: usize = 8192;
+/// Control groups from that of a process up.
+pub const DOCTOR_GROUPS_DEEP_MAX: usize = 64;
+/// Network cards that it looks at.
+pub const DOCTOR_CARDS_MAX: usize = 16;
+/// Visitors a worker can take, with fewer of which it says that this is bad.
+pub const DOCTOR_CONNECTIONS_FEW: usize = 256;
+/// Locked memory that the ring of a worker takes where the kernel counts it, bytes.
+pub const RING_BYTES_MAX: u64 = 256 * 1024;
+/// What a page takes while it waits for its API, bytes: measured, for estimates.
+pub const WAITING_PAGE_BYTES: u64 = 8 * 1024;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(DOWNSTREAM_READ_BYTES <= REQUEST_HEAD_BYTES_MAX);

@@ -13,6 +13,7 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
+#[expect(dead_code, reason = "the tests for authors use more of it")]
 #[path = "common/command.rs"]
 mod command;
 #[path = "acme/directory.rs"]

@@ -11,8 +11,11 @@
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/certificates.rs"]
 mod certificates;
+#[expect(dead_code, reason = "the tests for authors use more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "common/trust.rs"]
 mod trust;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]

@@ -15,6 +15,11 @@ pub(super) fn start() -> WorkerGuard {
     start_at("info")
 }
 
+/// The same for a command that speaks to somebody who sits before it: what is usual is not logged.
+pub(super) fn start_warnings() -> WorkerGuard {
+    start_at("warn")
+}
+
 /// The same for a command whose result is its output: only what is wrong is logged.
 pub(super) fn start_quiet() -> WorkerGuard {
     start_at("error")

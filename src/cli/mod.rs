@@ -1,19 +1,27 @@
 //! The commands. They read arguments, call the rest, and speak to a person; nothing else does.
 
 pub mod check;
+mod completions;
 pub mod demo;
+mod dev;
+pub mod doctor;
 mod logging;
+mod man;
+mod new;
 mod options;
 pub mod plan;
+mod record;
 pub mod render;
+mod schema;
 pub mod serve;
+mod templates;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A server for sites of pages over an API: one pinned event loop per CPU core, io_uring inside.
 #[derive(Debug, Parser)]
@@ -25,8 +33,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a site: a folder with a ready-made one
+    New(new::Arguments),
+    /// Serve a site while it is being written: what is saved is served, and browsers go along
+    Dev(dev::Arguments),
     /// Serve a site
     Serve(serve::Arguments),
+    /// Serve a site, and put each answer of its upstreams into a file
+    Record(record::Arguments),
     /// Check a site: its site.toml and all its templates
     Check(check::Arguments),
     /// Make one page and print it
@@ -35,6 +49,14 @@ enum Command {
     Demo(demo::Arguments),
     /// How many blocking workers a load needs, where they collapse, and what an event loop needs
     Plan(plan::Arguments),
+    /// What this machine allows, and what to change for a server, with the commands
+    Doctor(doctor::Arguments),
+    /// Print the JSON Schema of site.toml, for editors that complete and check it
+    Schema,
+    /// Print what completes commands and flags in a shell
+    Completions(completions::Arguments),
+    /// Print a man page, or write all of them to a folder
+    Man(man::Arguments),
 }
 
 /// How a command ended, as the process says it.
@@ -69,12 +91,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let exit = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Schema => schema::run(),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     exit.into()
+}
+
+/// The whole command line, as clap knows it.
+fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Prints a line for a person or a script that waits for it. One that has stopped listening, as

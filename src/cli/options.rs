@@ -1,14 +1,17 @@
 //! Options that several commands share, and what they mean.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{self, DriverChoice, Workers};
-use crate::control::resolver::Name;
-use crate::driver::kind::{Choice, Kind};
-use crate::site::{AdminAddress, Site, UpstreamPlan};
+use crate::config::{self, Workers};
+use crate::control::recordings;
+use crate::driver::kind::Choice;
+use crate::limits::authoring::PORTS_TRIED;
+use crate::site::{AdminAddress, StandIn};
+use crate::worker::listener::is_free;
 
 /// Where and how to serve; each goes before what the site file says.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,6 +48,35 @@ pub(super) fn admin(text: &str) -> Result<AdminChoice, String> {
         "write an address as in 127.0.0.1:9180 or unix:/run/ringpress/admin.sock, or `off`".into()
     })
 }
+
+/// `--offline`: the folder whose recorded answers are given in place of upstreams'.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct OfflineOption {
+    /// Ask no upstream: answers come from this folder, which `ringpress record` has made
+    #[arg(long, value_name = "DIR", env = "RINGPRESS_OFFLINE")]
+    offline: Option<PathBuf>,
+}
+
+impl OfflineOption {
+    /// The answers, if they are to be taken.
+    ///
+    /// # Errors
+    /// In words, when they cannot be read.
+    pub(super) fn read(&self) -> Result<Option<StandIn>, String> {
+        self.offline.as_deref().map(recordings::read).transpose()
+    }
+}
+
+/// The first free address of the loopback from the usual port on; the usual one when none is, which
+/// then says why.
+pub(super) fn free_address() -> SocketAddr {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let free = (PORT..PORT + PORTS_TRIED).map(address).find(|address| is_free(*address).is_ok());
+    free.unwrap_or(address(PORT))
+}
+
+/// Where a site is looked for first.
+const PORT: u16 = 8080;
 
 /// `--workers`.
 fn workers(text: &str) -> Result<Workers, String> {
@@ -88,87 +120,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a size with its unit, as in 512KiB or 60MiB".into())
 }
 
-/// The CPU of each worker.
-///
-/// # Errors
-/// When a CPU is not one that this process may use.
-pub(super) fn cpus(workers: &Workers) -> Result<Vec<Option<usize>>, String> {
-    let mut allowed: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    allowed.sort_unstable();
-    let count = match workers {
-        Workers::All => allowed.len().max(1),
-        Workers::Count(count) => *count,
-        Workers::Cpus(cpus) => {
-            if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-                return Err(format!("CPU {cpu} is not one this process may use: {allowed:?}"));
-            }
-            return Ok(cpus.iter().copied().map(Some).collect());
-        }
-    };
-    // More workers than CPUs: pinned around, which serves nobody but tests.
-    Ok((0..count).map(|number| allowed.get(number % allowed.len().max(1)).copied()).collect())
-}
-
-/// The driver to serve with. What `auto` passed over is logged, with cause and remedy.
-///
-/// # Errors
-/// When the driver that was named cannot serve here, or none can.
-pub(super) fn driver(choice: Choice) -> Result<Kind, String> {
-    let (kind, passed_over) = choice.resolve().map_err(|error| error.to_string())?;
-    for error in &passed_over {
-        tracing::warn!(driver = %kind, "{error}; falling back to {kind}");
-    }
-    tracing::info!(driver = %kind, chosen_by = %choice, "driver");
-    Ok(kind)
-}
-
-/// The site file's word for a driver, as a choice.
-pub(super) fn choice(driver: DriverChoice) -> Choice {
-    match driver {
-        DriverChoice::Auto => Choice::Auto,
-        DriverChoice::Monoio => Choice::Named(Kind::Monoio),
-        DriverChoice::TokioUring => Choice::Named(Kind::TokioUring),
-        DriverChoice::Epoll => Choice::Named(Kind::Epoll),
-    }
-}
-
-/// The names of a site's upstreams, in its order.
-pub(super) fn names(site: &Site) -> Vec<Name> {
-    let upstreams = site.upstreams().iter();
-    let name = |plan: &UpstreamPlan| Name {
-        host: plan.host.clone(),
-        port: plan.port,
-        addresses: plan.addresses.clone(),
-    };
-    upstreams.map(name).collect()
-}
-
-/// Raises the limit of open files to what this process may have.
-pub(super) fn raise_open_files_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-        }
-    }
-}
-
-/// Files that this process may have open, and has; none where that cannot be known, or there is
-/// no limit.
-pub(super) fn open_files() -> Option<(usize, usize)> {
-    use rustix::process::{Resource, getrlimit};
-    let limit = usize::try_from(getrlimit(Resource::Nofile).current?).ok()?;
-    // Without /proc, what a process has open at its start.
-    let open = std::fs::read_dir("/proc/self/fd").map_or(OPEN_AT_START, Iterator::count);
-    Some((limit, open))
-}
-
-/// Standard input, output and error, and what signals come by.
-const OPEN_AT_START: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,12 +132,5 @@ mod tests {
         assert_eq!(workers("0,"), Ok(Workers::Cpus(vec![0])));
         assert!(workers("0").is_err());
         assert!(workers("some").is_err_and(|error| error.contains("`all`")));
-    }
-
-    #[test]
-    fn a_cpu_that_is_not_there_is_an_error_and_too_many_workers_share() {
-        assert!(cpus(&Workers::Cpus(vec![99_999])).is_err_and(|error| error.contains("99999")));
-        assert_eq!(cpus(&Workers::Count(5)).unwrap().len(), 5);
-        assert!(!cpus(&Workers::All).unwrap().is_empty());
     }
 }

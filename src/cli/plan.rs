@@ -14,6 +14,7 @@ use crate::capacity::{
     blocking, blocking_needed, event_loop, event_loops_needed, upstream_max,
 };
 use crate::config;
+use crate::control::machine;
 
 use super::{Exit, options, say};
 
@@ -153,7 +154,7 @@ impl Machine {
 
 /// The cores that this process may use.
 fn own_cores() -> Cores {
-    let cores = options::cpus(&config::Workers::All).map_or(1, |cpus| cpus.len());
+    let cores = machine::cpus(&config::Workers::All).map_or(1, |cpus| cpus.len());
     u32::try_from(cores).ok().and_then(Cores::new).unwrap_or(Cores::MOST)
 }
 

@@ -18,8 +18,10 @@ use crate::page::{self, Answer, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
 use crate::upstream::{Client, Directory, Seat};
 
-use super::options::names;
+use super::options::OfflineOption;
 use super::{Exit, fail, logging, options, say};
+use crate::control::machine;
+use crate::control::machine::names;
 
 /// `ringpress render`
 #[derive(Debug, Args)]
@@ -31,14 +33,29 @@ pub(super) struct Arguments {
     /// Print to standard error what was fetched, how long it took, and how large it was
     #[arg(long)]
     explain: bool,
+    /// Another URL for an upstream than the site has, several times for several
+    #[arg(long = "upstream", value_name = "NAME=URL", env = "RINGPRESS_UPSTREAM",
+          value_delimiter = ',', value_parser = options::upstream)]
+    upstreams: Vec<(String, String)>,
     /// auto, monoio, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
+    #[command(flatten)]
+    offline: OfflineOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start_quiet();
-    let overrides = Overrides { development: Some(true), ..Overrides::default() };
+    let stand_in = match arguments.offline.read() {
+        Ok(stand_in) => stand_in,
+        Err(error) => return fail(error),
+    };
+    let overrides = Overrides {
+        stand_in,
+        development: Some(true),
+        upstreams: arguments.upstreams.clone(),
+        ..Overrides::default()
+    };
     let site = match Site::load_with(&Source::Folder(arguments.site.clone()), &overrides) {
         Ok(site) => site,
         Err(report) => {
@@ -56,8 +73,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn render(site: Site, arguments: &Arguments) -> Result<Exit, String> {
-    let choice = arguments.driver.unwrap_or_else(|| options::choice(site.server().driver));
-    let driver = options::driver(choice)?;
+    let choice = arguments.driver.unwrap_or_else(|| machine::choice(site.server().driver));
+    let driver = machine::driver(choice)?;
     let (_resolver, directory) =
         Resolver::start(names(&site)).map_err(|error| error.to_string())?;
     let url = Target::of(&arguments.url)?;

@@ -77,6 +77,10 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
     (site, reader.problems)
 }
 
+/// The JSON Schema (draft 7) of a site file, for editors. `tests/schema.rs` keeps it and the
+/// readers of this module together.
+pub const SCHEMA: &str = include_str!("site.schema.json");
+
 const TOP_KEYS: &[&str] = &["server", "admin", "upstreams", "page"];
 
 #[cfg(test)]

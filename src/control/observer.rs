@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::admin::{AdminResponse, Routes};
 use super::overview::Overview;
-use super::roster::{Post, Roster, Served};
+use super::roster::{Facts, Post, Roster};
 use crate::metrics::exposition::{self, Process, Seen, gather, together, total};
 use crate::metrics::snapshot::{Page, Snapshot, Upstream, Worker};
 use crate::metrics::{Breaker, PageMetrics, UpstreamMetrics};
@@ -50,9 +50,9 @@ impl Observer {
             ready: self.overview.is_ready(),
             life: self.overview.life().clone(),
             workers: seen.iter().map(worker).collect(),
-            pages: pages(&served, &gather(&seen, |metrics| &metrics.pages)),
-            upstreams: upstreams(&served, &gather(&seen, |metrics| &metrics.upstreams)),
-            site: served.site,
+            pages: pages(&served.site, &gather(&seen, |metrics| &metrics.pages)),
+            upstreams: upstreams(&served.site, &gather(&seen, |metrics| &metrics.upstreams)),
+            site: served.site.name,
             driver: served.driver,
             listening: served.listening,
         }
@@ -107,9 +107,9 @@ fn worker(seen: &Seen<'_>) -> Worker {
 }
 
 /// The pages of the site, and what else was counted.
-fn pages(served: &Served, counted: &[(String, Vec<Arc<PageMetrics>>)]) -> Vec<Page> {
+fn pages(site: &Facts, counted: &[(String, Vec<Arc<PageMetrics>>)]) -> Vec<Page> {
     let page = |(pattern, sets): &(String, Vec<Arc<PageMetrics>>)| {
-        let known = served.pages.iter().find(|(known, _)| known == pattern);
+        let known = site.pages.iter().find(|(known, _)| known == pattern);
         Page {
             pattern: pattern.clone(),
             template: known.map(|(_, template)| template.clone()).unwrap_or_default(),
@@ -121,10 +121,10 @@ fn pages(served: &Served, counted: &[(String, Vec<Arc<PageMetrics>>)]) -> Vec<Pa
     counted.iter().map(page).collect()
 }
 
-fn upstreams(served: &Served, counted: &[(String, Vec<Arc<UpstreamMetrics>>)]) -> Vec<Upstream> {
+fn upstreams(site: &Facts, counted: &[(String, Vec<Arc<UpstreamMetrics>>)]) -> Vec<Upstream> {
     let upstream = |(name, sets): &(String, Vec<Arc<UpstreamMetrics>>)| {
         let sum = |of: fn(&UpstreamMetrics) -> u64| sets.iter().map(|set| of(set)).sum::<u64>();
-        let known = served.upstreams.iter().find(|(known, _)| known == name);
+        let known = site.upstreams.iter().find(|(known, _)| known == name);
         let worst = sets.iter().map(|set| set.breaker()).max().unwrap_or(Breaker::Missing);
         Upstream {
             name: name.clone(),

@@ -29,25 +29,43 @@ pub struct Post {
 /// What is served, and how, as far as it is told.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
-    /// The site's folder.
-    pub site: String,
+    /// The site.
+    pub site: Facts,
     /// How the workers talk to the kernel.
     pub driver: String,
     /// Where visitors are served, as URLs.
     pub listening: Vec<String>,
+}
+
+/// What is told of a site.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Its folder.
+    pub name: String,
     /// The path in the site file and the template of each page.
     pub pages: Vec<(String, String)>,
     /// The name of each upstream, and its scheme, host and port.
     pub upstreams: Vec<(String, String)>,
 }
 
+impl Facts {
+    /// Of this one.
+    pub fn of(site: &Site) -> Self {
+        let pages = site.pages().iter();
+        let pages = pages.map(|page| (page.pattern().to_owned(), page.template().to_owned()));
+        let upstreams = site.upstreams().iter().map(|plan| {
+            let scheme = if plan.tls.is_some() { "https" } else { "http" };
+            (plan.name.clone(), format!("{scheme}://{}", plan.authority))
+        });
+        let (pages, upstreams) = (pages.collect(), upstreams.collect());
+        Self { name: site.name().to_owned(), pages, upstreams }
+    }
+}
+
 impl Roster {
-    /// A worker begins, in the place of the one that had its number before, if any.
-    pub fn register(&self, number: usize, cpu: Option<usize>, metrics: &Arc<WorkerMetrics>) {
-        let mut workers = locked(&self.workers);
-        workers.retain(|post| post.number != number);
-        workers.push(Post { number, cpu, metrics: Arc::clone(metrics) });
-        workers.sort_by_key(|post| post.number);
+    /// From now on these work.
+    pub fn report(&self, workers: Vec<Post>) {
+        *locked(&self.workers) = workers;
     }
 
     /// Who works, by number.
@@ -56,17 +74,8 @@ impl Roster {
     }
 
     /// From now on this site is served: at the start, and after a reload.
-    pub fn serve(&self, site: &Site) {
-        let mut served = locked(&self.served);
-        served.site = site.name().to_owned();
-        let pages = site.pages().iter();
-        served.pages =
-            pages.map(|page| (page.pattern().to_owned(), page.template().to_owned())).collect();
-        let upstreams = site.upstreams().iter().map(|plan| {
-            let scheme = if plan.tls.is_some() { "https" } else { "http" };
-            (plan.name.clone(), format!("{scheme}://{}", plan.authority))
-        });
-        served.upstreams = upstreams.collect();
+    pub fn serve(&self, site: Facts) {
+        locked(&self.served).site = site;
     }
 
     /// From now on visitors are served there, by this driver.

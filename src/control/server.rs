@@ -1,22 +1,28 @@
-//! A running server: its sockets, its workers, and their end.
+//! A running server: its sockets, its workers, what they go over to, and their end.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::roster::Roster;
 use crate::driver::kind::Kind;
+use crate::limits::RELOAD_TIMEOUT;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
-use crate::worker::thread::{self, Recipe, Start};
-use crate::worker::{Bounds, Orders, listener};
+use crate::worker::thread::Recipe;
+use crate::worker::{Bounds, Orders};
+
+use super::crew::{Crew, Fleet};
+use super::roster::{Post, Roster};
+use super::sockets::{Inherited, Share, Sockets, Speech};
+use super::watch::Watch;
 
 /// What to start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
@@ -31,7 +37,7 @@ pub struct Plan {
 }
 
 /// Where and how a server speaks TLS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Secure {
     /// Addresses to listen on; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
@@ -41,16 +47,35 @@ pub struct Secure {
 
 /// A server that runs.
 pub struct Server {
-    addresses: Vec<SocketAddr>,
-    secure_addresses: Vec<SocketAddr>,
+    plan: Plan,
+    sockets: Sockets,
+    /// Whether its sockets are somebody else's too, who keeps them when it ends.
+    spare: bool,
+    fleet: Box<dyn Fleet>,
     workers: Vec<Handle>,
-    cpus: Vec<Option<usize>>,
+    /// Workers whose place another has taken, until they have ended.
+    parting: Vec<Handle>,
+    /// For how many looks more the workers are roused, as one of them is gone.
+    rouses: u32,
+    /// Whether it was told to end.
+    is_ending: AtomicBool,
 }
 
-struct Handle {
-    thread: Option<JoinHandle<io::Result<()>>>,
-    metrics: Arc<WorkerMetrics>,
-    orders: Arc<Orders>,
+/// A worker, as the control side has it.
+pub(super) struct Handle {
+    pub(super) thread: Option<JoinHandle<io::Result<()>>>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) watch: Watch,
+}
+
+/// What befell workers since it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
+    /// Workers that were started again.
+    pub restarted: u64,
+    /// Workers that stood still, and whose place another has taken.
+    pub stalled: u64,
 }
 
 /// Why a server could not start: what failed, why, and what to do.
@@ -60,6 +85,16 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// A worker's thread or loop cannot be made.
     Worker(usize, io::Error),
+    /// The workers cannot serve something of that kind.
+    Kind,
+}
+
+impl Plan {
+    fn wanted(&self) -> Vec<(Speech, SocketAddr)> {
+        let plain = self.listen.iter().map(|address| (Speech::Plain, *address));
+        let secure = self.secure.iter().flat_map(|secure| &secure.listen);
+        plain.chain(secure.map(|address| (Speech::Secure, *address))).collect()
+    }
 }
 
 impl Server {
@@ -69,49 +104,96 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start<R: Recipe>(plan: &Plan, recipe: R) -> Result<Self, StartError> {
-        let (addresses, plain) = bind_all(&plan.listen, plan.cpus.len())?;
-        let secure = plan.secure.as_ref();
-        let secure_listen = secure.map_or(&[][..], |secure| &secure.listen);
-        let (secure_addresses, secure_listeners) = bind_all(secure_listen, plan.cpus.len())?;
-        let listeners = plain.into_iter().zip(secure_listeners);
-        let recipe = Arc::new(recipe);
-        let (ready, started) = mpsc::channel();
-        let cpus = plan.cpus.clone();
-        let mut server = Self { addresses, secure_addresses, workers: Vec::new(), cpus };
-        for (number, (cpu, (listeners, secure_listeners))) in
-            plan.cpus.iter().zip(listeners).enumerate()
-        {
-            let metrics = Arc::new(WorkerMetrics::default());
-            let orders = Arc::new(Orders::default());
-            let start = Start {
-                number,
-                cpu: *cpu,
-                listeners,
-                secure_listeners,
-                tls: secure.map(|secure| secure.tls.clone()),
-                bounds: plan.bounds.clone(),
-                metrics: Arc::clone(&metrics),
-                orders: Arc::clone(&orders),
-                recipe: Arc::clone(&recipe),
-                ready: ready.clone(),
-            };
-            let thread = thread::start(plan.driver, start)
-                .map_err(|error| StartError::Worker(number, error))?;
-            server.workers.push(Handle { thread: Some(thread), metrics, orders });
-        }
-        drop(ready);
-        server.await_all(&started)?;
+        Self::start_on(plan, recipe, &mut Vec::new(), false)
+    }
+
+    /// The same with sockets that are open already: those that are of use are taken out. With
+    /// `spare` they are left listening at the end, for whoever else has them.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start_on<R: Recipe>(
+        plan: &Plan,
+        recipe: R,
+        inherited: &mut Vec<Inherited>,
+        spare: bool,
+    ) -> Result<Self, StartError> {
+        let sockets = Sockets::open(&plan.wanted(), plan.cpus.len(), inherited)?;
+        let fleet = Box::new(Crew::new(recipe, plan.cpus.len()));
+        let (workers, parting) = (Vec::new(), Vec::new());
+        let (plan, is_ending) = (plan.clone(), AtomicBool::new(false));
+        let mut server =
+            Self { plan, sockets, spare, fleet, workers, parting, rouses: 0, is_ending };
+        server.workers = server.crew(&server.plan, &server.sockets, &*server.fleet)?;
         Ok(server)
     }
 
+    /// A worker for each CPU of a plan, all of them serving.
+    fn crew(
+        &self,
+        plan: &Plan,
+        sockets: &Sockets,
+        fleet: &dyn Fleet,
+    ) -> Result<Vec<Handle>, StartError> {
+        let (ready, started) = mpsc::channel();
+        let mut workers = Vec::new();
+        for number in 0..plan.cpus.len() {
+            let share = sockets.share(number, plan.cpus.len());
+            let launched =
+                share.and_then(|share| self.launch(plan, fleet, number, share, ready.clone()));
+            match launched {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    workers.iter().for_each(|worker: &Handle| worker.orders.stop());
+                    return Err(StartError::Worker(number, error));
+                }
+            }
+        }
+        drop(ready);
+        await_all(&mut workers, &started)?;
+        Ok(workers)
+    }
+
+    fn launch(
+        &self,
+        plan: &Plan,
+        fleet: &dyn Fleet,
+        number: usize,
+        share: Share,
+        ready: Sender<()>,
+    ) -> io::Result<Handle> {
+        // Who takes a place goes on counting where the one before was.
+        let before = self.workers.get(number).map(|worker| worker.metrics.successor());
+        let metrics = Arc::new(before.unwrap_or_default());
+        let orders = Arc::new(Orders::sparing(self.spare));
+        let given = (Arc::clone(&metrics), Arc::clone(&orders));
+        let thread = Some(fleet.launch(plan, number, share, given, ready)?);
+        Ok(Handle { thread, metrics, orders, watch: Watch::new(Instant::now()) })
+    }
+
+    /// What it was started with.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether its sockets are somebody else's too, who keeps them when it ends.
+    pub fn is_spare(&self) -> bool {
+        self.spare
+    }
+
+    /// Its listening sockets.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
     /// Where it listens, ports filled in.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.addresses(Speech::Plain).collect()
     }
 
     /// Where it listens with TLS, ports filled in.
-    pub fn secure_addresses(&self) -> &[SocketAddr] {
-        &self.secure_addresses
+    pub fn secure_addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.addresses(Speech::Secure).collect()
     }
 
     /// The counters of each worker.
@@ -119,32 +201,161 @@ impl Server {
         self.workers.iter().map(|worker| &*worker.metrics)
     }
 
+    /// Has the workers serve something else, of the same kind as before, and returns when they do.
+    /// No connection is closed; requests under way are answered by what was there when they came.
+    ///
+    /// # Errors
+    /// [`StartError`], when a worker cannot make it: it goes on as it was.
+    pub fn replace<R: Recipe>(&mut self, recipe: R) -> Result<(), StartError> {
+        let crew = self.fleet.as_any_mut().downcast_mut::<Crew<R>>().ok_or(StartError::Kind)?;
+        let posts = crew.post(recipe);
+        let end = Instant::now() + RELOAD_TIMEOUT;
+        for (number, post) in posts.into_iter().enumerate() {
+            let is_gone = || {
+                let thread = self.workers.get(number).and_then(|worker| worker.thread.as_ref());
+                thread.is_none_or(JoinHandle::is_finished)
+            };
+            // One that has failed finds it when it is started again.
+            while crew.outcome(number, post).is_none() && !is_gone() && Instant::now() < end {
+                pause();
+            }
+            let failed = |kind: io::ErrorKind, why: &str| {
+                Err(StartError::Worker(number, io::Error::new(kind, why)))
+            };
+            match crew.outcome(number, post) {
+                Some(true) => {}
+                Some(false) => return failed(io::ErrorKind::Other, "it cannot make the pages"),
+                None if is_gone() => {}
+                None => return failed(io::ErrorKind::TimedOut, "it did not go over in time"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has other workers take the place of these, by another plan, and returns when they serve.
+    /// The old ones finish what they have.
+    ///
+    /// # Errors
+    /// [`StartError`]; all is as it was then.
+    pub fn renew<R: Recipe>(&mut self, plan: Plan, recipe: R) -> Result<(), StartError> {
+        let workers = plan.cpus.len();
+        let (sockets, unwanted) = self.sockets.changed(&plan.wanted(), workers)?;
+        let fleet: Box<dyn Fleet> = Box::new(Crew::new(recipe, workers));
+        let new = self.crew(&plan, &sockets, &*fleet)?;
+        let old = std::mem::replace(&mut self.workers, new);
+        old.iter().for_each(|worker| worker.orders.hand_over());
+        unwanted.end();
+        self.parting.extend(old);
+        (self.plan, self.sockets, self.fleet) = (plan, sockets, fleet);
+        Ok(())
+    }
+
+    /// Looks after the workers: starts one that has ended again, after a pause, and another in place
+    /// of one that stands still. To be called each
+    /// [`CONTROL_LOOK`](crate::limits::CONTROL_LOOK).
+    pub fn look_after(&mut self) -> Incidents {
+        self.parting.retain_mut(|worker| {
+            if let Some(thread) = worker.thread.take_if(|thread| thread.is_finished()) {
+                // What went wrong with it has been told.
+                let _ = thread.join();
+                self.rouses = ROUSES;
+            }
+            worker.thread.is_some()
+        });
+        let mut incidents = Incidents::default();
+        if self.is_ending.load(Ordering::Relaxed) {
+            return incidents;
+        }
+        if self.rouses > 0 || !self.parting.is_empty() {
+            self.rouses = self.rouses.saturating_sub(1);
+            self.rouse();
+        }
+        for number in 0..self.workers.len() {
+            let Some(worker) = self.workers.get_mut(number) else { continue };
+            let is_lost = worker.is_lost(number);
+            let is_stalled = !is_lost && worker.stalls(number);
+            incidents.stalled += u64::from(is_stalled);
+            if worker.watch.is_due(Instant::now()) {
+                incidents.restarted += u64::from(self.restart(number));
+            }
+        }
+        incidents
+    }
+
+    fn restart(&mut self, number: usize) -> bool {
+        let (ready, _) = mpsc::channel();
+        let share = self.sockets.share(number, self.workers.len());
+        let launched =
+            share.and_then(|share| self.launch(&self.plan, &*self.fleet, number, share, ready));
+        let Some(worker) = self.workers.get_mut(number) else { return false };
+        match launched {
+            Ok(mut new) => {
+                new.watch = worker.watch.after_restart(Instant::now());
+                let old = std::mem::replace(worker, new);
+                old.orders.hand_over();
+                old.orders.stop();
+                self.parting.push(old);
+                self.rouses = ROUSES;
+                tracing::info!(worker = number, "the worker is started again");
+                true
+            }
+            Err(error) => {
+                tracing::error!(worker = number, %error, "the worker cannot be started again");
+                worker.watch.failed(Instant::now());
+                false
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Handle> {
+        self.workers.iter().chain(&self.parting)
+    }
+
+    /// Another process that accepted from the same sockets is gone.
+    pub fn is_left_alone(&mut self) {
+        self.rouses = ROUSES;
+    }
+
+    /// Has all workers look again who waits at their sockets. The kernel tells one of those who
+    /// accept of each visitor, and that one may be about to go.
+    fn rouse(&self) {
+        self.workers.iter().for_each(|worker| worker.orders.rouse());
+    }
+
     /// Says who works: at the start, and again whenever that has changed.
     pub fn report_to(&self, roster: &Roster) {
-        for (number, (worker, cpu)) in self.workers.iter().zip(&self.cpus).enumerate() {
-            roster.register(number, *cpu, &worker.metrics);
-        }
+        let posts = self.workers.iter().zip(&self.plan.cpus).enumerate();
+        let post = |(number, (worker, cpu)): (usize, (&Handle, &Option<usize>))| Post {
+            number,
+            cpu: *cpu,
+            metrics: Arc::clone(&worker.metrics),
+        };
+        roster.report(posts.map(post).collect());
+        roster.listen(self.plan.driver.name(), &self.addresses(), &self.secure_addresses());
     }
 
     /// Tells all workers to stop accepting and to finish what is in flight.
     pub fn drain(&self) {
-        self.workers.iter().for_each(|worker| worker.orders.drain());
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.all().for_each(|worker| worker.orders.drain());
+    }
+
+    /// Tells all workers that others accept from the same sockets: they stop, and have some
+    /// patience with those who keep a connection.
+    pub fn hand_over(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.all().for_each(|worker| worker.orders.hand_over());
     }
 
     /// Tells all workers to end at once.
     pub fn stop(&self) {
-        self.workers.iter().for_each(|worker| worker.orders.stop());
-    }
-
-    /// Whether a worker has ended.
-    pub fn has_lost_a_worker(&self) -> bool {
-        self.workers.iter().filter_map(|worker| worker.thread.as_ref()).any(|t| t.is_finished())
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.all().for_each(|worker| worker.orders.stop());
     }
 
     /// Whether all workers have ended.
     pub fn is_finished(&self) -> bool {
-        let threads = self.workers.iter().filter_map(|worker| worker.thread.as_ref());
-        threads.into_iter().all(|thread| thread.is_finished())
+        self.all().filter_map(|worker| worker.thread.as_ref()).all(JoinHandle::is_finished)
     }
 
     /// Waits for all workers to end.
@@ -162,26 +373,39 @@ impl Server {
                 outcome = Err(StartError::Worker(number, error));
             }
         }
+        for thread in self.parting.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // What went wrong with it has been told.
+            let _ = thread.join();
+        }
         outcome
     }
+}
 
-    fn await_all(&mut self, started: &Receiver<()>) -> Result<(), StartError> {
-        for _ in 0..self.workers.len() {
-            if started.recv_timeout(START_TIMEOUT).is_ok() {
-                continue;
-            }
-            self.stop();
-            for (number, worker) in self.workers.iter_mut().enumerate() {
-                let failed = worker.thread.take_if(|thread| thread.is_finished());
-                if let Some(Ok(Err(error))) = failed.map(JoinHandle::join) {
-                    return Err(StartError::Worker(number, error));
-                }
-            }
-            let error = io::Error::new(io::ErrorKind::TimedOut, "it did not start in time");
-            return Err(StartError::Worker(0, error));
+/// Waits until each worker serves; where one does not, all end.
+fn await_all(workers: &mut [Handle], started: &Receiver<()>) -> Result<(), StartError> {
+    for _ in 0..workers.len() {
+        if started.recv_timeout(START_TIMEOUT).is_ok() {
+            continue;
         }
-        Ok(())
+        workers.iter().for_each(|worker| {
+            worker.orders.hand_over();
+            worker.orders.stop();
+        });
+        for (number, worker) in workers.iter_mut().enumerate() {
+            let failed = worker.thread.take_if(|thread| thread.is_finished());
+            if let Some(Ok(Err(error))) = failed.map(JoinHandle::join) {
+                return Err(StartError::Worker(number, error));
+            }
+        }
+        let error = io::Error::new(io::ErrorKind::TimedOut, "it did not start in time");
+        return Err(StartError::Worker(0, error));
     }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the control thread")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
 }
 
 impl Drop for Server {
@@ -211,75 +435,14 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {error}; {remedy}")
             }
             StartError::Worker(number, error) => write!(f, "worker {number} failed: {error}"),
+            StartError::Kind => f.write_str("the workers serve something of another kind"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
+/// How often workers are roused after one is gone: what is left of its ring goes a moment later.
+const ROUSES: u32 = 10;
 /// How long a worker may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The listening sockets of each worker, and their addresses with the ports filled in.
-type Bound = (Vec<SocketAddr>, Vec<Vec<TcpListener>>);
-
-fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, StartError> {
-    let mut addresses = Vec::new();
-    let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    for wanted in listen {
-        let fail = |error| StartError::Listen(*wanted, error);
-        await_free(*wanted).map_err(fail)?;
-        let mut address = *wanted;
-        for listeners in &mut listeners {
-            let listener = listener::bind(address).map_err(fail)?;
-            address = listener.local_addr().map_err(fail)?;
-            listeners.push(listener);
-        }
-        addresses.push(address);
-    }
-    Ok((addresses, listeners))
-}
-
-/// Waits a little for an address that is taken: the kernel may still be taking apart the ring of a
-/// server that was killed a moment ago, and with it the socket.
-#[expect(clippy::disallowed_methods, reason = "this is the control thread, before anything serves")]
-fn await_free(address: SocketAddr) -> io::Result<()> {
-    for _ in 0..FREE_TRIES {
-        match listener::is_free(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                std::thread::sleep(FREE_PAUSE);
-            }
-            free_or_refused => return free_or_refused,
-        }
-    }
-    listener::is_free(address)
-}
-
-/// How often, and after which pause, an address that is taken is tried again.
-const FREE_TRIES: u32 = 10;
-const FREE_PAUSE: Duration = Duration::from_millis(50);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_share_one_port_that_nobody_else_gets() {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (addresses, listeners) = bind_all(&[any], 3).unwrap();
-        assert_ne!(addresses[0].port(), 0);
-        for listeners in &listeners {
-            assert_eq!(listeners[0].local_addr().unwrap(), addresses[0]);
-        }
-        let error = bind_all(&addresses, 1).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("another process listens there"), "{text}");
-    }
-
-    #[test]
-    fn an_address_that_is_not_ours_says_so() {
-        let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
-        let text = bind_all(&[foreign], 1).unwrap_err().to_string();
-        assert!(text.contains("no interface of this machine"), "{text}");
-    }
-}

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::monoio::{MonoioReader, MonoioWriter};
+use super::shut::Shut;
 use super::tasks::{self, Task};
 use super::{Driver, Writer, tally};
 
@@ -23,7 +24,7 @@ impl Driver for Epoll {
     const ACCEPTS_PENDING: usize = 1;
     /// With the probe, see [`EpollWriter`].
     const DESCRIPTORS_A_CONNECT: usize = 2;
-    type Listener = TcpListener;
+    type Listener = EpollListener;
     type Reader = MonoioReader;
     type Writer = EpollWriter;
 
@@ -32,11 +33,7 @@ impl Driver for Epoll {
             .with_entries(crate::limits::RING_ENTRIES)
             .enable_timer()
             .build()?;
-        Ok(runtime.block_on(async {
-            let output = main().await;
-            tasks::drop_all();
-            output
-        }))
+        Ok(runtime.block_on(tasks::run_main(main)))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
@@ -59,14 +56,22 @@ impl Driver for Epoll {
         monoio::time::sleep(time).await;
     }
 
-    fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    fn listen(listener: std::net::TcpListener) -> io::Result<EpollListener> {
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        let shut = Shut::new(&listener)?;
+        Ok(EpollListener { listener: TcpListener::from_std(listener)?, shut })
     }
 
-    async fn accept(listener: &TcpListener) -> io::Result<(MonoioReader, EpollWriter, SocketAddr)> {
-        let (reader, writer, peer) = super::monoio::accept(listener).await?;
+    async fn accept(
+        listener: &EpollListener,
+    ) -> io::Result<(MonoioReader, EpollWriter, SocketAddr)> {
+        let (stream, peer) = tally::operation(listener.listener.accept()).await?;
+        let (reader, writer) = super::monoio::split(stream);
         Ok((reader, EpollWriter { writer, probe: None }, peer))
+    }
+
+    fn shut(listener: &EpollListener) {
+        listener.shut.shut();
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, EpollWriter)> {
@@ -88,6 +93,12 @@ impl Driver for Epoll {
         let (reader, writer) = super::monoio::split(stream);
         Ok((reader, EpollWriter { writer, probe: Some(probe) }))
     }
+}
+
+/// A listening socket on epoll.
+pub struct EpollListener {
+    listener: TcpListener,
+    shut: Shut,
 }
 
 /// The write half of a connection on epoll.

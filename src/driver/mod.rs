@@ -18,7 +18,7 @@ pub mod inbound;
 pub mod kind;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
-#[cfg(any(feature = "monoio", feature = "tokio-uring"))]
+#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod shut;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -48,6 +48,9 @@ pub trait Driver: Sized + 'static {
     /// How many accepts are worth being pending at one listener. On a ring each brings one
     /// connection a turn of the loop; who is told when to accept takes all that are there.
     const ACCEPTS_PENDING: usize;
+    /// Whether an accept may be dropped and no connection is lost. One that is in a ring may have
+    /// taken a connection that nobody has heard of yet.
+    const ACCEPTS_DROP: bool = true;
     /// Descriptors that a connection to an upstream takes.
     const DESCRIPTORS_A_CONNECT: usize = 1;
     /// A listening socket of this driver.
@@ -93,6 +96,17 @@ pub trait Driver: Sized + 'static {
     fn accept(
         listener: &Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer, SocketAddr)>>;
+
+    /// Has the accepts that are pending end, each with a connection or with an error, and leaves
+    /// the socket as it is: others may go on accepting from it. Nothing to do where accepts can be
+    /// dropped.
+    fn cancel_accepts(listener: &Self::Listener) {
+        let _ = listener;
+    }
+
+    /// Ends a listening socket, for all who accept from it, in other processes too. Pending accepts
+    /// end with an error.
+    fn shut(listener: &Self::Listener);
 
     /// Connects, with TCP_NODELAY set.
     ///
@@ -165,6 +179,12 @@ pub async fn give_way<D: Driver>() {
         Poll::Pending
     })
     .await;
+}
+
+/// Whether an accept failed because it was cancelled.
+pub fn is_cancellation(error: &io::Error) -> bool {
+    const ECANCELED: i32 = 125;
+    error.raw_os_error() == Some(ECANCELED)
 }
 
 /// Whether an accept failed because descriptors or memory ran short: it is worth trying again

@@ -4,15 +4,24 @@
 //! make a ring cheap for one thread (SINGLE_ISSUER, COOP_TASKRUN, DEFER_TASKRUN; Linux 6.1) are
 //! tried first and left out where the kernel does not know them.
 
+#[cfg(feature = "monoio")]
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+#[cfg(feature = "monoio")]
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use monoio::buf::{IoBuf, IoBufMut};
+#[cfg(feature = "monoio")]
+use monoio::io::Canceller;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
-use monoio::net::{TcpListener, TcpStream};
+#[cfg(feature = "monoio")]
+use monoio::net::TcpListener;
+use monoio::net::TcpStream;
 
+#[cfg(feature = "monoio")]
+use super::shut::Shut;
 use super::{Read, Reader, Writer, tally};
 
 /// monoio on io_uring: the driver for production.
@@ -23,6 +32,7 @@ pub struct MonoioUring;
 impl super::Driver for MonoioUring {
     const NAME: &'static str = "monoio";
     const ACCEPTS_PENDING: usize = crate::limits::ACCEPTS_PENDING;
+    const ACCEPTS_DROP: bool = false;
     type Listener = MonoioListener;
     type Reader = MonoioReader;
     type Writer = MonoioWriter;
@@ -31,11 +41,7 @@ impl super::Driver for MonoioUring {
         let mut runtime = ring(true).or_else(|error| {
             if error.kind() == io::ErrorKind::InvalidInput { ring(false) } else { Err(error) }
         })?;
-        Ok(runtime.block_on(async {
-            let output = main().await;
-            super::tasks::drop_all();
-            output
-        }))
+        Ok(runtime.block_on(super::tasks::run_main(main)))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
@@ -61,14 +67,27 @@ impl super::Driver for MonoioUring {
     fn listen(listener: std::net::TcpListener) -> io::Result<MonoioListener> {
         // A ring waits by itself; on a non-blocking socket it would answer EAGAIN instead.
         listener.set_nonblocking(false)?;
-        let shut = super::shut::ShutOnDrop::new(&listener)?;
-        Ok(MonoioListener { listener: TcpListener::from_std(listener)?, _shut: shut })
+        let (shut, accepts) = (Shut::new(&listener)?, RefCell::default());
+        Ok(MonoioListener { listener: TcpListener::from_std(listener)?, accepts, shut })
     }
 
     async fn accept(
         listener: &MonoioListener,
     ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
-        accept(&listener.listener).await
+        let handle = listener.accepts.borrow().handle();
+        let accept = listener.listener.cancelable_accept(handle);
+        let (stream, peer) = tally::operation(accept).await?;
+        let (reader, writer) = split(stream);
+        Ok((reader, writer, peer))
+    }
+
+    fn cancel_accepts(listener: &MonoioListener) {
+        let accepts = listener.accepts.take().cancel();
+        listener.accepts.replace(accepts);
+    }
+
+    fn shut(listener: &MonoioListener) {
+        listener.shut.shut();
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
@@ -82,7 +101,9 @@ impl super::Driver for MonoioUring {
 #[cfg(feature = "monoio")]
 pub struct MonoioListener {
     listener: TcpListener,
-    _shut: super::shut::ShutOnDrop,
+    /// The accepts that are in the ring.
+    accepts: RefCell<Canceller>,
+    shut: Shut,
 }
 
 /// A runtime on a ring, with the flags of Linux 6.1 or without.
@@ -154,15 +175,6 @@ impl Writer for MonoioWriter {
         drop(self.0.shutdown());
         Ok(())
     }
-}
-
-/// Accepts on a monoio listener. TCP_NODELAY is inherited from the listening socket.
-pub(super) async fn accept(
-    listener: &TcpListener,
-) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
-    let (stream, peer) = tally::operation(listener.accept()).await?;
-    let (reader, writer) = split(stream);
-    Ok((reader, writer, peer))
 }
 
 /// The two halves of a monoio connection.

@@ -129,6 +129,10 @@ impl Driver for Sim {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn shut(listener: &Listener) {
+        listener.shut();
+    }
+
     async fn accept(listener: &Listener) -> io::Result<(ReadHalf, WriteHalf, SocketAddr)> {
         listener.accept().await
     }

@@ -8,9 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
 
 use super::clock::Stretch;
 
@@ -42,10 +45,16 @@ impl<F: Future<Output = ()>> Future for Task<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let _stretch = Stretch::begin();
-        match self.work.0.borrow_mut().as_mut() {
-            Some(future) => future.as_mut().poll(context),
-            None => Poll::Ready(()),
-        }
+        let mut work = self.work.0.borrow_mut();
+        let Some(future) = work.as_mut() else { return Poll::Ready(()) };
+        // A panic is this task's own. Whoever logs panics has been told of it.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            let work = work.take();
+            // What is dropped may want to look into the list of tasks, as `drop_all` says.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
+            Poll::Ready(())
+        })
     }
 }
 
@@ -56,9 +65,16 @@ impl<F> Drop for Task<F> {
     }
 }
 
+/// Runs the main task of a loop, and lets go of all others when it ends, by a panic too.
+pub(super) async fn run_main<F: Future>(main: impl FnOnce() -> F) -> F::Output {
+    let output = AssertUnwindSafe(async { main().await }).catch_unwind().await;
+    drop_all();
+    output.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// Drops the work of all tasks of this thread. Called inside the loop, as what the tasks hold may
 /// need it to be given back, and outside of any task.
-pub(super) fn drop_all() {
+fn drop_all() {
     // One at a time and never while the list is borrowed: what a task drops may end another.
     while let Some((_, task)) = TASKS.with_borrow_mut(BTreeMap::pop_first) {
         task.let_go();
@@ -96,6 +112,20 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         assert!(task.as_mut().poll(&mut context).is_pending());
         drop_all();
+        assert_eq!(Rc::strong_count(&held), 1);
+        assert!(task.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_panic_is_one_tasks_own_and_lets_go_of_what_that_held() {
+        let held = Rc::new(());
+        let in_task = Rc::clone(&held);
+        let mut task = Box::pin(Task::new(async move {
+            let _held = in_task;
+            panic!("a panic that the test asked for");
+        }));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(task.as_mut().poll(&mut context).is_ready());
         assert_eq!(Rc::strong_count(&held), 1);
         assert!(task.as_mut().poll(&mut context).is_ready());
     }

@@ -14,7 +14,7 @@ use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
 use super::clock::Stretch;
-use super::shut::ShutOnDrop;
+use super::shut::Shut;
 use super::{Driver, Read, Reader, Writer, tally};
 
 /// tokio-uring's loop.
@@ -23,6 +23,8 @@ pub struct TokioUring;
 impl Driver for TokioUring {
     const NAME: &'static str = "tokio-uring";
     const ACCEPTS_PENDING: usize = crate::limits::ACCEPTS_PENDING;
+    // Nor can they be cancelled: each takes one connection more.
+    const ACCEPTS_DROP: bool = false;
     type Listener = TokioUringListener;
     type Reader = TokioUringReader;
     type Writer = TokioUringWriter;
@@ -60,8 +62,8 @@ impl Driver for TokioUring {
 
     fn listen(listener: std::net::TcpListener) -> io::Result<TokioUringListener> {
         listener.set_nonblocking(false)?;
-        let shut = ShutOnDrop::new(&listener)?;
-        Ok(TokioUringListener { listener: TcpListener::from_std(listener), _shut: shut })
+        let shut = Shut::new(&listener)?;
+        Ok(TokioUringListener { listener: TcpListener::from_std(listener), shut })
     }
 
     async fn accept(
@@ -70,6 +72,10 @@ impl Driver for TokioUring {
         let (stream, peer) = tally::operation(listener.listener.accept()).await?;
         let (reader, writer) = split(stream);
         Ok((reader, writer, peer))
+    }
+
+    fn shut(listener: &TokioUringListener) {
+        listener.shut.shut();
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(TokioUringReader, TokioUringWriter)> {
@@ -82,7 +88,7 @@ impl Driver for TokioUring {
 /// A listening socket of tokio-uring.
 pub struct TokioUringListener {
     listener: TcpListener,
-    _shut: ShutOnDrop,
+    shut: Shut,
 }
 
 fn runtime(flags: bool) -> io::Result<tokio_uring::Runtime> {

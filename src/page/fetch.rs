@@ -86,6 +86,7 @@ impl<D: Driver> Execution<'_, D> {
         if let Some(trace) = self.trace {
             trace.borrow_mut().steps.push(Step {
                 name: name(node, item),
+                line: node.line,
                 url: plan.map_or_else(String::new, |plan| {
                     let scheme = if plan.tls.is_some() { "https" } else { "http" };
                     format!("{scheme}://{}{}", plan.authority, String::from_utf8_lossy(&target))
@@ -139,7 +140,8 @@ impl<D: Driver> Execution<'_, D> {
     ) -> Told {
         let (target, lines, ties) = request;
         let mut key = self.client.buffer();
-        cache::write_key(fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
+        let identity = self.client.identity(fetch.upstream);
+        cache::write_key(identity, fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
         let ask = Ask { fetch, key: Key::new(&key), target, lines, ties, deadline };
         let got = match cache.look(&ask, declared) {
             Some(got) => Ok(got),

@@ -31,7 +31,7 @@ use crate::upstream::Client;
 pub use challenges::Challenges;
 pub use redirect::Redirect;
 pub use request::Request;
-pub use trace::{Step, Trace};
+pub use trace::{Failure, Level, Step, Trace};
 
 use cache::FetchCache;
 use execution::Execution;
@@ -43,7 +43,7 @@ use ties::Ties;
 pub struct Pages<D: Driver> {
     site: Site,
     client: Client<D>,
-    memo: Memo,
+    memo: Rc<Memo>,
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
@@ -87,16 +87,26 @@ pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
     pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
-        let memo = Memo::new(site.server().memo_max);
-        let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
-        let cache = fetches
-            .into_iter()
-            .any(|fetch| fetch.cache.is_some())
-            .then(|| FetchCache::new(client.clone(), site.server().cache_max));
+        let memo = Rc::new(Memo::new(site.server().memo_max));
+        let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
         let counts = counts(&site, client.metrics());
         let (challenges, redirect) = (None, None);
         Self { site, client, memo, cache, failures, counts, id_prefix, challenges, redirect }
+    }
+
+    /// The same, and it goes on with what other pages of this worker have kept: made pages, and
+    /// answers of upstreams.
+    pub fn going_on(self, old: &Self) -> Self {
+        let (is, was) = (self.site.server(), old.site.server());
+        let memo = if is.memo_max == was.memo_max { &old.memo } else { &self.memo };
+        let memo = Rc::clone(memo);
+        let kept = old.cache.as_ref().filter(|_| is.cache_max == was.cache_max);
+        let cache = match (&self.cache, kept) {
+            (Some(_), Some(kept)) => Some(kept.go_on(self.client.clone())),
+            (new, _) => new.clone(),
+        };
+        Self { memo, cache, ..self }
     }
 
     /// The same, and it answers these challenges.
@@ -211,7 +221,7 @@ impl<D: Driver> Pages<D> {
                 let answer = self.error_page(status, reason, &path, "", None, out);
                 return Answer { allow: status == 405, ..answer };
             }
-            Outcome::Failed(error) => return self.fail(request, &error, out),
+            Outcome::Failed(error) => return self.fail(request, &error, out, trace),
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
@@ -244,7 +254,7 @@ impl<D: Driver> Pages<D> {
             tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
         }
         if let Err(error) = rendered {
-            return self.fail(request, &error, out);
+            return self.fail(request, &error, out, trace);
         }
         if let Some(trace) = trace {
             trace.borrow_mut().rendered(out.len() - before, took);
@@ -318,8 +328,18 @@ impl<D: Driver> Pages<D> {
     }
 
     /// Logs a failure, and makes its error page.
-    fn fail(&self, request: &Request<'_>, error: &PageError, out: &mut Vec<u8>) -> Answer {
+    fn fail(
+        &self,
+        request: &Request<'_>,
+        error: &PageError,
+        out: &mut Vec<u8>,
+        trace: Option<&RefCell<Trace>>,
+    ) -> Answer {
         let status = error.status();
+        let told = visitor_message(error.kind());
+        if let Some(trace) = trace {
+            trace.borrow_mut().failed(error, told);
+        }
         let id = self.id(request);
         let path = String::from_utf8_lossy(request.path);
         let chain = error.chain();
@@ -329,7 +349,7 @@ impl<D: Driver> Pages<D> {
             tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
         }
         let shown = self.site.server().development.then_some(chain.as_slice());
-        let answer = self.error_page(status, visitor_message(error.kind()), &path, &id, shown, out);
+        let answer = self.error_page(status, told, &path, &id, shown, out);
         let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
         Answer { retry_after_s, ..answer }
     }
@@ -399,6 +419,12 @@ fn counts(site: &Site, metrics: &WorkerMetrics) -> Vec<Arc<PageMetrics>> {
 
 /// What is counted as a page where there is none.
 const NO_PAGE: &str = "";
+
+/// Whether any fetch of a site asks for its answers to be kept.
+fn keeps(site: &Site) -> bool {
+    let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
+    fetches.into_iter().any(|fetch| fetch.cache.is_some())
+}
 
 /// What a page needs, all there; or what to answer instead.
 pub struct Gathered<'a> {

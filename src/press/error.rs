@@ -10,7 +10,25 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct PressError {
     message: String,
+    /// The line with a mark under the cause, for people who read it as text.
+    excerpt: String,
+    spot: Option<Spot>,
     source: Option<Box<PressError>>,
+}
+
+/// Where in the files of a site something went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The file, relative to the site's folder.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is written there: the line, or of the site file only the expression in it.
+    pub text: String,
+    /// The first character of `text` that is meant, from 1; 0 when that is not known.
+    pub column: usize,
+    /// How many characters are meant.
+    pub width: usize,
 }
 
 impl PressError {
@@ -21,24 +39,41 @@ impl PressError {
         if let Some(detail) = error.detail() {
             message = format!("{message}: {detail}");
         }
-        match (origin, error.name(), error.line()) {
-            (Some(origin), ..) => {
-                message.push_str(&format!(" (in {}:{})", origin.file, origin.line));
-            }
-            (None, Some(name), Some(line)) => message.push_str(&format!(" (in {name}:{line})")),
-            _ => {}
+        let place = match (origin, error.name(), error.line()) {
+            (Some(origin), ..) => Some((origin.file.as_str(), origin.line)),
+            (None, Some(name), Some(line)) => Some((name, line)),
+            _ => None,
+        };
+        if let Some((file, line)) = place {
+            message.push_str(&format!(" (in {file}:{line})"));
         }
-        if let (Some(source), Some(line)) = (error.template_source(), error.line()) {
-            let first = origin.map_or(line, |origin| origin.line);
-            message.push_str(&excerpt(source, line, first, error.range()));
+        let text = error.template_source().zip(error.line());
+        let mut spot = place.map(|(file, line)| Spot::new(file, line));
+        let mut excerpt = String::new();
+        if let (Some(spot), Some((source, line))) = (&mut spot, text) {
+            spot.find(source, line, error.range());
+            excerpt = spot.excerpt();
         }
         let source = std::error::Error::source(error).map(|cause| {
             Box::new(match cause.downcast_ref::<minijinja::Error>() {
                 Some(inner) => Self::of(inner, None),
-                None => Self { message: cause.to_string(), source: None },
+                None => {
+                    let (message, excerpt) = (cause.to_string(), String::new());
+                    Self { message, excerpt, spot: None, source: None }
+                }
             })
         });
-        Self { message, source }
+        Self { message, excerpt, spot, source }
+    }
+
+    /// What went wrong, without an excerpt.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where, if that is known.
+    pub fn spot(&self) -> Option<&Spot> {
+        self.spot.as_ref()
     }
 
     /// This as the failure of a page.
@@ -47,28 +82,46 @@ impl PressError {
     }
 }
 
-/// The line with a mark under `range`, and the number `shown` as its line number.
-fn excerpt(source: &str, line: usize, shown: usize, range: Option<Range<usize>>) -> String {
-    let Some(text) = source.lines().nth(line - 1) else { return String::new() };
-    let number = shown.to_string();
-    let mut excerpt = format!("\n{number} | {}", text.replace('\t', " "));
-    let Some(range) = range else { return excerpt };
-    let Some(before) = source.get(..range.start) else { return excerpt };
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    if before.matches('\n').count() + 1 != line {
-        return excerpt;
+impl Spot {
+    /// A line that nothing more is known of.
+    pub fn new(file: impl Into<String>, line: usize) -> Self {
+        Self { file: file.into(), line, text: String::new(), column: 0, width: 0 }
     }
-    let column = before.get(line_start..).unwrap_or_default().chars().count();
-    let marked = source.get(range).unwrap_or_default();
-    let width = marked.lines().next().unwrap_or_default().chars().count().max(1);
-    let gutter = number.len();
-    excerpt.push_str(&format!("\n{:gutter$} | {:column$}{}", "", "", "^".repeat(width)));
-    excerpt
+
+    /// Finds line and column of `range` in what minijinja was given.
+    fn find(&mut self, source: &str, line: usize, range: Option<Range<usize>>) {
+        let Some(text) = source.lines().nth(line - 1) else { return };
+        text.clone_into(&mut self.text);
+        let Some(range) = range else { return };
+        let Some(before) = source.get(..range.start) else { return };
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        if before.matches('\n').count() + 1 != line {
+            return;
+        }
+        self.column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let marked = source.get(range).unwrap_or_default();
+        self.width = marked.lines().next().unwrap_or_default().chars().count().max(1);
+    }
+
+    /// The line, and a mark under what is meant.
+    fn excerpt(&self) -> String {
+        if self.text.is_empty() {
+            return String::new();
+        }
+        let number = self.line.to_string();
+        let mut excerpt = format!("\n{number} | {}", self.text.replace('\t', " "));
+        if self.column > 0 {
+            let (gutter, before, marks) = (number.len(), self.column - 1, "^".repeat(self.width));
+            excerpt.push_str(&format!("\n{:gutter$} | {:before$}{marks}", "", ""));
+        }
+        excerpt
+    }
 }
 
 impl fmt::Display for PressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        f.write_str(&self.excerpt)
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use context::REQUEST_FIELDS;
 pub use context::{Context, FetchFailure, Inputs, Names, Uses};
 pub use environment::content_type;
 pub(crate) use environment::is_template;
-pub use error::PressError;
+pub use error::{PressError, Spot};
 pub use fields::Params;
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;

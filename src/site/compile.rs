@@ -75,7 +75,7 @@ pub(super) fn compile(
         drafts.into_iter().map(|draft| draft?.page(&press, version)).collect();
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
-    let upstreams = match security.plans(written.upstreams) {
+    let upstreams = match security.plans(written.upstreams, overrides.stand_in.as_ref()) {
         Ok(upstreams) => upstreams,
         Err(why) => return incomplete(why),
     };
@@ -193,9 +193,10 @@ impl Compiler<'_> {
             self.problems.extend(check::template(&template.value, self.templates, &scope, &what));
             uses = union(uses, self.template_uses(&template.value));
         }
-        let nodes = compiled
-            .into_iter()
-            .map(|(name, needs, kind)| Some(Node { name: name.value.clone(), needs, kind: kind? }));
+        let nodes = compiled.into_iter().map(|(name, needs, kind)| {
+            let (line, _) = self.file.place(name.span.start);
+            Some(Node { name: name.value.clone(), line, needs, kind: kind? })
+        });
         Some(Draft {
             pattern: pattern?,
             text: page.path.as_ref()?.value.clone(),

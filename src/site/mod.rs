@@ -15,8 +15,10 @@ mod route;
 mod secure;
 mod security;
 mod source;
+mod stand_in;
 
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
+pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};
 pub use budget::Budget;
@@ -26,6 +28,7 @@ pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
 pub use secure::SecurePlan;
 pub use source::Source;
+pub use stand_in::{Answers, Record, Recorder, StandIn, Tally};
 
 use crate::press::{Press, TemplateId};
 use policy::Policy;

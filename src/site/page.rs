@@ -35,6 +35,8 @@ pub struct Page {
 pub struct Node {
     /// The name.
     pub name: String,
+    /// The line of the site file that it is written in.
+    pub line: usize,
     /// The nodes that must have a value before this one can begin, by their index.
     pub needs: Vec<usize>,
     /// Where its value comes from.

@@ -1,9 +1,9 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
-use super::{AdminAddress, DriverChoice, Workers};
+use super::{AdminAddress, DriverChoice, StandIn, Workers};
 use crate::config::{self, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream};
 use crate::tls::ClientTls;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Where and how to serve.
@@ -56,6 +56,8 @@ pub struct UpstreamPlan {
     pub eject: Option<Eject>,
     /// How its addresses are asked whether they are well.
     pub health: Option<Health>,
+    /// What stands between it and us, if anything does.
+    pub stand_in: Option<StandIn>,
 }
 
 /// What stands above the site file: flags and the environment.
@@ -79,6 +81,8 @@ pub struct Overrides {
     pub cache_max: Option<u64>,
     /// Names of upstreams, and the URLs they have instead of those in the file.
     pub upstreams: Vec<(String, String)>,
+    /// What stands between the site and all of them, if anything does.
+    pub stand_in: Option<StandIn>,
 }
 
 impl Overrides {
@@ -114,6 +118,13 @@ impl Overrides {
         if let Some(cache_max) = self.cache_max {
             server.cache_max = cache_max;
         }
+        if self.stand_in.as_ref().is_some_and(StandIn::is_offline) {
+            for upstream in upstreams.iter_mut() {
+                // Nobody is looked up, and nobody asked.
+                upstream.addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+                upstream.health = None;
+            }
+        }
         for (name, url) in &self.upstreams {
             let upstream = upstreams.iter_mut().find(|upstream| upstream.name.value == *name);
             match (upstream, Origin::parse(url)) {
@@ -137,6 +148,17 @@ impl Overrides {
 }
 
 impl UpstreamPlan {
+    /// Whether another plan is of the same upstream with the same policy, so that what is known of
+    /// it, and the connections to it, stay of use.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_like(other),
+            _ => false,
+        };
+        tls && Self { tls: None, ..self.clone() } == Self { tls: None, ..other.clone() }
+    }
+
     /// The plan of an upstream whose URL could be read.
     ///
     /// # Errors
@@ -166,6 +188,7 @@ impl UpstreamPlan {
             breaker: upstream.breaker,
             eject: upstream.eject,
             health: upstream.health,
+            stand_in: None,
         })
     }
 }

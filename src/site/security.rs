@@ -3,6 +3,7 @@
 
 use super::plan::UpstreamPlan;
 use super::source::Files;
+use super::stand_in::StandIn;
 use crate::config::{At, Origin, Problem, Upstream};
 use crate::limits::TLS_FILE_BYTES_MAX;
 use crate::tls::client::{check_authority, system_authorities};
@@ -41,17 +42,23 @@ impl Security {
         security
     }
 
-    /// The plans of these upstreams, each with TLS anew: with sessions of its own to resume.
+    /// The plans of these upstreams, each with TLS anew: with sessions of its own to resume; and
+    /// with what stands before all of them, if anything does.
     ///
     /// # Errors
     /// None that reading did not have.
-    pub(super) fn plans(&self, upstreams: Vec<Upstream>) -> Result<Vec<UpstreamPlan>, String> {
+    pub(super) fn plans(
+        &self,
+        upstreams: Vec<Upstream>,
+        stand_in: Option<&StandIn>,
+    ) -> Result<Vec<UpstreamPlan>, String> {
         let both = upstreams.into_iter().zip(&self.keys);
         both.map(|(upstream, keys)| {
             let tls = keys
                 .as_ref()
                 .map(|keys| ClientTls::new(keys.name.clone(), &keys.trust, keys.identity.as_ref()));
-            UpstreamPlan::new(upstream, tls.transpose()?)
+            let plan = UpstreamPlan::new(upstream, tls.transpose()?)?;
+            Ok(UpstreamPlan { stand_in: stand_in.cloned(), ..plan })
         })
         .collect()
     }

@@ -23,6 +23,8 @@ pub struct ClientTls {
     pub config: Arc<ClientConfig>,
     /// The name that its certificate must be for, and that it is told (SNI).
     pub name: ServerName<'static>,
+    /// Tells what it was made of from anything else.
+    digest: u128,
 }
 
 /// Whose certificates are taken.
@@ -102,11 +104,37 @@ impl ClientTls {
             }
             None => builder.with_no_client_auth(),
         };
+        let digest = digest(&name, trust, identity);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let sessions = ClientSessionMemoryCache::new(limits::TLS_CLIENT_SESSIONS_MAX);
         config.resumption = Resumption::store(Arc::new(sessions));
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config: Arc::new(config), name, digest })
     }
+
+    /// Whether it is spoken in the same way: with the same name, and the same certificates on both
+    /// sides.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+fn digest(name: &ServerName<'_>, trust: &Trust, identity: Option<&ClientIdentity>) -> u128 {
+    let mut parts: Vec<u8> = Vec::new();
+    let mut push = |part: &[u8]| {
+        parts.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        parts.extend_from_slice(part);
+    };
+    push(name.to_str().as_bytes());
+    match trust {
+        Trust::System => push(b"system"),
+        Trust::Authorities(authorities) => authorities.iter().for_each(|one| push(one)),
+        Trust::Anybody => push(b"anybody"),
+    }
+    // A certificate is of one key.
+    for certificate in identity.into_iter().flat_map(|ClientIdentity(key)| &key.cert) {
+        push(certificate);
+    }
+    xxhash_rust::xxh3::xxh3_128(&parts)
 }
 
 impl PartialEq for ClientTls {

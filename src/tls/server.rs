@@ -19,6 +19,13 @@ pub struct ServerTls {
     config: ServerConfig,
 }
 
+impl PartialEq for ServerTls {
+    /// Whether it is the same, with the same certificates at any time.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shelf, &other.shelf)
+    }
+}
+
 /// A certificate with its key, and the names it is for.
 #[derive(Clone, Debug)]
 pub struct Certificate {

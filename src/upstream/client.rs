@@ -25,7 +25,7 @@ use super::random::Random;
 pub struct Client<D: Driver>(Rc<Inner<D>>);
 
 pub(super) struct Inner<D: Driver> {
-    pub(super) origins: Vec<Origin<D>>,
+    pub(super) origins: Vec<Rc<Origin<D>>>,
     pub(super) directory: Directory,
     pub(super) timers: Timers<D>,
     /// For requests, which are small.
@@ -89,14 +89,58 @@ impl<D: Driver> Client<D> {
         timers: Timers<D>,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        let origins = upstreams.iter().map(|plan| Origin::new(plan, seat, &metrics)).collect();
+        let origins = (0..).zip(upstreams);
+        let origins = origins.map(|(id, plan)| Rc::new(Origin::new(id, plan, seat, &metrics)));
+        let origins = origins.collect();
         let (requests, responses) = (Buffers::default(), Buffers::default());
         let random = Random::new(seat.seed ^ (seat.number as u64).rotate_right(16));
         let inner = Inner { origins, directory, timers, requests, responses, metrics, random };
+        Self::start(inner)
+    }
+
+    /// A client for upstreams of which this one knows some: those keep their connections and all
+    /// that is known of them. It is the same client where nothing has changed.
+    pub fn go_on(&self, upstreams: &[UpstreamPlan], directory: Directory, seat: Seat) -> Self {
+        let old = &self.0.origins;
+        let is_same = |(origin, plan): (&Rc<Origin<D>>, &UpstreamPlan)| origin.plan.is_like(plan);
+        let are_same = old.len() == upstreams.len() && old.iter().zip(upstreams).all(is_same);
+        if are_same && Arc::ptr_eq(&self.0.directory, &directory) {
+            return self.clone();
+        }
+        let metrics = Arc::clone(&self.0.metrics);
+        let mut next = old.iter().map(|origin| origin.id + 1).max().unwrap_or_default();
+        let mut origins = Vec::with_capacity(upstreams.len());
+        for plan in upstreams {
+            let known = old.iter().find(|origin| origin.plan.is_like(plan));
+            origins.push(known.map_or_else(
+                || {
+                    next += 1;
+                    Rc::new(Origin::new(next, plan, seat, &metrics))
+                },
+                Rc::clone,
+            ));
+        }
+        Self::start(Inner {
+            origins,
+            directory,
+            timers: self.0.timers.clone(),
+            requests: self.0.requests.clone(),
+            responses: self.0.responses.clone(),
+            metrics,
+            random: self.0.random.another(),
+        })
+    }
+
+    fn start(inner: Inner<D>) -> Self {
         let client = Self(Rc::new(inner));
         client.0.follow();
         health::start(&client.0);
         client
+    }
+
+    /// Which upstream that is, of all that this worker ever had.
+    pub(crate) fn identity(&self, upstream: usize) -> u64 {
+        self.0.origins.get(upstream).map_or(u64::MAX, |origin| origin.id)
     }
 
     /// A buffer for the target or the fields of a request.
@@ -128,7 +172,11 @@ impl<D: Driver> Client<D> {
     /// [`FetchError`]; a response with an error status is not one.
     pub async fn fetch(&self, request: Request<'_>) -> Result<Response, FetchError> {
         let tally = Tally::start(&self.0.metrics);
-        let outcome = self.0.fetch(&request).await;
+        let outcome = match self.0.stand_in(request.upstream) {
+            None => self.0.fetch(&request).await,
+            // Boxed: a page that waits as usual is not to be larger for this.
+            Some(stand_in) => Box::pin(self.0.through(stand_in, &request)).await,
+        };
         tally.end(outcome.is_ok());
         outcome
     }
@@ -150,7 +198,7 @@ impl<D: Driver> Client<D> {
 }
 
 impl<D: Driver> Inner<D> {
-    async fn fetch(&self, request: &Request<'_>) -> Result<Response, FetchError> {
+    pub(super) async fn fetch(&self, request: &Request<'_>) -> Result<Response, FetchError> {
         let Some(origin) = self.origins.get(request.upstream) else {
             return Err(FetchError::NoAddress { host: String::new() });
         };

@@ -45,6 +45,19 @@ pub enum FetchError {
     Shortage(io::Error),
     /// Its breaker is open: it has failed too often of late, and is left alone for so long.
     Open(Duration),
+    /// Recorded answers stand in its place, and none of them is to this.
+    NotRecorded(Box<NotRecorded>),
+}
+
+/// What no answer was recorded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRecorded {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Path and query.
+    pub target: String,
+    /// Where the answers are.
+    pub from: String,
 }
 
 /// Why there is no TLS with one address of an upstream.
@@ -110,6 +123,14 @@ impl fmt::Display for Phase {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            FetchError::NotRecorded(missing) => {
+                let NotRecorded { upstream, target, from } = &**missing;
+                write!(
+                    f,
+                    "{from} has no answer of `{upstream}` to GET {target}: run `ringpress record \
+                     SITE --to {from}` and open this page there"
+                )
+            }
             FetchError::NoAddress { host } => write!(f, "the name {host} has not been found"),
             FetchError::Connect(_) => f.write_str("cannot connect"),
             FetchError::Tls(unsecured) => {

@@ -23,6 +23,8 @@ use super::usual::Usual;
 
 /// One upstream, on one worker.
 pub(super) struct Origin<D: Driver> {
+    /// Which of all that this worker ever had.
+    pub(super) id: u64,
     pub(super) plan: UpstreamPlan,
     pub(super) pool: Pool<D>,
     /// Before all that is in flight.
@@ -41,7 +43,12 @@ pub(super) struct Origin<D: Driver> {
 }
 
 impl<D: Driver> Origin<D> {
-    pub(super) fn new(plan: &UpstreamPlan, seat: Seat, metrics: &Arc<WorkerMetrics>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        plan: &UpstreamPlan,
+        seat: Seat,
+        metrics: &Arc<WorkerMetrics>,
+    ) -> Self {
         let now = D::now();
         let connections_max = seat.share(plan.max_connections);
         let bounds = pool::Bounds {
@@ -56,6 +63,7 @@ impl<D: Driver> Origin<D> {
         });
         let by_latency = plan.hedge.is_some_and(|hedge| hedge.after.is_none());
         Self {
+            id,
             plan: plan.clone(),
             pool: Pool::new(bounds, Arc::clone(metrics), Arc::clone(&counts)),
             gate: Gate::new(plan.max_in_flight),

@@ -20,6 +20,11 @@ impl Random {
         Duration::from_nanos(u64::try_from(part).unwrap_or(ns))
     }
 
+    /// Another one, which gives other numbers.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.next())
+    }
+
     fn next(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);

@@ -43,9 +43,10 @@ impl<'a> Tally<'a> {
             FetchError::Protocol(_) | FetchError::TooManyInterim => &counts.failed_protocol,
             FetchError::Busy | FetchError::Full => &counts.rejected_full,
             FetchError::Open(_) => &counts.rejected_breaker,
-            FetchError::NoAddress { .. } | FetchError::Request(_) | FetchError::Shortage(_) => {
-                &counts.failed_other
-            }
+            FetchError::NoAddress { .. }
+            | FetchError::Request(_)
+            | FetchError::Shortage(_)
+            | FetchError::NotRecorded(_) => &counts.failed_other,
         };
         counter.add(1);
     }

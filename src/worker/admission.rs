@@ -33,7 +33,7 @@ pub(super) struct Admission {
     /// Whether each request must be judged: there is a limit for clients, or too much load.
     is_strict: Cell<bool>,
     /// Requests in flight up to which it does not matter which is which.
-    in_flight_easy: u64,
+    in_flight_easy: Cell<u64>,
     /// Those that wait for the end of the turn, by priority, the newest last.
     waiting: RefCell<[Vec<Rc<Ticket>>; 3]>,
     gate: Cell<Option<Waker>>,
@@ -69,7 +69,7 @@ impl Admission {
     pub(super) fn new(bounds: &Bounds, has_priorities: bool, now: Instant, busy: Duration) -> Self {
         stints::set_crowded(false);
         let clients = bounds.rate_limit.map(|limit| RefCell::new(Clients::new(limit, now)));
-        let easy = if has_priorities { limits::IN_FLIGHT_LOW_PERCENT } else { 100 };
+        let easy = Cell::new(easy(bounds.in_flight_max, has_priorities));
         let seen = Seen { at: now, busy, finished: 0, shed: 0 };
         let overload = |target| RefCell::new(Overload::new(target, now));
         Self {
@@ -77,17 +77,22 @@ impl Admission {
             forecast: bounds.queue_target.map(|target| Forecast::new(target, seen)),
             is_strict: Cell::new(clients.is_some()),
             clients,
-            in_flight_easy: share(bounds.in_flight_max, easy),
+            in_flight_easy: easy,
             waiting: RefCell::default(),
             gate: Cell::new(None),
             chance: Cell::new(0),
         }
     }
 
+    /// Goes along where some requests go before others now, or none any more.
+    pub(super) fn set_priorities(&self, bounds: &Bounds, has_priorities: bool) {
+        self.in_flight_easy.set(easy(bounds.in_flight_max, has_priorities));
+    }
+
     /// Whether a request is let in without being looked at, when so many are in flight.
     #[inline]
     pub(super) fn is_easy(&self, in_flight: u64, now: Instant) -> bool {
-        in_flight < self.in_flight_easy && !self.is_strict.get() && self.foresees(now)
+        in_flight < self.in_flight_easy.get() && !self.is_strict.get() && self.foresees(now)
     }
 
     /// Whether one more page can be made in time, as far as can be foreseen.
@@ -228,7 +233,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
     pub(super) async fn judge(&self, request: Request<'_>) -> Result<Held<'_>, Shed> {
         let (admission, metrics) = (&self.admission, &self.metrics);
         if admission.clients.is_some() {
-            match admission.share(self.service.client(&request), D::now()) {
+            match admission.share(self.service().client(&request), D::now()) {
                 Share::Left => {}
                 Share::Uncounted => metrics.requests_uncounted.add(1),
                 Share::Used(time) => {
@@ -239,8 +244,9 @@ impl<D: Driver, S: Service> Worker<D, S> {
                 }
             }
         }
-        let priority = match self.service.has_priorities() {
-            true => self.service.priority(&request),
+        let service = self.service();
+        let priority = match service.has_priorities() {
+            true => service.priority(&request),
             // Nothing is to be left for others.
             false => Priority::High,
         };
@@ -296,6 +302,11 @@ impl<D: Driver, S: Service> Worker<D, S> {
 /// Pages that were made, ever.
 fn finished(metrics: &WorkerMetrics) -> u64 {
     metrics.responses.get().saturating_sub(metrics.requests_shed())
+}
+
+/// How many may be in flight without anybody being asked who goes first.
+fn easy(in_flight_max: usize, has_priorities: bool) -> u64 {
+    share(in_flight_max, if has_priorities { limits::IN_FLIGHT_LOW_PERCENT } else { 100 })
 }
 
 /// So many percent, but at least one.

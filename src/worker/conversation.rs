@@ -272,7 +272,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
         let request = self.request(head, 0);
-        if !self.worker.service.wants_body(&request) {
+        if !self.worker.service().wants_body(&request) {
             return Ok(None);
         }
         let bounds = &self.worker.bounds;
@@ -342,7 +342,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
         let date = self.worker.date.get();
         let is_html = response.content_type.starts_with("text/html");
-        let service = &self.worker.service;
+        let service = self.worker.service();
         let page_fields = if is_html { service.page_fields() } else { &[] };
         let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
@@ -370,7 +370,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
-        worker.service.refuse(status, reason, &mut response);
+        worker.service().refuse(status, reason, &mut response);
         match self.send(response, Connection::Close).await {
             true => Next::Linger,
             false => Next::Close,

@@ -47,11 +47,13 @@ pub(super) fn respond<'a, D: Driver, S: Service>(
     let request = Request { head, bytes, body, peer, secure, number };
     async move {
         let mut response = Response::new(worker.buffers.clone());
-        let answer = worker.service.respond(request, &mut response);
+        // The one that is in service now answers, whatever comes after it.
+        let service = worker.service();
+        let answer = service.respond(request, &mut response);
         if AssertUnwindSafe(answer).catch_unwind().await.is_err() {
             worker.metrics.panics.add(1);
             response.reset();
-            worker.service.refuse(500, "the page failed", &mut response);
+            service.refuse(500, "the page failed", &mut response);
         }
         response
     }

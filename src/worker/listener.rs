@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::driver::{Driver, give_way, is_resource_shortage};
+use crate::driver::{Driver, give_way, is_cancellation, is_resource_shortage};
 use crate::limits;
 use crate::tls;
 
@@ -16,7 +16,7 @@ use super::conversation::{converse, turn_away};
 use super::proxied::introduce;
 use super::secure::secure;
 use super::service::Service;
-use super::{Visit, Worker};
+use super::{Held, Visit, Worker};
 
 /// A listening socket of one worker: SO_REUSEPORT, so that each worker has its own and the kernel
 /// deals the connections out; TCP_NODELAY, which accepted connections inherit.
@@ -51,9 +51,8 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts until the worker drains, and then closes the socket at once (the last of those that
-/// accept from it does): whoever connects after that is for another worker, or for the next
-/// server, not for one that is about to end. Connections are taken in bursts: one each turn of the
+/// Accepts until the worker drains: whoever connects after that is for another worker, or for the
+/// next server, not for one that is about to end. Connections are taken in bursts: one each turn of the
 /// loop would make the backlog a queue that nobody sees once turns get long. Errors are counted,
 /// and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
@@ -61,6 +60,7 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
     listener: Rc<D::Listener>,
     tls: Option<Arc<ServerConfig>>,
 ) {
+    let _accepting = Held::new(&worker.acceptors);
     let mut burst = 0;
     while !worker.is_draining() {
         if burst >= limits::ACCEPT_BURST_MAX {
@@ -90,6 +90,10 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
                     }
                 }
             }
+            // The socket has ended, or this accept was cancelled.
+            Err(_) if worker.is_draining() => return,
+            // To look again who waits.
+            Err(error) if is_cancellation(&error) => {}
             Err(error) => {
                 worker.metrics.accept_errors.add(1);
                 if is_resource_shortage(&error) {

@@ -13,6 +13,8 @@ mod handshakes;
 #[cfg(feature = "http2")]
 mod http2;
 pub mod listener;
+pub mod mailbox;
+mod orders;
 mod overload;
 pub mod pages;
 mod proxied;
@@ -29,7 +31,6 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,10 +48,12 @@ use crate::site::RateLimit;
 
 use admission::Admission;
 use handshakes::Handshakes;
+use orders::Order;
+pub use orders::Orders;
 pub use service::{Request, Response, Service};
 
 /// The bounds a worker keeps toward visitors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
     /// Sizes of a request.
     pub limits: Limits,
@@ -141,32 +144,9 @@ impl Default for Bounds {
     }
 }
 
-/// What the control thread tells a worker: written there, looked at here a few times a second.
-#[derive(Debug, Default)]
-pub struct Orders(AtomicU8);
-
-impl Orders {
-    const DRAIN: u8 = 1;
-    const STOP: u8 = 2;
-
-    /// Stop accepting, finish what is in flight, then end.
-    pub fn drain(&self) {
-        self.0.fetch_max(Self::DRAIN, Ordering::Relaxed);
-    }
-
-    /// End at once.
-    pub fn stop(&self) {
-        self.0.fetch_max(Self::STOP, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// A worker's own things; a thread has one, and everything on it shares that by `Rc`.
 pub struct Worker<D: Driver, S: Service> {
-    service: S,
+    service: RefCell<Rc<S>>,
     bounds: Bounds,
     metrics: Arc<WorkerMetrics>,
     timers: Timers<D>,
@@ -177,6 +157,9 @@ pub struct Worker<D: Driver, S: Service> {
     draining: Cell<bool>,
     /// Listeners that wait for a connection, and end when draining begins.
     accepting: RefCell<Vec<Waker>>,
+    /// Loops that accept.
+    acceptors: Counter,
+    listeners: RefCell<Vec<Rc<D::Listener>>>,
     /// Connections with a request that has begun and not ended.
     busy: Counter,
     /// Connections over the bound that are being told so.
@@ -206,7 +189,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
     ) -> Rc<Self> {
         let admission = Admission::new(&bounds, service.has_priorities(), D::now(), D::cpu_time());
         Rc::new(Self {
-            service,
+            service: RefCell::new(Rc::new(service)),
             admission,
             bounds,
             metrics,
@@ -215,6 +198,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
             date: Cell::new(date_now()),
             draining: Cell::new(false),
             accepting: RefCell::default(),
+            acceptors: Counter::default(),
+            listeners: RefCell::default(),
             busy: Counter::default(),
             turned_away: Counter::default(),
             handshakes: Handshakes::default(),
@@ -239,28 +224,38 @@ impl<D: Driver, S: Service> Worker<D, S> {
                 let (worker, listener) = (Rc::clone(self), Rc::clone(&listener));
                 D::spawn(listener::accept_all(worker, listener, tls.clone()));
             }
+            self.listeners.borrow_mut().push(listener);
         }
         tally::count_turns::<D>();
         if self.bounds.queue_target.is_some() {
             D::spawn(Rc::clone(self).keep_time());
             D::spawn(Rc::clone(self).keep_gate());
         }
-        let mut drain_until: Option<Instant> = None;
+        let mut parting: Option<Parting> = None;
+        let mut rouses = 0;
         loop {
             self.timers.sleep(HOUSEKEEPING).await;
             self.date.set(date_now());
             self.take_stock();
             housekeep();
-            let order = orders.get();
-            if order >= Orders::STOP {
-                return;
-            }
-            if order >= Orders::DRAIN {
-                self.start_draining();
-                let until = *drain_until.get_or_insert(D::now() + self.bounds.drain_timeout);
-                if (self.busy.get() == 0 && self.has_parted()) || D::now() >= until {
-                    return;
+            let order = orders.look();
+            if order == Order::Serve {
+                if std::mem::replace(&mut rouses, orders.rouses()) != orders.rouses() {
+                    self.listeners.borrow().iter().for_each(|one| D::cancel_accepts(one));
                 }
+                continue;
+            }
+            let now = D::now();
+            self.start_draining(orders.are_sparing());
+            let parting = *parting.get_or_insert(Parting {
+                end: now + self.bounds.drain_timeout,
+                patience: now + limits::HAND_OVER_PATIENCE.min(self.bounds.drain_timeout),
+            });
+            let is_patient = now < parting.patience;
+            let waits = order == Order::HandOver && is_patient;
+            let is_done = self.is_done(waits) && (self.acceptors.get() == 0 || !is_patient);
+            if order == Order::Stop || now >= parting.end || is_done {
+                return;
             }
         }
     }
@@ -278,17 +273,36 @@ impl<D: Driver, S: Service> Worker<D, S> {
         metrics.cpu_us.add(used_us.saturating_sub(used_before_us));
     }
 
-    /// What it serves.
-    pub fn service(&self) -> &S {
-        &self.service
+    /// What it serves. Requests that are under way have what it was when they came.
+    pub fn service(&self) -> Rc<S> {
+        Rc::clone(&self.service.borrow())
+    }
+
+    /// Serves something else from now on.
+    pub fn replace(&self, service: S) {
+        self.admission.set_priorities(&self.bounds, service.has_priorities());
+        self.service.replace(Rc::new(service));
+        #[cfg(feature = "http2")]
+        self.http2.forget_fields();
     }
 
     fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    fn start_draining(&self) {
+    /// Whether nothing is left to be done, as far as this worker knows. `waits` for those who keep
+    /// a connection, too.
+    fn is_done(&self, waits: bool) -> bool {
+        let visitors = if waits { self.metrics.connections.get() } else { self.busy.get() };
+        visitors == 0 && self.has_parted()
+    }
+
+    /// Accepts no more. The sockets end with that, unless they are of use to others.
+    fn start_draining(&self, spare: bool) {
         self.draining.set(true);
+        for listener in self.listeners.take() {
+            if spare { D::cancel_accepts(&listener) } else { D::shut(&listener) }
+        }
         self.accepting.take().into_iter().for_each(Waker::wake);
         #[cfg(feature = "http2")]
         self.http2.wake_all();
@@ -302,8 +316,12 @@ impl<D: Driver, S: Service> Worker<D, S> {
         true
     }
 
-    /// Waits for a connection, or for the worker to drain: then none.
+    /// Waits for a connection, or for the worker to drain: then none. Where an accept may have
+    /// taken a connection nobody has heard of, it is waited for: it ends by itself.
     async fn unless_draining<T>(&self, accept: impl Future<Output = T>) -> Option<T> {
+        if !D::ACCEPTS_DROP {
+            return Some(accept.await);
+        }
         let mut accept = pin!(accept);
         poll_fn(|context| match accept.as_mut().poll(context) {
             Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
@@ -340,6 +358,14 @@ impl<D: Driver, S: Service> Worker<D, S> {
             );
         }
     }
+}
+
+/// When a worker that was told to end does so at the latest.
+#[derive(Clone, Copy)]
+struct Parting {
+    end: Instant,
+    /// Until when it waits for those who keep a connection.
+    patience: Instant,
 }
 
 /// One connection in the count, until dropped.

@@ -1,14 +1,14 @@
 //! The pages of a site as a service.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, ALLOW, Answer, Challenges, Pages, Redirect};
-use crate::site::{Priority, Site};
+use crate::site::{Priority, Report, Site};
 use crate::upstream::{Client, Directory, Seat};
 
 use super::service::{Request, Response, Service};
@@ -18,6 +18,8 @@ use super::thread::Recipe;
 pub struct SiteRecipe {
     /// The site.
     pub site: Site,
+    /// Of the same site, for each worker its own, where they were made before the worker asks.
+    pub replicas: Replicas,
     /// Where its upstreams are.
     pub directory: Directory,
     /// Makes request ids unique from one start of the server to the next.
@@ -39,26 +41,74 @@ impl Recipe for SiteRecipe {
         metrics: &Arc<WorkerMetrics>,
         number: usize,
     ) -> Result<Pages<D>, String> {
-        // Each worker compiles its own: what is counted in a shared one, as the values in its
-        // templates are, would be a cache line that all cores fight over.
-        let site = self.site.replica().map_err(|report| report.to_string())?;
+        let site = self.replica(number)?;
         let client = Client::new(
             site.upstreams(),
             Arc::clone(&self.directory),
-            Seat { number, of: self.workers, seed: self.id_seed.into() },
+            self.seat(number),
             timers.clone(),
             Arc::clone(metrics),
         );
-        // A worker's ids differ from another's in the upper half, a start's in both.
-        let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
-        let pages = Pages::new(site, client, self.id_seed ^ spread);
-        let pages = pages.with_challenges(self.challenges.clone());
-        Ok(pages.redirecting(self.redirect.clone()))
+        Ok(self.pages(site, client, number))
+    }
+
+    fn remake<D: Driver>(
+        &self,
+        old: &Pages<D>,
+        _: &Timers<D>,
+        _: &Arc<WorkerMetrics>,
+        number: usize,
+    ) -> Result<Pages<D>, String> {
+        let site = self.replica(number)?;
+        let directory = Arc::clone(&self.directory);
+        let client = old.client().go_on(site.upstreams(), directory, self.seat(number));
+        Ok(self.pages(site, client, number).going_on(old))
     }
 
     fn housekeep<D: Driver>(&self, service: &Pages<D>) {
         service.client().sweep();
         service.report_failures();
+    }
+}
+
+impl SiteRecipe {
+    /// The site for one worker. Each has its own: what is counted in a shared one, as the values in
+    /// its templates are, would be a cache line that all cores fight over.
+    fn replica(&self, number: usize) -> Result<Site, String> {
+        let made = self.replicas.take(number);
+        made.map_or_else(|| self.site.replica().map_err(|report| report.to_string()), Ok)
+    }
+
+    fn seat(&self, number: usize) -> Seat {
+        Seat { number, of: self.workers, seed: self.id_seed.into() }
+    }
+
+    fn pages<D: Driver>(&self, site: Site, client: Client<D>, number: usize) -> Pages<D> {
+        // A worker's ids differ from another's in the upper half, a start's in both.
+        let spread = u32::try_from(number).unwrap_or(u32::MAX).wrapping_mul(0x9e37_79b1);
+        let pages = Pages::new(site, client, self.id_seed ^ spread);
+        let pages = pages.with_challenges(self.challenges.clone());
+        pages.redirecting(self.redirect.clone())
+    }
+}
+
+/// Sites that were compiled elsewhere than on the loops that will serve them, which would stand
+/// still meanwhile. Each is taken once, when its worker begins with it.
+#[derive(Debug, Default)]
+pub struct Replicas(Mutex<Vec<Option<Site>>>);
+
+impl Replicas {
+    /// One for each worker.
+    ///
+    /// # Errors
+    /// None that loading the site did not have.
+    pub fn make(site: &Site, workers: usize) -> Result<Self, Report> {
+        let sites = (0..workers).map(|_| site.replica().map(Some)).collect::<Result<_, _>>()?;
+        Ok(Self(Mutex::new(sites)))
+    }
+
+    fn take(&self, number: usize) -> Option<Site> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number)?.take()
     }
 }
 
@@ -124,7 +174,8 @@ impl<D: Driver> Service for Pages<D> {
     }
 }
 
-fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
+/// A request as pages take it.
+pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
     let head = request.head;
     page::Request {
         method: head.method,
@@ -140,7 +191,8 @@ fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
     }
 }
 
-fn fill(response: &mut Response, answer: Answer) {
+/// Fills in what a page came out as, but for its body.
+pub fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
     response.content_type = answer.content_type.into();
     response.etag = answer.etag;

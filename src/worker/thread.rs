@@ -1,5 +1,6 @@
 //! The threads: one a worker, each on its CPU, each with a loop of its own.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::driver::timers::Timers;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
 
+use super::mailbox::Mailbox;
 use super::{Bounds, Orders, Service, Worker};
 
 /// Makes the service of one worker, on its own thread. Shared by all workers, and so itself
@@ -30,6 +32,22 @@ pub trait Recipe: Send + Sync + 'static {
         metrics: &Arc<WorkerMetrics>,
         number: usize,
     ) -> Result<Self::Service<D>, String>;
+
+    /// Makes what takes the place of `old`, and may go on with what that has. Called inside the
+    /// worker's loop, which waits for it.
+    ///
+    /// # Errors
+    /// In words, when it cannot be made; the worker then goes on as it was.
+    fn remake<D: Driver>(
+        &self,
+        old: &Self::Service<D>,
+        timers: &Timers<D>,
+        metrics: &Arc<WorkerMetrics>,
+        number: usize,
+    ) -> Result<Self::Service<D>, String> {
+        let _ = old;
+        self.make(timers, metrics, number)
+    }
 
     /// What is to be done a few times a second.
     fn housekeep<D: Driver>(&self, service: &Self::Service<D>) {
@@ -57,6 +75,8 @@ pub struct Start<R: Recipe> {
     pub orders: Arc<Orders>,
     /// What makes its service.
     pub recipe: Arc<R>,
+    /// Where it finds what makes the next one.
+    pub mailbox: Arc<Mailbox<R>>,
     /// Where it says that it serves.
     pub ready: Sender<()>,
 }
@@ -81,6 +101,8 @@ impl<R: Recipe> Visit for Start<R> {
             // A worker that roams still serves; it only serves a little slower.
             tracing::warn!(worker = self.number, cpu, "cannot pin the worker to its CPU");
         }
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        self.orders.begin(u64::try_from(thread).unwrap_or(0));
         D::run(move || self.run::<D>())?
     }
 }
@@ -99,9 +121,24 @@ impl<R: Recipe> Start<R> {
         let timers = Timers::<D>::start();
         let service = self.recipe.make(&timers, &self.metrics, self.number);
         let service = service.map_err(io::Error::other)?;
-        let worker = Worker::new(service, self.bounds, self.metrics, timers);
+        let (metrics, number) = (Arc::clone(&self.metrics), self.number);
+        let worker = Worker::new(service, self.bounds, self.metrics, timers.clone());
         let _ = self.ready.send(());
-        let housekeep = || self.recipe.housekeep(worker.service());
+        let (recipe, mailbox) = (RefCell::new(self.recipe), self.mailbox);
+        let housekeep = || {
+            if let Some((new, post)) = mailbox.take() {
+                let made = new.remake(&*worker.service(), &timers, &metrics, number);
+                mailbox.answer(post, made.is_ok());
+                match made {
+                    Ok(service) => {
+                        worker.replace(service);
+                        recipe.replace(new);
+                    }
+                    Err(error) => tracing::error!(number, error, "the new site cannot be served"),
+                }
+            }
+            recipe.borrow().housekeep(&*worker.service());
+        };
         worker.serve(listeners, &self.orders, housekeep).await;
         Ok(())
     }

@@ -21,10 +21,8 @@ pub(crate) struct Admin(pub(crate) String);
 
 impl Admin {
     pub(crate) fn of(server: &Running) -> Self {
-        let log = server.log();
-        // It comes before the first address of the server, which was waited for.
-        let said = log.lines().find_map(|line| line.strip_prefix("admin at "));
-        Self(said.unwrap_or_else(|| panic!("no admin listener: {log}")).to_owned())
+        let line = server.waits_for_line("admin at ");
+        Self(line.replace("admin at ", ""))
     }
 
     pub(crate) fn line(&self) -> Box<dyn Line> {

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::client::{Admin, Answer, TOKEN};
@@ -199,9 +200,9 @@ fn a_file_that_is_no_socket_stays() {
 
 #[test]
 fn flag_and_environment_go_before_the_file() {
-    let folder = site("[admin]\nlisten = '127.0.0.1:0'");
+    let folder = site("[admin]\nlisten = 'unix:admin.sock'");
     let server = serve(&folder, &["--admin", "off"]);
-    assert!(!server.log().contains("admin at "), "{}", server.log());
+    assert!(!folder.path().join("admin.sock").exists());
     drop(server);
     let site = folder.path().to_str().unwrap();
     let arguments = ["serve", site, "--listen", "127.0.0.1:0", "--workers", "1"];
@@ -211,4 +212,58 @@ fn flag_and_environment_go_before_the_file() {
     let open = command::run(RINGPRESS, &["serve", site, "--admin", "0.0.0.0:0"], &[]);
     assert_eq!(open.code, Some(78));
     assert!(open.stderr.contains("there is no token"), "{}", open.stderr);
+}
+
+#[test]
+fn the_site_is_read_again_on_command_and_what_stays_goes_on_counting() {
+    let folder = site("[admin]\nlisten = '127.0.0.1:0'");
+    let server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let mut visitor = Visitor::to(server.address());
+    assert_eq!(visitor.get("/").page(), "<p>front</p>");
+    let refused = admin.ask("POST", "/reload", &[("Sec-Fetch-Site", "cross-site")]);
+    assert_eq!(refused.status, 403);
+    fs::write(folder.path().join("front.html"), "<p>new</p>").unwrap();
+    let reloaded = admin.ask("POST", "/reload", &[]);
+    assert_eq!(reloaded.status, 200, "{}", reloaded.body);
+    assert_eq!(visitor.get("/").page(), "<p>new</p>");
+    fs::write(folder.path().join("front.html"), "<p>{{ oops</p>").unwrap();
+    let refused = admin.ask("POST", "/reload", &[]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("front.html:1"), "{}", refused.body);
+    assert_eq!(visitor.get("/").page(), "<p>new</p>");
+    let metrics = admin.ask("GET", "/metrics", &[]).body;
+    for line in [
+        "ringpress_page_responses_total{page=\"/\",code=\"2xx\"} 3",
+        "ringpress_config_reloads_total{result=\"done\"} 1",
+        "ringpress_config_reloads_total{result=\"failed\"} 1",
+        "ringpress_config_last_reload_successful 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn the_listener_goes_over_to_a_successor() {
+    let folder = site("[admin]\nlisten = 'unix:admin.sock'");
+    let mut server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let upgraded = admin.ask("POST", "/upgrade", &[]);
+    assert_eq!(upgraded.status, 200, "{}", upgraded.body);
+    let pid = upgraded.body.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+    let pid = Pid::from_raw(pid.expect("`process PID serves now`")).unwrap();
+    assert_eq!(server.exit_code(PATIENCE), Some(0));
+    let start = Instant::now();
+    let file = folder.path().join("admin.sock");
+    while UnixStream::connect(&file).is_err() {
+        assert!(start.elapsed() < PATIENCE, "nobody listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(admin.ask("GET", "/readyz", &[]).status, 200);
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "<p>front</p>");
+    kill_process(pid, Signal::TERM).unwrap();
+    while file.exists() {
+        assert!(start.elapsed() < PATIENCE, "the file stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

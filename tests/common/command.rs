@@ -17,6 +17,8 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     addresses: Vec<SocketAddr>,
     log: Arc<Mutex<String>>,
+    /// Standard output so far.
+    said: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -30,12 +32,13 @@ impl Running {
         let stdout = child.stdout.take().expect("standard output");
         let stderr = child.stderr.take().expect("standard error");
         let log = Arc::new(Mutex::new(String::new()));
-        let mut running = Self { child, addresses: Vec::new(), log: Arc::clone(&log) };
+        let said = Arc::new(Mutex::new(String::new()));
+        let (addresses, log_too) = (Vec::new(), Arc::clone(&log));
+        let mut running = Self { child, addresses, log: log_too, said: Arc::clone(&said) };
         let (tell, told) = mpsc::channel();
-        let said = Arc::clone(&log);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                said.lock().expect("log").extend([&line, "\n"]);
+                said.lock().expect("lines").push_str(&format!("{line}\n"));
                 let address = line.strip_prefix("listening on http://");
                 if let Some(address) = address.or(line.strip_prefix("listening on https://")) {
                     let _ = tell.send(address.parse().expect("an address"));
@@ -59,9 +62,22 @@ impl Running {
         self.addresses[0]
     }
 
-    /// What it wrote so far, to standard output and to standard error.
+    /// What it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("log").clone()
+    }
+
+    /// Waits for a line of standard output that holds `part`.
+    pub(crate) fn waits_for_line(&self, part: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let said = self.said.lock().expect("lines").clone();
+            if let Some(line) = said.lines().find(|line| line.contains(part)) {
+                return line.to_owned();
+            }
+            assert!(start.elapsed() < PATIENCE, "no `{part}` in {said}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -111,7 +127,8 @@ pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     let out = thread::spawn(move || read(&mut stdout));
     let err = thread::spawn(move || read(&mut stderr));
-    let mut running = Running { child, addresses: Vec::new(), log: Arc::default() };
+    let mut running =
+        Running { child, addresses: Vec::new(), log: Arc::default(), said: Arc::default() };
     let code = running.exit_code(PATIENCE);
     drop(running);
     Ended { code, stdout: out.join().expect("output"), stderr: err.join().expect("errors") }

@@ -10,7 +10,7 @@ use ringpress::site::{Site, Source};
 use ringpress::tls::ServerTls;
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
-use ringpress::worker::pages::SiteRecipe;
+use ringpress::worker::pages::{Replicas, SiteRecipe};
 
 /// Counts, while there is a profiler.
 #[global_allocator]
@@ -29,8 +29,15 @@ pub(crate) fn start(kind: Kind, api: SocketAddr, bounds: Bounds, tls: Option<Ser
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let secure = tls.map(|tls| Secure { listen: listen.clone(), tls });
     let plan = Plan { listen, secure, cpus: vec![None], driver: kind, bounds };
-    let recipe =
-        SiteRecipe { site, directory, id_seed: 1, workers: 1, redirect: None, challenges: None };
+    let recipe = SiteRecipe {
+        site,
+        replicas: Replicas::default(),
+        directory,
+        id_seed: 1,
+        workers: 1,
+        redirect: None,
+        challenges: None,
+    };
     Server::start(&plan, recipe).unwrap()
 }
 

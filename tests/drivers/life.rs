@@ -1,6 +1,7 @@
 //! What a server lives through: panics, rude visitors, and its own end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringpress::driver::Driver;
@@ -24,12 +25,22 @@ on_every_driver!(
     drain_has_an_end,
     stop_waits_for_nobody,
     stop_frees_the_port,
+    a_worker_that_panics_is_started_again,
+    a_worker_that_stands_still_is_stood_in_for,
 );
 
-/// A service that panics when it is told to.
-struct Jumpy<D: Driver>(Timers<D>);
+/// A service that panics or stands still when it is told to.
+struct Jumpy<D: Driver>(Timers<D>, Arc<Trouble>);
 
-struct JumpyRecipe;
+/// What it is told.
+#[derive(Default)]
+struct Trouble {
+    panic: AtomicBool,
+    stands: AtomicBool,
+}
+
+#[derive(Default)]
+struct JumpyRecipe(Arc<Trouble>);
 
 impl Recipe for JumpyRecipe {
     type Service<D: Driver> = Jumpy<D>;
@@ -40,7 +51,12 @@ impl Recipe for JumpyRecipe {
         _: &Arc<WorkerMetrics>,
         _: usize,
     ) -> Result<Jumpy<D>, String> {
-        Ok(Jumpy(timers.clone()))
+        Ok(Jumpy(timers.clone(), Arc::clone(&self.0)))
+    }
+
+    fn housekeep<D: Driver>(&self, _: &Jumpy<D>) {
+        let panics = self.0.panic.swap(false, Ordering::Relaxed);
+        assert!(!panics, "a panic of the loop that the test asked for");
     }
 }
 
@@ -59,6 +75,12 @@ impl<D: Driver> Service for Jumpy<D> {
                 self.0.sleep(Duration::from_millis(5)).await;
                 panic!("a panic that the test asked for");
             }
+            b"/still" => {
+                self.1.stands.store(true, Ordering::Relaxed);
+                while self.1.stands.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
             _ => response.body().extend_from_slice(b"and the rest"),
         }
     }
@@ -70,7 +92,7 @@ impl<D: Driver> Service for Jumpy<D> {
 }
 
 fn a_panic_is_one_requests_own(kind: Kind) {
-    let stage = Script::on(kind).start_recipe(JumpyRecipe);
+    let stage = Script::on(kind).start_recipe(JumpyRecipe::default());
     let mut visitor = stage.visitor();
     let mut other = stage.visitor();
     for target in ["/at-once", "/later", "/at-once"] {
@@ -84,6 +106,56 @@ fn a_panic_is_one_requests_own(kind: Kind) {
     }
     assert_eq!(stage.count(|m| m.panics.get()), 3);
     drop((visitor, other));
+    stage.finish();
+}
+
+/// Whether many new visitors get a page, while the server is looked after. One may have been taken
+/// by the worker that is gone, on a ring: it comes again.
+fn assert_serves(stage: &mut Stage) {
+    for _ in 0..20 {
+        wait("a page", || {
+            stage.server.look_after();
+            let mut visitor = stage.visitor();
+            visitor.stream().set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let reply = visitor.try_get("/fine");
+            reply.is_ok_and(|reply| reply.page() == "half of it, and the rest")
+        });
+    }
+}
+
+fn a_worker_that_panics_is_started_again(kind: Kind) {
+    let trouble = Arc::<Trouble>::default();
+    let script = Script::on(kind).workers(2);
+    let mut stage = script.start_recipe(JumpyRecipe(Arc::clone(&trouble)));
+    let mut known: Vec<Visitor> = (0..40).map(|_| stage.visitor()).collect();
+    known.iter_mut().for_each(|visitor| drop(visitor.get("/fine")));
+    trouble.panic.store(true, Ordering::Relaxed);
+    wait("the worker to be started again", || stage.server.look_after().restarted == 1);
+    assert_serves(&mut stage);
+    // Those of the other worker noticed nothing, and those of this one were not left waiting.
+    let known = known.into_iter();
+    let served = known.filter_map(|mut one| one.try_get("/fine").ok()).count();
+    assert!(served > 0, "one worker took the other down");
+    assert!(!stage.server.is_finished());
+    stage.finish();
+}
+
+fn a_worker_that_stands_still_is_stood_in_for(kind: Kind) {
+    let trouble = Arc::<Trouble>::default();
+    let mut stage = Script::on(kind).start_recipe(JumpyRecipe(Arc::clone(&trouble)));
+    let mut still = stage.visitor();
+    still.send(get("/still"));
+    wait("the worker to stand still", || trouble.stands.load(Ordering::Relaxed));
+    let mut stalled = 0;
+    wait("another to take its place", || {
+        let incidents = stage.server.look_after();
+        stalled += incidents.stalled;
+        incidents.restarted == 1
+    });
+    assert_eq!(stalled, 1);
+    assert_serves(&mut stage);
+    trouble.stands.store(false, Ordering::Relaxed);
+    drop(still);
     stage.finish();
 }
 

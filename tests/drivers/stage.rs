@@ -16,7 +16,7 @@ use ringpress::site::{Site, Source};
 use ringpress::tls::ServerTls;
 use ringpress::upstream::Addresses;
 use ringpress::worker::Bounds;
-use ringpress::worker::pages::SiteRecipe;
+use ringpress::worker::pages::{Replicas, SiteRecipe};
 use ringpress::worker::thread::Recipe;
 
 use super::upstream::Upstream;
@@ -169,7 +169,15 @@ impl Script {
         let port = site.secure().and_then(|secure| secure.redirect_port);
         let tls = keeper.as_ref().map(|(_, tls)| tls.clone());
         let redirect = tls.zip(port).map(|(tls, port)| Redirect { tls, port });
-        let recipe = SiteRecipe { site, directory, id_seed: 1, workers, redirect, challenges };
+        let recipe = SiteRecipe {
+            site,
+            replicas: Replicas::default(),
+            directory,
+            id_seed: 1,
+            workers,
+            redirect,
+            challenges,
+        };
         self.start_with(recipe, keeper)
     }
 

@@ -13,7 +13,7 @@ use ringpress::http::Method;
 use ringpress::metrics::WorkerMetrics;
 use ringpress::site::{Site, Source};
 use ringpress::upstream::{Addresses, Client, Directory, FetchError, Request, Response};
-use ringpress::worker::pages::SiteRecipe;
+use ringpress::worker::pages::{Replicas, SiteRecipe};
 use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Bounds, Orders, Worker};
 
@@ -41,6 +41,7 @@ impl Server {
         let directory: Directory = directory.collect();
         let recipe = SiteRecipe {
             site,
+            replicas: Replicas::default(),
             directory: Arc::clone(&directory),
             id_seed: 1,
             workers: 1,
@@ -57,7 +58,7 @@ impl Server {
         let server = Self { metrics, orders, ended, directory, client };
         let (orders, ended) = (Rc::clone(&server.orders), Rc::clone(&server.ended));
         Sim::spawn(async move {
-            let housekeep = || recipe.housekeep(worker.service());
+            let housekeep = || recipe.housekeep(&*worker.service());
             worker.serve(vec![(listener, None)], &orders, housekeep).await;
             ended.set(Some(Sim::elapsed()));
         });

@@ -18,13 +18,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use crate::control::server::{Plan, Server};
+use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
-use crate::site::{Overrides, Site, Source, Workers};
+use crate::site::{Overrides, Site, Workers};
 use crate::worker::Bounds;
-use crate::worker::listener::is_free;
 
 use super::options::{self, ServerOptions};
-use super::{Exit, fail, logging, say, serve};
+use super::{Exit, fail, logging, say, serve, templates};
 
 use api::Api;
 use service::ApiRecipe;
@@ -39,27 +39,6 @@ pub(super) struct Arguments {
     api_delay: Duration,
 }
 
-/// The site, as it stands in `templates/news`.
-const NEWS: Source = Source::Embedded {
-    name: "news (embedded)",
-    files: &[
-        ("site.toml", include_str!("../../../templates/news/site.toml")),
-        ("base.html", include_str!("../../../templates/news/base.html")),
-        ("item.html", include_str!("../../../templates/news/item.html")),
-        ("list.html", include_str!("../../../templates/news/list.html")),
-        ("parts.html", include_str!("../../../templates/news/parts.html")),
-        ("style.html", include_str!("../../../templates/news/style.html")),
-        ("style-text.html", include_str!("../../../templates/news/style-text.html")),
-        ("user.html", include_str!("../../../templates/news/user.html")),
-        ("errors/404.html", include_str!("../../../templates/news/errors/404.html")),
-        ("errors/default.html", include_str!("../../../templates/news/errors/default.html")),
-    ],
-};
-
-/// Where the demo listens unless told otherwise, and how many ports above it tries.
-const PORT: u16 = 8080;
-const PORTS: u16 = 20;
-
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start();
     match demo(arguments) {
@@ -73,7 +52,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let api = start_api(choice, arguments.api_delay)?;
     let api_address = *api.addresses().first().ok_or("the demo's API has no address")?;
     let listen = match arguments.server.listen.as_slice() {
-        [] => vec![free_address()],
+        [] => vec![options::free_address()],
         given => given.to_vec(),
     };
     let overrides = Overrides {
@@ -82,11 +61,14 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
         upstreams: vec![("hn".into(), format!("http://{api_address}/v0"))],
         ..Overrides::default()
     };
-    let site = Site::load_with(&NEWS, &overrides).map_err(|report| report.to_string())?;
+    let load = move || Site::load_with(&templates::NEWS.source(), &overrides);
+    let site = load().map_err(|report| report.to_string())?;
     let delay = arguments.api_delay;
     // The API has the other end of each connection.
-    serve::serve(site, choice, 1, move |server| {
-        let Some(address) = server.addresses().first() else { return };
+    let terms = Terms { load: Box::new(load), driver: Some(choice), ends_here: 1 };
+    serve::serve(terms, site, move |server| {
+        let addresses = server.addresses();
+        let Some(address) = addresses.first() else { return };
         say(format_args!(
             "
   A reader of Hacker News, made page by page from an API.
@@ -118,11 +100,4 @@ fn start_api(choice: Choice, delay: Duration) -> Result<Server, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let recipe = ApiRecipe::new(Api::new(now.as_secs()), delay);
     Server::start(&plan, recipe).map_err(|error| error.to_string())
-}
-
-/// The first free address from the usual one on; the usual one when none is, which then says why.
-fn free_address() -> SocketAddr {
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = (PORT..PORT + PORTS).map(address).find(|address| is_free(*address).is_ok());
-    free.unwrap_or(address(PORT))
 }

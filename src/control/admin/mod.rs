@@ -6,24 +6,27 @@
 //!
 //! | file | is |
 //! |---|---|
+//! | `commands` | what can be asked of the server |
 //! | `routes` | which path is answered by what |
 //! | `exchange` | requests and answers, as whoever answers sees them |
 //! | `conversation` | one connection, from its first request to its end |
 //! | `guard` | who may ask for what |
 //! | `socket` | the listening socket, and the file of a Unix socket |
 
+mod commands;
 mod conversation;
 mod exchange;
 mod guard;
 mod routes;
 mod socket;
 
+pub use commands::commands;
 pub use exchange::{AdminRequest, AdminResponse, Body};
 pub use routes::Routes;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,7 +40,6 @@ use socket::{Listening, Stream};
 #[derive(Debug)]
 pub struct Admin {
     address: AdminAddress,
-    listening: Option<Arc<Listening>>,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -47,9 +49,19 @@ pub struct Admin {
 struct Shared {
     routes: Routes,
     guard: Guard,
+    /// None while another process listens there.
+    listening: Mutex<Option<Arc<Listening>>>,
     stopped: AtomicBool,
     connections: AtomicUsize,
     streams: AtomicUsize,
+}
+
+impl Shared {
+    /// Gives what was there before.
+    fn set_listening(&self, listening: Option<Arc<Listening>>) -> Option<Arc<Listening>> {
+        let mut place = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut place, listening)
+    }
 }
 
 /// Whether the server lives, and whether it wants visitors: what each listener tells.
@@ -65,31 +77,45 @@ pub fn health(overview: &Arc<Overview>) -> Routes {
 }
 
 impl Admin {
-    /// Starts to listen where a site wants it.
+    /// Starts to listen where a site wants it. `succeeds` a process that still listens there and
+    /// will not for long: then it is listened as soon as that has ended.
     ///
     /// # Errors
     /// In words, with the remedy: when the address cannot be listened on.
-    pub fn start(plan: &AdminPlan, routes: Routes) -> Result<Self, String> {
+    pub fn start(plan: &AdminPlan, routes: Routes, succeeds: bool) -> Result<Self, String> {
         let fail = |error: io::Error| {
             let remedy = socket::remedy(&error);
             format!("cannot listen on {} for [admin]: {error}; {remedy}", plan.listen)
         };
-        let (listening, address) = Listening::bind(&plan.listen, plan.socket_mode).map_err(fail)?;
-        let listening = Arc::new(listening);
         let shared = Arc::new(Shared {
             routes,
-            guard: Guard::new(&address, plan.token.as_ref()),
+            guard: Guard::new(&plan.listen, plan.token.as_ref()),
+            listening: Mutex::default(),
             stopped: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
         });
-        let (theirs, ours) = (Arc::clone(&shared), Arc::clone(&listening));
+        let mut address = plan.listen.clone();
+        let bound = match Listening::bind(&plan.listen, plan.socket_mode) {
+            Ok((listening, found)) => {
+                address = found;
+                Some(Arc::new(listening))
+            }
+            Err(error) if succeeds && error.kind() == io::ErrorKind::AddrInUse => None,
+            Err(error) => return Err(fail(error)),
+        };
+        shared.set_listening(bound.clone());
+        let (theirs, plan_too) = (Arc::clone(&shared), plan.clone());
         let accepting = std::thread::Builder::new()
             .name("admin".into())
-            .spawn(move || accept_all(&ours, &theirs))
+            .spawn(move || {
+                if let Some(listening) = bound.or_else(|| await_end(&plan_too, &theirs)) {
+                    accept_all(&listening, &theirs);
+                }
+            })
             .map_err(fail)?;
         tracing::info!(address = %address, token = plan.token.is_some(), "admin");
-        Ok(Self { address, listening: Some(listening), shared, accepting: Some(accepting) })
+        Ok(Self { address, shared, accepting: Some(accepting) })
     }
 
     /// Where it listens, the port filled in.
@@ -98,10 +124,34 @@ impl Admin {
     }
 }
 
+/// Listens as soon as nobody else does, unless this one has ended before.
+fn await_end(plan: &AdminPlan, shared: &Shared) -> Option<Arc<Listening>> {
+    let mut told = false;
+    while !shared.stopped.load(Ordering::Relaxed) {
+        match Listening::bind(&plan.listen, plan.socket_mode) {
+            Ok((listening, _)) => {
+                let listening = Arc::new(listening);
+                shared.set_listening(Some(Arc::clone(&listening)));
+                if shared.stopped.load(Ordering::Relaxed) {
+                    listening.stop();
+                }
+                return Some(listening);
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AddrInUse && !std::mem::replace(&mut told, true) {
+                    tracing::warn!(address = %plan.listen, %error, "no admin listener yet");
+                }
+                pause();
+            }
+        }
+    }
+    None
+}
+
 impl Drop for Admin {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        if let Some(listening) = self.listening.take() {
+        if let Some(listening) = self.shared.set_listening(None) {
             listening.stop();
         }
         // It ends at once: nobody comes any more. Connections end by themselves.

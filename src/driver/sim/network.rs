@@ -105,6 +105,18 @@ impl Listener {
         self.address
     }
 
+    /// Nobody finds it any more. Connections that wait are reset or closed.
+    pub(super) fn shut(&self) {
+        let mut network = self.world.network.borrow_mut();
+        let ours = network.listeners.get(&self.address);
+        if ours.is_some_and(|backlog| Rc::ptr_eq(backlog, &self.backlog)) {
+            network.listeners.remove(&self.address);
+        }
+        drop(network);
+        let waiting = std::mem::take(&mut self.backlog.borrow_mut().waiting);
+        drop(waiting);
+    }
+
     pub(super) async fn accept(&self) -> io::Result<(ReadHalf, WriteHalf, SocketAddr)> {
         poll_fn(|context| self.poll_accept(context)).await
     }
@@ -132,14 +144,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut network = self.world.network.borrow_mut();
-        let ours = network.listeners.get(&self.address);
-        if ours.is_some_and(|backlog| Rc::ptr_eq(backlog, &self.backlog)) {
-            network.listeners.remove(&self.address);
-        }
-        drop(network);
-        let waiting = std::mem::take(&mut self.backlog.borrow_mut().waiting);
-        drop(waiting);
+        self.shut();
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) use store::Key;
 /// The kept answers of a worker, and the calls that are on their way.
 pub(super) struct FetchCache<D: Driver> {
     client: Client<D>,
-    store: RefCell<Store>,
+    /// Shared with the cache that comes after this one.
+    store: Rc<RefCell<Store>>,
     flights: RefCell<HashMap<u128, Rc<Flight<Outcome>>>>,
     /// Calls that nobody waits for.
     refreshing: Cell<usize>,
@@ -68,10 +69,16 @@ pub(super) struct NotGot {
     pub(super) status: Option<u16>,
 }
 
-/// Appends what tells a request from others: all that is sent but the ties, and what visitors get
-/// of its answer.
-pub(super) fn write_key(fetch: &Fetch, target: &[u8], lines: &[u8], key: &mut Vec<u8>) {
-    key.extend_from_slice(&fetch.upstream.to_le_bytes());
+/// Appends what tells a request from others: the identity of its upstream, all that is sent but the
+/// ties, and what visitors get of its answer.
+pub(super) fn write_key(
+    identity: u64,
+    fetch: &Fetch,
+    target: &[u8],
+    lines: &[u8],
+    key: &mut Vec<u8>,
+) {
+    key.extend_from_slice(&identity.to_le_bytes());
     // A target has no line end, and a line of fields has one: no two requests make the same key.
     for part in [target, b"\n", lines] {
         key.extend_from_slice(part);
@@ -87,10 +94,18 @@ impl<D: Driver> FetchCache<D> {
     pub(super) fn new(client: Client<D>, bytes_max: u64) -> Rc<Self> {
         Rc::new(Self {
             client,
-            store: RefCell::new(Store::new(bytes_max)),
+            store: Rc::new(RefCell::new(Store::new(bytes_max))),
             flights: RefCell::default(),
             refreshing: Cell::new(0),
         })
+    }
+
+    /// The same answers for another client of this worker. Calls that are on their way stay with
+    /// the one that they were begun with.
+    pub(super) fn go_on(&self, client: Client<D>) -> Rc<Self> {
+        let store = Rc::clone(&self.store);
+        let (flights, refreshing) = (RefCell::default(), Cell::new(0));
+        Rc::new(Self { client, store, flights, refreshing })
     }
 
     /// A kept answer, if one may be shown. It may be asked for again meanwhile.

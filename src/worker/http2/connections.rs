@@ -1,8 +1,9 @@
 //! What the HTTP/2 connections of a worker have in common: that they are told when it drains, and
 //! what is in all of their answers.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::task::Waker;
 
 use ::http::header::{HeaderName, HeaderValue};
@@ -11,14 +12,17 @@ use crate::worker::service::Service;
 
 use super::head;
 
+/// Fields that go with many answers.
+pub(super) type Fields = Rc<[(HeaderName, HeaderValue)]>;
+
 /// The HTTP/2 connections of a worker.
 #[derive(Default)]
 pub(in crate::worker) struct Connections {
     /// Each that is open, and whom to wake for it.
     open: RefCell<BTreeMap<u64, Option<Waker>>>,
     entered: Cell<u64>,
-    page_fields: OnceCell<Vec<(HeaderName, HeaderValue)>>,
-    secure_fields: OnceCell<Vec<(HeaderName, HeaderValue)>>,
+    page_fields: RefCell<Option<Fields>>,
+    secure_fields: RefCell<Option<Fields>>,
 }
 
 impl Connections {
@@ -42,13 +46,23 @@ impl Connections {
     }
 
     /// The fields of all responses that are HTML.
-    pub(super) fn page_fields(&self, service: &impl Service) -> &[(HeaderName, HeaderValue)] {
-        self.page_fields.get_or_init(|| head::fields(service.page_fields()).collect())
+    pub(super) fn page_fields(&self, service: &impl Service) -> Fields {
+        let mut fields = self.page_fields.borrow_mut();
+        let made = || head::fields(service.page_fields()).collect();
+        Rc::clone(fields.get_or_insert_with(made))
     }
 
     /// The fields of all responses on connections with TLS.
-    pub(super) fn secure_fields(&self, service: &impl Service) -> &[(HeaderName, HeaderValue)] {
-        self.secure_fields.get_or_init(|| head::fields(service.secure_fields()).collect())
+    pub(super) fn secure_fields(&self, service: &impl Service) -> Fields {
+        let mut fields = self.secure_fields.borrow_mut();
+        let made = || head::fields(service.secure_fields()).collect();
+        Rc::clone(fields.get_or_insert_with(made))
+    }
+
+    /// Asks the service anew for its fields: it is another.
+    pub(in crate::worker) fn forget_fields(&self) {
+        self.page_fields.take();
+        self.secure_fields.take();
     }
 }
 

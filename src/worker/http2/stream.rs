@@ -136,7 +136,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         received: &mut Vec<u8>,
     ) -> Result<Option<usize>, Stop> {
         let request = self.request(head, received, 0);
-        if !self.worker.service.wants_body(&request) {
+        if !self.worker.service().wants_body(&request) {
             return Ok(None);
         }
         let bounds = &self.worker.bounds;
@@ -187,7 +187,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let worker = self.worker;
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
-        worker.service.refuse(status, reason, &mut response);
+        worker.service().refuse(status, reason, &mut response);
         self.send(response).await
     }
 
@@ -205,12 +205,14 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let buffer = response.take_buffer();
         let from = limits::RESPONSE_HEAD_ROOM.min(buffer.len());
         let is_html = response.content_type.starts_with("text/html");
-        let page_fields = if is_html { worker.http2.page_fields(&worker.service) } else { &[] };
+        let service = worker.service();
+        let page_fields = is_html.then(|| worker.http2.page_fields(&*service));
         let date = worker.date.get();
-        let secure_fields =
-            if self.secure { worker.http2.secure_fields(&worker.service) } else { &[] };
+        let secure_fields = self.secure.then(|| worker.http2.secure_fields(&*service));
+        let fields = [page_fields.as_deref(), secure_fields.as_deref()];
+        let fields = fields.map(Option::unwrap_or_default);
         let body_bytes = buffer.len() - from;
-        let head = head::of_response(&response, body_bytes, &date, [page_fields, secure_fields]);
+        let head = head::of_response(&response, body_bytes, &date, fields);
         self.write(head, buffer, from).await
     }
 

@@ -1,0 +1,140 @@
+//! `ringpress dev`: a site while it is being written. It is served in development mode on the
+//! loopback, loaded again when a file of it is saved, and browsers that show it go along.
+//!
+//! What it adds to pages (a script, and what that asks for) is in this folder alone: `serve` has
+//! nothing of it.
+
+mod inject;
+mod look;
+mod policy;
+mod service;
+mod stage;
+mod told;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::control::life::{self, Heeded};
+use crate::control::server::{Plan, Server};
+use crate::control::{machine, serving};
+use crate::driver::kind::Choice;
+use crate::limits::authoring::DRAIN;
+use crate::site::{Overrides, ServerPlan};
+use crate::worker::Bounds;
+
+use super::options::OfflineOption;
+use super::{Exit, fail, logging, options, say};
+
+use look::Lookout;
+use service::DevRecipe;
+use stage::Stage;
+
+/// `ringpress dev`
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The site: a folder with a site.toml, or the path of one
+    #[arg(default_value = ".", env = "RINGPRESS_SITE")]
+    site: PathBuf,
+    /// Another URL for an upstream than the site has, several times for several
+    #[arg(long = "upstream", value_name = "NAME=URL", env = "RINGPRESS_UPSTREAM",
+          value_delimiter = ',', value_parser = options::upstream)]
+    upstreams: Vec<(String, String)>,
+    /// Address to listen on, whatever the site says; the first free port from 8080 on unless set
+    #[arg(long, value_name = "HOST:PORT", value_parser = options::listen)]
+    listen: Option<SocketAddr>,
+    /// auto, monoio, tokio-uring or epoll
+    #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
+    driver: Option<Choice>,
+    #[command(flatten)]
+    offline: OfflineOption,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let _logs = logging::start_warnings();
+    match develop(arguments) {
+        Ok(()) => Exit::Fine,
+        Err(error) => fail(error),
+    }
+}
+
+fn develop(arguments: &Arguments) -> Result<(), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    machine::raise_open_files_limit();
+    let listen = arguments.listen.unwrap_or_else(options::free_address);
+    let overrides = Overrides {
+        listen: Some(vec![listen]),
+        development: Some(true),
+        // A page that is kept is one that was made by a template of before.
+        memo_max: Some(0),
+        upstreams: arguments.upstreams.clone(),
+        stand_in: arguments.offline.read()?,
+        ..Overrides::default()
+    };
+    let signals = Heeded::catch().map_err(|error| words(&error))?;
+    let (stage, lookout) = Stage::open(arguments.site.clone(), overrides);
+    let driver = machine::driver(arguments.driver.unwrap_or_default())?;
+    let plan = Plan {
+        listen: vec![listen],
+        secure: None,
+        cpus: vec![None],
+        driver,
+        bounds: Bounds { queue_target: None, drain_timeout: DRAIN, ..bounds(&stage) },
+    };
+    let recipe = DevRecipe::new(Arc::clone(&stage));
+    let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
+    let _lookout = Lookout::start(lookout, stage).map_err(|error| words(&error))?;
+    for address in server.addresses() {
+        say(format_args!("listening on http://{address}"));
+        say(format_args!(
+            "
+  Open http://{address}/ and write: what you save is served at once, and
+  the browser goes along. End with Ctrl-C.
+"
+        ));
+    }
+    life::live_simply(server, &signals).map_err(|error| words(&error))
+}
+
+/// Those of the site as it is at the start; what it says of them later counts from the next start.
+fn bounds(stage: &Stage) -> Bounds {
+    match &stage.now().good {
+        Some(good) => serving::bounds(good.site.server()),
+        None => serving::bounds(&ServerPlan::default()),
+    }
+}
+
+/// Whether a `Host` is this machine's own. A page of another site whose name was made to lead here
+/// (DNS rebinding) has its own name there, and is told nothing of what is inside.
+fn is_own_host(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    if host.parse::<SocketAddr>().is_ok() || host.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_this_machine_and_names_of_others_are_not() {
+        for own in
+            ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]", "localhost", "a.LOCALHOST:1"]
+        {
+            assert!(is_own_host(own.as_bytes()), "{own}");
+        }
+        for other in
+            ["", "example.com", "localhost.example.com:8080", "evillocalhost", "1.2.3.4.nip.io"]
+        {
+            assert!(!is_own_host(other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A server that is read again and upgraded while visitors come and stay: nobody may notice.
+//!
+//! The processes are those of the command, as an operator has them; a successor is one that we did
+//! not start, so that its number is read from the log.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests may panic and block"
+)]
+
+#[path = "common/command.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod command;
+#[path = "common/visitor.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod visitor;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use command::Running;
+use visitor::{PATIENCE, Visitor};
+
+const RINGPRESS: &str = env!("CARGO_BIN_EXE_ringpress");
+const RELOADS: usize = 100;
+const UPGRADES: usize = 20;
+
+/// A site whose page says which edition it is, and the server of it.
+struct House {
+    folder: tempfile::TempDir,
+    /// The first process; its log is that of all its successors.
+    first: Running,
+    /// The process that serves.
+    serves: Pid,
+    upgrades: usize,
+    edition: usize,
+}
+
+impl House {
+    fn open(driver: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let site = "[server]\nlisten = ['127.0.0.1:0']\nworkers = 2\n\
+                    [[page]]\npath = '/'\ntemplate = 'page.html'\n";
+        fs::write(folder.path().join("site.toml"), site).expect("a site file");
+        write(folder.path(), 0);
+        let path = folder.path().to_str().expect("a path");
+        let first = Running::start(RINGPRESS, &["serve", path, "--driver", driver], &[]);
+        let serves = Pid::from_child(&first.child);
+        Self { folder, first, serves, upgrades: 0, edition: 0 }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.first.address()
+    }
+
+    fn wait(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited for {what}: {}", self.first.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.serves, signal).expect("a signal");
+    }
+
+    fn reload(&mut self) {
+        self.edition += 1;
+        write(self.folder.path(), self.edition);
+        self.signal(Signal::HUP);
+        let wanted = format!("edition {}", self.edition);
+        self.wait("the new edition", || Visitor::to(self.address()).get("/").page() == wanted);
+    }
+
+    /// The process numbers that stand in the log behind these words.
+    fn pids(&self, message: &str) -> Vec<Pid> {
+        let log = self.first.log();
+        let lines = log.lines().filter(|line| line.contains(message));
+        let pid = |line: &str| {
+            let digits = line.split("\"pid\":").nth(1)?;
+            let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+            Pid::from_raw(digits.parse().ok()?)
+        };
+        lines.filter_map(pid).collect()
+    }
+
+    fn upgrade(&mut self) {
+        self.signal(Signal::USR2);
+        self.upgrades += 1;
+        let number = self.upgrades;
+        self.wait("the successor", || self.pids("the successor serves").len() == number);
+        self.serves = self.pids("the successor serves")[number - 1];
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // Each that was ever started, as a test may have failed at any time.
+        for pid in self.pids("the successor is started") {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Whether a process is over; whoever has to may not have looked at how it ended.
+fn has_ended(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    status.map_or(true, |status| status.contains("State:\tZ"))
+}
+
+fn write(folder: &Path, edition: usize) {
+    // In one step: a server that reads half a file would be right to say so.
+    let (new, page) = (folder.join(".new"), folder.join("page.html"));
+    fs::write(&new, format!("edition {edition}")).expect("a template");
+    fs::rename(new, page).expect("a template");
+}
+
+/// Visitors who count what they get until they are told to end.
+#[derive(Default)]
+struct Crowd {
+    over: AtomicBool,
+    pages: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Crowd {
+    /// Who asks again and again on one connection, and opens another when told to.
+    fn stay(&self, address: SocketAddr, pause: Duration) {
+        let mut visitor = Visitor::to(address);
+        while !self.over.load(Ordering::Relaxed) {
+            let Ok(reply) = visitor.try_get("/") else {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                visitor = Visitor::to(address);
+                continue;
+            };
+            self.count(reply.status);
+            if reply.field("Connection") == Some("close") {
+                visitor = Visitor::to(address);
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    /// Who opens a connection for each page.
+    fn come_and_go(&self, address: SocketAddr) {
+        while !self.over.load(Ordering::Relaxed) {
+            match Visitor::try_to(address).and_then(|mut visitor| visitor.try_get("/")) {
+                Ok(reply) => self.count(reply.status),
+                Err(_) => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn count(&self, status: u16) {
+        let counter = if status == 200 { &self.pages } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets visitors come and stay while something is done; how many pages they got.
+fn under_load(address: SocketAddr, work: impl FnOnce()) -> u64 {
+    let crowd = Crowd::default();
+    thread::scope(|scope| {
+        for pause_ms in [0, 1, 5, 300] {
+            let crowd = &crowd;
+            scope.spawn(move || crowd.stay(address, Duration::from_millis(pause_ms)));
+        }
+        for _ in 0..3 {
+            scope.spawn(|| crowd.come_and_go(address));
+        }
+        // However the work ends, the visitors must go.
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        crowd.over.store(true, Ordering::Relaxed);
+        end.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    let (pages, failed) = (crowd.pages.into_inner(), crowd.failed.into_inner());
+    assert_eq!(failed, 0, "requests failed, of {pages}");
+    pages
+}
+
+#[test]
+fn a_hundred_reloads_and_twenty_upgrades_and_nobody_is_turned_away() {
+    let mut house = House::open("auto");
+    let address = house.address();
+    let pages = under_load(address, || {
+        for _ in 0..UPGRADES {
+            for _ in 0..RELOADS / UPGRADES {
+                house.reload();
+            }
+            house.upgrade();
+        }
+    });
+    assert!(pages > 1000, "{pages} pages");
+    // All before the last have ended by themselves, or are about to.
+    let started = house.pids("the successor is started");
+    assert_eq!(started.len(), UPGRADES);
+    assert_eq!(house.first.exit_code(PATIENCE), Some(0));
+    for old in &started[..UPGRADES - 1] {
+        house.wait("an old process to end", || has_ended(*old));
+    }
+    assert_eq!(Visitor::to(address).get("/").page(), format!("edition {RELOADS}"));
+    house.signal(Signal::TERM);
+    house.wait("the last one to end", || has_ended(house.serves));
+}
+
+#[test]
+fn upgrades_lose_nobody_on_epoll_either() {
+    let mut house = House::open("epoll");
+    let address = house.address();
+    under_load(address, || (0..3).for_each(|_| house.upgrade()));
+    house.signal(Signal::TERM);
+}
+
+#[test]
+fn a_server_that_is_killed_in_mid_upgrade_leaves_one_that_serves() {
+    for turn in 0..5_u64 {
+        let mut house = House::open("auto");
+        let address = house.address();
+        house.signal(Signal::USR2);
+        house.wait("the successor", || house.pids("the successor is started").len() == 1);
+        // At one moment of its start or another.
+        thread::sleep(Duration::from_millis(turn * 20));
+        house.first.signal(Signal::KILL);
+        let _ = house.first.exit_code(PATIENCE);
+        house.serves = house.pids("the successor is started")[0];
+        house.wait("the successor to serve", || {
+            Visitor::try_to(address).and_then(|mut one| one.try_get("/")).is_ok()
+        });
+        assert_eq!(Visitor::to(address).get("/").page(), "edition 0");
+    }
+}
+
+#[test]
+fn a_site_that_does_not_check_changes_nothing_and_neither_does_a_binary_that_does_not_start() {
+    let mut house = House::open("auto");
+    let address = house.address();
+    under_load(address, || {
+        let site = house.folder.path().join("site.toml");
+        let right = fs::read_to_string(&site).expect("a site file");
+        fs::write(&site, "[server]\nlisten = 7\n").expect("a site file");
+        house.signal(Signal::HUP);
+        house.wait("the report", || house.first.log().contains("the site stays as it was"));
+        // The successor reads the same file.
+        house.signal(Signal::USR2);
+        house.wait("the refusal", || house.first.log().contains("no upgrade: it ended with 78"));
+        fs::write(&site, right).expect("a site file");
+        house.reload();
+    });
+    assert!(house.first.log().contains("site.toml:2"), "{}", house.first.log());
+}
+
+#[test]
+fn what_concerns_the_server_takes_other_workers_and_loses_nobody() {
+    let mut house = House::open("auto");
+    let address = house.address();
+    let site = house.folder.path().join("site.toml");
+    let text = fs::read_to_string(&site).expect("a site file");
+    let pages = under_load(address, || {
+        for workers in [1, 3, 2] {
+            let text = text.replace("workers = 2", &format!("workers = {workers}"));
+            fs::write(&site, text).expect("a site file");
+            house.reload();
+        }
+    });
+    assert!(pages > 10);
+    house.signal(Signal::TERM);
+    assert_eq!(house.first.exit_code(PATIENCE), Some(0));
+}
