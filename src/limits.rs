@@ -1,8 +1,11 @@
 //! Every bound of the server, named, with its unit. Where a bound can be set in `site.toml`, the
 //! figure here is its default. Nothing in ringpress waits, queues, loops or buffers without one.
 
+mod admin;
 pub mod authoring;
 mod records;
+
+pub use admin::*;
 
 use std::time::Duration;
 

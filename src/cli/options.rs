@@ -10,7 +10,7 @@ use crate::config::{self, Workers};
 use crate::control::recordings;
 use crate::driver::kind::Choice;
 use crate::limits::authoring::PORTS_TRIED;
-use crate::site::{AccessTarget, StandIn};
+use crate::site::{AccessTarget, AdminAddress, StandIn};
 use crate::worker::listener::is_free;
 
 /// Where and how to serve; each goes before what the site file says.
@@ -33,6 +33,20 @@ pub(super) struct ServerOptions {
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     config::listen_address(text)
         .ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:8080 or [::]:80".into())
+}
+
+/// `--admin`: an address, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AdminChoice(pub(super) Option<AdminAddress>);
+
+/// Reads it.
+pub(super) fn admin(text: &str) -> Result<AdminChoice, String> {
+    if text == "off" {
+        return Ok(AdminChoice(None));
+    }
+    AdminAddress::parse(text).map(|address| AdminChoice(Some(address))).ok_or_else(|| {
+        "write an address as in 127.0.0.1:9180 or unix:/run/ringpress/admin.sock, or `off`".into()
+    })
 }
 
 /// `--offline`: the folder whose recorded answers are given in place of upstreams'.

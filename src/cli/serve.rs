@@ -1,14 +1,17 @@
 //! `ringpress serve`: a site, until a signal.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
+use crate::control::admin::{self, Admin};
 use crate::control::crash;
 use crate::control::inheritance::Inheritance;
 use crate::control::life::{self, Belongings, Heeded};
+use crate::control::observer::Observer;
 use crate::control::overview::Overview;
 use crate::control::server::Server;
 use crate::control::serving::{Serving, Terms};
@@ -34,6 +37,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT", env = "RINGPRESS_LISTEN_TLS", value_delimiter = ',',
           value_parser = options::listen)]
     listen_tls: Vec<SocketAddr>,
+    /// Address for health, metrics and commands, as in 127.0.0.1:9180 or unix:admin.sock, or `off`
+    #[arg(long, value_name = "HOST:PORT|unix:PATH|off", env = "RINGPRESS_ADMIN",
+          value_parser = options::admin)]
+    admin: Option<options::AdminChoice>,
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
@@ -64,6 +71,7 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
+        admin: arguments.admin.clone().map(|choice| choice.0),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,
@@ -99,7 +107,18 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     crash::log_panics();
     let mut inheritance = Inheritance::take()?;
     let (overview, orders) = Overview::new();
+    let overview = Arc::new(overview);
+    let plan = site.admin().cloned();
     let serving = Serving::start(terms, site, &mut inheritance)?;
+    let admin = plan.map(|plan| {
+        let observer = Observer::new(Arc::clone(&overview), serving.roster());
+        let routes = admin::health(&overview).and(admin::commands(&overview));
+        Admin::start(&plan, routes.and(observer.routes()), inheritance.is_succession())
+    });
+    let admin = admin.transpose()?;
+    if let Some(admin) = &admin {
+        say(format_args!("admin at {}", admin.address()));
+    }
     let server = serving.server();
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
@@ -114,10 +133,10 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     let belongings = Belongings {
         signals,
         orders,
-        overview: Arc::new(overview),
+        overview,
         binary,
         predecessor,
-        until_succeeded: None,
+        until_succeeded: admin.map(|admin| Box::new(admin) as Box<dyn Any>),
     };
     life::live(serving, belongings).map_err(|error| words(&error))
 }

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod acme;
+mod admin;
 mod caching;
 mod fallback;
 mod headers;
@@ -24,6 +25,7 @@ mod upstreams;
 
 pub use access_log::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use acme::{Acme, Issued};
+pub use admin::{Admin, AdminAddress, TOKEN_HINT, token_trouble};
 pub use caching::CacheTable;
 pub use headers::{PageField, is_own_response_field};
 pub use origin::Origin;
@@ -40,15 +42,14 @@ pub use upstream_tls::UpstreamTls;
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
 
 use reader::Reader;
-use std::net::SocketAddr;
 
 /// What `site.toml` says, each table read as far as it could be.
 #[derive(Debug, Default)]
 pub struct SiteFile {
     /// `[server]`, defaults filled in.
     pub server: Server,
-    /// `[admin] listen`.
-    pub admin: Option<SocketAddr>,
+    /// `[admin]`.
+    pub admin: Admin,
     /// `[upstreams.NAME]`, in the order written.
     pub upstreams: Vec<Upstream>,
     /// `[[page]]`, in the order written.
@@ -69,7 +70,7 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
     for entry in reader.entries(document.get_ref()) {
         match entry.key {
             "server" => site.server = server::read(&mut reader, &entry),
-            "admin" => site.admin = server::read_admin(&mut reader, &entry),
+            "admin" => site.admin = admin::read(&mut reader, &entry),
             "upstreams" => site.upstreams = upstreams::read(&mut reader, &entry),
             "page" => site.pages = pages::read(&mut reader, &entry),
             _ => reader.unknown_key(&entry, TOP_KEYS, "at the top of the file"),

@@ -1,4 +1,4 @@
-//! `[server]` and `[admin]`: where to listen, on which CPUs, and the bounds toward visitors.
+//! `[server]`: where to listen, on which CPUs, and the bounds toward visitors.
 
 use super::access_log::{self, AccessLog};
 use super::acme::{self, Acme};
@@ -236,20 +236,6 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
         server.listen_tls(server.secure.listen.clone());
     }
     server
-}
-
-pub(super) fn read_admin(reader: &mut Reader<'_>, table: &Entry<'_>) -> Option<SocketAddr> {
-    let mut listen = Vec::new();
-    for entry in &reader.table(table) {
-        match entry.key {
-            "listen" if entry.value.get_ref().is_str() => {
-                read_listen(reader, entry, &mut listen);
-            }
-            "listen" => reader.wrong_form(entry, "one address such as \"127.0.0.1:9180\""),
-            _ => reader.unknown_key(entry, &["listen"], "in [admin]"),
-        }
-    }
-    listen.first().copied()
 }
 
 pub(super) fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {

@@ -148,7 +148,7 @@ impl Life {
         if self.belongings.predecessor.take_if(|one| one.is_gone()).is_some() {
             self.serving.server_mut().is_left_alone();
         }
-        let incidents = self.serving.server_mut().look_after();
+        let incidents = self.serving.look_after();
         if incidents != Default::default() {
             let mut life = self.belongings.overview.life();
             life.workers_restarted += incidents.restarted;

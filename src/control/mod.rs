@@ -4,6 +4,7 @@
 pub mod access_log;
 #[cfg(feature = "acme")]
 pub mod acme;
+pub mod admin;
 pub mod certificates;
 pub mod crash;
 mod crew;
@@ -14,9 +15,11 @@ pub mod life;
 pub mod machine;
 pub mod names;
 pub mod notify;
+pub mod observer;
 pub mod overview;
 pub mod recordings;
 pub mod resolver;
+pub mod roster;
 pub mod server;
 pub mod serving;
 pub mod sockets;

@@ -17,6 +17,7 @@ use crate::worker::thread::Recipe;
 use crate::worker::{Bounds, Orders};
 
 use super::crew::{Crew, Fleet};
+use super::roster::{Post, Roster};
 use super::sockets::{Inherited, Share, Sockets, Speech};
 use super::watch::Watch;
 
@@ -161,7 +162,9 @@ impl Server {
         share: Share,
         ready: Sender<()>,
     ) -> io::Result<Handle> {
-        let metrics = Arc::<WorkerMetrics>::default();
+        // Who takes a place goes on counting where the one before was.
+        let before = self.workers.get(number).map(|worker| worker.metrics.successor());
+        let metrics = Arc::new(before.unwrap_or_default());
         let orders = Arc::new(Orders::sparing(self.spare));
         let given = (Arc::clone(&metrics), Arc::clone(&orders));
         let thread = Some(fleet.launch(plan, number, share, given, ready)?);
@@ -317,6 +320,18 @@ impl Server {
     /// accept of each visitor, and that one may be about to go.
     fn rouse(&self) {
         self.workers.iter().for_each(|worker| worker.orders.rouse());
+    }
+
+    /// Says who works: at the start, and again whenever that has changed.
+    pub fn report_to(&self, roster: &Roster) {
+        let posts = self.workers.iter().zip(&self.plan.cpus).enumerate();
+        let post = |(number, (worker, cpu)): (usize, (&Handle, &Option<usize>))| Post {
+            number,
+            cpu: *cpu,
+            metrics: Arc::clone(&worker.metrics),
+        };
+        roster.report(posts.map(post).collect());
+        roster.listen(self.plan.driver.name(), &self.addresses(), &self.secure_addresses());
     }
 
     /// Tells all workers to stop accepting and to finish what is in flight.

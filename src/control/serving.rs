@@ -24,7 +24,8 @@ use super::inheritance::Inheritance;
 use super::machine;
 use super::overview::Reply;
 use super::resolver::{Name, Resolver};
-use super::server::{Plan, Secure, Server};
+use super::roster::{Facts, Roster};
+use super::server::{Incidents, Plan, Secure, Server};
 
 /// How a site is come by, and what of its serving does not come from it.
 pub struct Terms {
@@ -40,6 +41,7 @@ pub struct Terms {
 pub struct Serving {
     terms: Terms,
     server: Server,
+    roster: Arc<Roster>,
     names: Names,
     certificates: Option<Certificates>,
     acme: AcmeState,
@@ -108,6 +110,7 @@ impl Serving {
         #[cfg(not(feature = "acme"))]
         let challenges = None;
         let config = site.server().acme.clone();
+        let (roster, facts) = (Arc::<Roster>::default(), Facts::of(&site));
         let nothing = Before { terms: &terms, open, challenges: challenges.as_ref(), known: None };
         let prepared = nothing.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
@@ -128,8 +131,10 @@ impl Serving {
             #[cfg(feature = "acme")]
             keeping,
         };
+        roster.serve(facts);
+        server.report_to(&roster);
         let logs = Vec::from_iter(log);
-        Ok(Self { terms, server, names, certificates, acme, logs, choice, open })
+        Ok(Self { terms, server, roster, names, certificates, acme, logs, choice, open })
     }
 
     /// Reads the site again, and serves it as it is now. Where it is none any more, or cannot be
@@ -161,6 +166,7 @@ impl Serving {
             challenges: self.acme.challenges.as_ref(),
             known: Some(self),
         };
+        let facts = Facts::of(&site);
         let prepared = before.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let how = if plan == *self.server.plan() {
@@ -183,7 +189,23 @@ impl Serving {
             self.logs.insert(0, log);
         }
         self.choice = choice;
+        self.roster.serve(facts);
+        self.server.report_to(&self.roster);
         Ok(how)
+    }
+
+    /// Who works, and for which site: kept as it is.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
+    /// Looks after the workers, as [`Server::look_after`].
+    pub fn look_after(&mut self) -> Incidents {
+        let incidents = self.server.look_after();
+        if incidents != Incidents::default() {
+            self.server.report_to(&self.roster);
+        }
+        incidents
     }
 
     /// The server.

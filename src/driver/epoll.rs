@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::monoio::{MonoioReader, MonoioWriter};
 use super::shut::Shut;
 use super::tasks::{self, Task};
-use super::{Driver, Writer};
+use super::{Driver, Writer, tally};
 
 /// monoio on epoll.
 pub struct Epoll;
@@ -65,7 +65,7 @@ impl Driver for Epoll {
     async fn accept(
         listener: &EpollListener,
     ) -> io::Result<(MonoioReader, EpollWriter, SocketAddr)> {
-        let (stream, peer) = listener.listener.accept().await?;
+        let (stream, peer) = tally::operation(listener.listener.accept()).await?;
         let (reader, writer) = super::monoio::split(stream);
         Ok((reader, EpollWriter { writer, probe: None }, peer))
     }
@@ -86,7 +86,7 @@ impl Driver for Epoll {
         }
         let probe = std::net::TcpStream::from(socket.try_clone()?);
         let stream = TcpStream::from_std(socket.into())?;
-        stream.writable(false).await?;
+        tally::operation(stream.writable(false)).await?;
         if let Some(error) = probe.take_error()? {
             return Err(error);
         }

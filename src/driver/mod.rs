@@ -23,6 +23,7 @@ mod shut;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stints;
+pub mod tally;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 mod tasks;
 pub mod timers;

@@ -22,7 +22,7 @@ use monoio::net::TcpStream;
 
 #[cfg(feature = "monoio")]
 use super::shut::Shut;
-use super::{Read, Reader, Writer};
+use super::{Read, Reader, Writer, tally};
 
 /// monoio on io_uring: the driver for production.
 #[cfg(feature = "monoio")]
@@ -75,7 +75,8 @@ impl super::Driver for MonoioUring {
         listener: &MonoioListener,
     ) -> io::Result<(MonoioReader, MonoioWriter, SocketAddr)> {
         let handle = listener.accepts.borrow().handle();
-        let (stream, peer) = listener.listener.cancelable_accept(handle).await?;
+        let accept = listener.listener.cancelable_accept(handle);
+        let (stream, peer) = tally::operation(accept).await?;
         let (reader, writer) = split(stream);
         Ok((reader, writer, peer))
     }
@@ -90,7 +91,7 @@ impl super::Driver for MonoioUring {
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(MonoioReader, MonoioWriter)> {
-        let stream = TcpStream::connect_addr(address).await?;
+        let stream = tally::operation(TcpStream::connect_addr(address)).await?;
         stream.set_nodelay(true)?;
         Ok(split(stream))
     }
@@ -134,7 +135,9 @@ impl Reader for MonoioReader {
         let free = buffer.capacity();
         // Through a slice: reading into the Vec itself would set its length to what this read
         // brought, and so cut off what was there before.
+        tally::submitted();
         let (result, slice) = self.0.read(buffer.slice_mut(filled..free)).await;
+        tally::completed();
         Read { reader: self, buffer: slice.into_inner(), result }
     }
 }
@@ -152,7 +155,9 @@ impl Writer for MonoioWriter {
         // monoio's own `write_all` is the same loop in a future of twice the size, and each
         // connection has room for two of them.
         while start < end {
+            tally::submitted();
             let (result, slice) = self.0.write(buffer.slice(start..end)).await;
+            tally::completed();
             buffer = slice.into_inner();
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),

@@ -15,7 +15,7 @@ use tokio_uring::net::{TcpListener, TcpStream};
 
 use super::clock::Stretch;
 use super::shut::Shut;
-use super::{Driver, Read, Reader, Writer};
+use super::{Driver, Read, Reader, Writer, tally};
 
 /// tokio-uring's loop.
 pub struct TokioUring;
@@ -69,7 +69,7 @@ impl Driver for TokioUring {
     async fn accept(
         listener: &TokioUringListener,
     ) -> io::Result<(TokioUringReader, TokioUringWriter, SocketAddr)> {
-        let (stream, peer) = listener.listener.accept().await?;
+        let (stream, peer) = tally::operation(listener.listener.accept()).await?;
         let (reader, writer) = split(stream);
         Ok((reader, writer, peer))
     }
@@ -79,7 +79,7 @@ impl Driver for TokioUring {
     }
 
     async fn connect(address: SocketAddr) -> io::Result<(TokioUringReader, TokioUringWriter)> {
-        let stream = TcpStream::connect(address).await?;
+        let stream = tally::operation(TcpStream::connect(address)).await?;
         stream.set_nodelay(true)?;
         Ok(split(stream))
     }
@@ -127,7 +127,9 @@ impl Reader for TokioUringReader {
             buffer.reserve_exact(room.max(1));
         }
         let filled = buffer.len();
+        tally::submitted();
         let (result, slice) = self.0.0.read(buffer.slice(filled..)).await;
+        tally::completed();
         Read { reader: self, buffer: slice.into_inner(), result }
     }
 }
@@ -144,7 +146,9 @@ impl Writer for TokioUringWriter {
         let Range { mut start, end } = range;
         // Not `write_all`, for the size of its future: see the driver on monoio.
         while start < end {
+            tally::submitted();
             let (result, slice) = self.0.0.write(buffer.slice(start..end)).submit().await;
+            tally::completed();
             buffer = slice.into_inner();
             match result {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind, Side};
 use crate::http::{self, EntityTag, Method};
-use crate::limits::{RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::limits::{COUNTED_PAGES_MAX, RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::metrics::{Histogram, PageMetrics, WorkerMetrics};
 use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
@@ -51,6 +52,8 @@ pub struct Pages<D: Driver> {
     failures: RefCell<Failures>,
     /// Where what is noted of pages comes from, and their names, if anybody wants to know.
     noting: Option<(NotesKept, Vec<Rc<Names>>)>,
+    /// What is counted of each page, and last of what no page was asked for.
+    counts: Vec<Arc<PageMetrics>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -92,12 +95,25 @@ impl<D: Driver> Pages<D> {
         let memo = Rc::new(Memo::new(site.server().memo_max));
         let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
+        let counts = counts(&site, client.metrics());
         let noting = (site.server().development || site.server().access_log.is_some()).then(|| {
             let names = site.pages().iter().map(|page| Names::of(page, site.upstreams()));
             (NotesKept::default(), names.collect())
         });
         let (challenges, redirect) = (None, None);
-        Self { site, client, memo, cache, failures, noting, id_prefix, challenges, redirect }
+        let id = id_prefix;
+        Self {
+            site,
+            client,
+            memo,
+            cache,
+            failures,
+            noting,
+            counts,
+            id_prefix: id,
+            challenges,
+            redirect,
+        }
     }
 
     /// The same, and it goes on with what other pages of this worker have kept: made pages, and
@@ -165,30 +181,34 @@ impl<D: Driver> Pages<D> {
 
     /// The first half of an answer: all that has to be waited for. It needs no room for the page.
     pub async fn gather(&self, request: &Request<'_>, notes: Option<&Notes>) -> Gathered<'_> {
-        let (page, context, ties) = match self.begin(request, notes) {
-            Ok(begun) => begun,
-            Err(outcome) => return Gathered(outcome),
+        let mut begun = Begun { at: D::now(), page: self.site.pages().len() };
+        let (page, context, ties) = match self.begin(request, notes, &mut begun.page) {
+            Ok(ready) => ready,
+            Err(outcome) => return Gathered { outcome, begun },
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
         let outcome = execution.run().await;
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
-        Gathered(match outcome {
+        let outcome = match outcome {
             Ok(()) => Outcome::Ready(page, context, passed),
             Err(error) => Outcome::Failed(error),
-        })
+        };
+        Gathered { outcome, begun }
     }
 
     /// What a page starts with. Apart from what follows, so that a page that waits does not hold
     /// room for what its request was taken apart in.
+    /// Says in `number` which page it is, if it is one.
     fn begin(
         &self,
         request: &Request<'_>,
         notes: Option<&Notes>,
+        number: &mut usize,
     ) -> Result<(&Page, Context, Ties), Outcome<'_>> {
-        let (page, inputs) = self.find(request)?;
+        let (page, inputs) = self.find(request, number)?;
         if let (Some(notes), Some((_, names))) = (notes, &self.noting)
-            && let Some(names) = names.get(page.place())
+            && let Some(names) = names.get(*number)
         {
             notes.begin(names);
         }
@@ -203,7 +223,25 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         notes: Option<&Notes>,
     ) -> Answer {
-        let (page, context, passed) = match gathered.0 {
+        let Gathered { outcome, begun } = gathered;
+        let counts = self.counts.get(begun.page);
+        let answer = self.make(request, outcome, counts.map(|of| &of.render), out, notes);
+        if let Some(counts) = counts {
+            counts.statuses.count(answer.status);
+            counts.duration.record(D::now_exactly().saturating_duration_since(begun.at));
+        }
+        answer
+    }
+
+    fn make(
+        &self,
+        request: &Request<'_>,
+        outcome: Outcome<'_>,
+        renders: Option<&Histogram>,
+        out: &mut Vec<u8>,
+        notes: Option<&Notes>,
+    ) -> Answer {
+        let (page, context, passed) = match outcome {
             Outcome::Ready(page, context, passed) => (page, context, passed),
             Outcome::Methods => return Answer::methods(),
             Outcome::Refused(status, reason) => {
@@ -237,6 +275,9 @@ impl<D: Driver> Pages<D> {
         let took = D::now_exactly().saturating_duration_since(start);
         if let Some(notes) = notes {
             notes.rendered(out.len() - before, took);
+        }
+        if let Some(renders) = renders {
+            renders.record(took);
         }
         if took >= RENDER_SLOW {
             self.note_slow_render(page, took);
@@ -282,7 +323,11 @@ impl<D: Driver> Pages<D> {
     }
 
     /// The page that is asked for and what it may use of the request, or what to answer instead.
-    fn find(&self, request: &Request<'_>) -> Result<(&Page, Inputs), Outcome<'_>> {
+    fn find(
+        &self,
+        request: &Request<'_>,
+        number: &mut usize,
+    ) -> Result<(&Page, Inputs), Outcome<'_>> {
         if request.method == Method::Other {
             return Err(Outcome::Refused(501, "no such method"));
         }
@@ -293,10 +338,11 @@ impl<D: Driver> Pages<D> {
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
-        let Some((page, params)) = self.site.route(path) else {
+        let Some((found, page, params)) = self.site.route_numbered(path) else {
             let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
             return Err(Outcome::Failed(error));
         };
+        *number = found;
         match request.method {
             Method::Get | Method::Head => {}
             Method::Options => return Err(Outcome::Methods),
@@ -396,6 +442,21 @@ impl<D: Driver> Pages<D> {
     }
 }
 
+/// The numbers of each page of a site, those that this worker has of it already, and last those of
+/// what no page was asked for.
+fn counts(site: &Site, metrics: &WorkerMetrics) -> Vec<Arc<PageMetrics>> {
+    let upstreams: Vec<&str> = site.upstreams().iter().map(|plan| plan.name.as_str()).collect();
+    metrics.upstreams.retain(&upstreams);
+    let mut patterns = vec![NO_PAGE];
+    patterns.extend(site.pages().iter().map(Page::pattern));
+    let mut counts = metrics.pages.of(&patterns, COUNTED_PAGES_MAX);
+    counts.rotate_left(1);
+    counts
+}
+
+/// What is counted as a page where there is none.
+const NO_PAGE: &str = "";
+
 /// Whether any fetch of a site asks for its answers to be kept.
 fn keeps(site: &Site) -> bool {
     let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
@@ -403,7 +464,18 @@ fn keeps(site: &Site) -> bool {
 }
 
 /// What a page needs, all there; or what to answer instead.
-pub struct Gathered<'a>(Outcome<'a>);
+pub struct Gathered<'a> {
+    outcome: Outcome<'a>,
+    begun: Begun,
+}
+
+/// When it was begun to answer, and with which page of the site; with one more than there are for
+/// none.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Instant,
+    page: usize,
+}
 
 enum Outcome<'a> {
     /// A page, all it is made from, and the field lines that go with it.

@@ -80,12 +80,11 @@ pub(super) fn compile(
         Err(why) => return incomplete(why),
     };
     let error_templates = error_page::templates(&press, &files.templates);
-    let (server, admin, name) = (written.server, written.admin, files.name.clone());
+    let (server, name) = (written.server, files.name.clone());
     let policy = policy::Policy::new(&server.headers, &files.templates);
     Ok(Site {
         name,
         server,
-        admin,
         upstreams,
         pages,
         router,

@@ -1,6 +1,7 @@
 //! A site, compiled and immutable: its routes, what each page fetches in which order, and its
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
+mod admin;
 mod budget;
 mod caching;
 mod check;
@@ -20,6 +21,7 @@ pub use crate::config::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
+pub use admin::{AdminAddress, AdminPlan, Token};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;
@@ -35,7 +37,6 @@ use route::{Params, Router};
 use secure::Secured;
 use security::Security;
 use source::Files;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,7 +45,6 @@ use std::sync::Arc;
 pub struct Site {
     name: String,
     server: ServerPlan,
-    admin: Option<SocketAddr>,
     upstreams: Vec<UpstreamPlan>,
     pages: Vec<Page>,
     router: Router,
@@ -134,8 +134,8 @@ impl Site {
     }
 
     /// Where the admin pages are, if anywhere.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+    pub fn admin(&self) -> Option<&AdminPlan> {
+        self.secured.admin.as_ref()
     }
 
     /// The upstreams; fetches name them by their index.
@@ -177,7 +177,15 @@ impl Site {
     /// The page of a path that is normalized (RFC 3986 section 6.2.2), with its parameters, each
     /// still encoded. Literal beats parameter; what has a `{rest*}` comes after all that has none.
     pub fn route<'s, 'p>(&'s self, path: &'p str) -> Option<(&'s Page, Params<'s, 'p>)> {
-        let (page, params) = self.router.at(path)?;
-        Some((self.pages.get(page)?, params))
+        self.route_numbered(path).map(|(_, page, params)| (page, params))
+    }
+
+    /// The same, with the page's place among [`Site::pages`].
+    pub fn route_numbered<'s, 'p>(
+        &'s self,
+        path: &'p str,
+    ) -> Option<(usize, &'s Page, Params<'s, 'p>)> {
+        let (number, params) = self.router.at(path)?;
+        Some((number, self.pages.get(number)?, params))
     }
 }

@@ -1,6 +1,6 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
-use super::{DriverChoice, StandIn, Workers};
+use super::{AdminAddress, DriverChoice, StandIn, Workers};
 use crate::config::{
     self, AccessLog, AccessTarget, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream,
 };
@@ -69,6 +69,8 @@ pub struct Overrides {
     pub listen: Option<Vec<SocketAddr>>,
     /// Addresses to listen on with TLS.
     pub listen_tls: Option<Vec<SocketAddr>>,
+    /// Where the admin listener is; `Some(None)` for nowhere.
+    pub admin: Option<Option<AdminAddress>>,
     /// Which CPUs serve.
     pub workers: Option<Workers>,
     /// Which way to the kernel.

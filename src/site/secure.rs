@@ -1,5 +1,7 @@
-//! HTTPS of a site: its certificates as they are when it is loaded, and what does not fit.
+//! HTTPS of a site: its certificates as they are when it is loaded, and what does not fit. And the
+//! other secret that is read from a file then, and never again: the token of the admin listener.
 
+use super::admin::AdminPlan;
 use super::plan::Overrides;
 use super::source::Files;
 use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile};
@@ -25,10 +27,11 @@ pub struct SecurePlan {
     pub redirect_port: Option<u16>,
 }
 
-/// What is found out about HTTPS when a site is loaded.
+/// What is found out about HTTPS, and about the admin listener, when a site is loaded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Secured {
     pub(super) plan: Option<SecurePlan>,
+    pub(super) admin: Option<AdminPlan>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<String>,
     pub(super) lines: Vec<u8>,
@@ -43,11 +46,12 @@ impl Secured {
         let (server, file) = (written.server, &source.site);
         let secure = &server.secure;
         let mut found = Self::default();
+        let (admin, folder) = (written.admin, source.folder());
+        found.admin = AdminPlan::resolve(admin, overrides, file, folder, &mut found.problems);
         found.look_at_keys(&server, file);
         if secure.listen.is_empty() {
             return found;
         }
-        let folder = source.folder();
         let mut files: Vec<files::Files> =
             secure.certificates.iter().map(|table| place(table, folder)).collect();
         for (table, files) in secure.certificates.iter().zip(&files) {

@@ -225,6 +225,7 @@ impl<D: Driver> Inner<D> {
         drop(origin.admit(now)?);
         let full = || {
             self.metrics.upstream_queue_rejects.add(1);
+            origin.counts.rejected_full.add(1);
             FetchError::Full
         };
         let deadline = request.deadline.min(now + origin.plan.queue_timeout);

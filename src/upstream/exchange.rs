@@ -18,6 +18,7 @@ use super::endpoint::Held;
 use super::error::{FetchError, Phase, Unsecured};
 use super::origin::Origin;
 use super::pool::{Lease, Wish};
+use super::tally::Tally;
 
 /// A try of a fetch.
 #[derive(Clone, Copy)]
@@ -44,11 +45,13 @@ impl<D: Driver> Inner<D> {
     ) -> Result<Response, FetchError> {
         let start = D::now();
         let watch = origin.admit(start)?;
+        let tally = Tally::begin(&origin.counts);
         let given = ask.request.deadline.saturating_duration_since(start);
         let (outcome, held) = self.exchange(origin, ask, start, given).await;
         let now = D::now();
         let verdict = origin.verdict(outcome.as_ref().map(|(response, _)| response), given);
         let took = now.saturating_duration_since(start);
+        tally.end(outcome.as_ref().map(|(response, _)| response), took);
         origin.settle(watch, held.as_deref(), verdict, took, now);
         let (response, connection) = outcome?;
         if let (Some(held), Some(connection)) = (&held, connection) {
@@ -89,6 +92,7 @@ impl<D: Driver> Inner<D> {
                     Err(error) => return (Err(error), None),
                 };
             let (requests, responses) = (&self.requests, &self.responses);
+            origin.counts.bytes_out.add(bytes.len() as u64);
             let exchange = connection.exchange(bytes, request.method, &bounds, requests, responses);
             match exchange.await {
                 Ok((mut response, true)) => {
@@ -104,6 +108,7 @@ impl<D: Driver> Inner<D> {
                     if reused && request.method.is_idempotent() =>
                 {
                     self.metrics.upstream_retries.add(1);
+                    origin.counts.retries_stale.add(1);
                     bytes = request_bytes;
                     wish.fresh = true;
                 }
@@ -137,19 +142,21 @@ impl<D: Driver> Inner<D> {
             }
         };
         match lease {
-            Lease::Reused(held, connection) => Ok(self.reused(held, connection, at)),
+            Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, at)),
             Lease::Open(..) => Box::pin(self.connected(origin, bounds, lease, at)).await,
         }
     }
 
     fn reused(
         &self,
+        origin: &Origin<D>,
         held: Held<D>,
         connection: Connection<D>,
         at: &Cell<Option<SocketAddr>>,
     ) -> Connected<D> {
         at.set(Some(held.address()));
         self.metrics.upstream_reused.add(1);
+        origin.counts.reused.add(1);
         (held, connection, true)
     }
 
@@ -165,7 +172,9 @@ impl<D: Driver> Inner<D> {
         let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
         loop {
             let (held, slot) = match lease {
-                Lease::Reused(held, connection) => return Ok(self.reused(held, connection, at)),
+                Lease::Reused(held, connection) => {
+                    return Ok(self.reused(origin, held, connection, at));
+                }
                 Lease::Open(held, slot) => (held, slot),
             };
             let address = held.address();
@@ -174,6 +183,7 @@ impl<D: Driver> Inner<D> {
             let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
             let limit = deadline.saturating_duration_since(now);
             self.metrics.upstream_connects.add(1);
+            origin.counts.connects.add(1);
             let failure = match self.open(origin, address, deadline, limit).await {
                 Ok(halves) => {
                     let (timer, slot, usual) =

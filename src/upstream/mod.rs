@@ -23,6 +23,7 @@ mod queue;
 mod random;
 mod retry;
 mod stand_in;
+mod tally;
 mod usual;
 mod window;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
-use crate::limits::PATIENCE_MIN;
-use crate::metrics::WorkerMetrics;
+use crate::limits::{COUNTED_UPSTREAMS_MAX, PATIENCE_MIN};
+use crate::metrics::{self, UpstreamMetrics, WorkerMetrics};
 use crate::site::UpstreamPlan;
 
 use super::breaker::{Breaker, Change, Permit, Verdict};
@@ -38,6 +38,8 @@ pub(super) struct Origin<D: Driver> {
     /// The addresses that the pool has, to notice when they change.
     addresses: RefCell<Arc<Vec<SocketAddr>>>,
     metrics: Arc<WorkerMetrics>,
+    /// What is counted of this upstream alone.
+    pub(super) counts: Arc<UpstreamMetrics>,
 }
 
 impl<D: Driver> Origin<D> {
@@ -54,11 +56,16 @@ impl<D: Driver> Origin<D> {
             idle_max: plan.max_idle.min(connections_max),
             idle_timeout: plan.idle_timeout,
         };
+        let counts = metrics.upstreams.named(&plan.name, COUNTED_UPSTREAMS_MAX);
+        counts.set_breaker(match plan.breaker {
+            Some(_) => metrics::Breaker::Closed,
+            None => metrics::Breaker::Missing,
+        });
         let by_latency = plan.hedge.is_some_and(|hedge| hedge.after.is_none());
         Self {
             id,
             plan: plan.clone(),
-            pool: Pool::new(bounds, Arc::clone(metrics)),
+            pool: Pool::new(bounds, Arc::clone(metrics), Arc::clone(&counts)),
             gate: Gate::new(plan.max_in_flight),
             usual: Usual::default(),
             budget: RefCell::new(Budget::new(now)),
@@ -66,6 +73,7 @@ impl<D: Driver> Origin<D> {
             breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
             addresses: RefCell::default(),
             metrics: Arc::clone(metrics),
+            counts,
         }
     }
 
@@ -93,9 +101,16 @@ impl<D: Driver> Origin<D> {
     /// [`FetchError::Open`] when its breaker is.
     pub(super) fn admit(&self, now: Instant) -> Result<Watch<'_>, FetchError> {
         let Some(breaker) = &self.breaker else { return Ok(Watch { breaker: None }) };
-        match breaker.borrow_mut().admit(now) {
-            Ok(permit) => Ok(Watch { breaker: Some((breaker, permit)) }),
+        let mut state = breaker.borrow_mut();
+        match state.admit(now) {
+            Ok(permit) => {
+                if !state.is_closed() {
+                    self.counts.set_breaker(metrics::Breaker::Probing);
+                }
+                Ok(Watch { breaker: Some((breaker, permit)) })
+            }
             Err(wait) => {
+                self.counts.rejected_breaker.add(1);
                 self.metrics.upstream_breaker_rejects.add(1);
                 Err(FetchError::Open(wait))
             }
@@ -118,7 +133,15 @@ impl<D: Driver> Origin<D> {
             _ => {}
         }
         let Some((breaker, permit)) = watch.breaker.take() else { return };
-        match breaker.borrow_mut().settle(permit, verdict, took, now) {
+        let mut state = breaker.borrow_mut();
+        let change = state.settle(permit, verdict, took, now);
+        if change != Change::None || !state.is_closed() {
+            self.counts.set_breaker(match state.is_closed() {
+                true => metrics::Breaker::Closed,
+                false => metrics::Breaker::Open,
+            });
+        }
+        match change {
             Change::None => {}
             Change::Opened => {
                 self.metrics.upstream_breaker_opens.add(1);

@@ -74,6 +74,7 @@ impl<D: Driver> Inner<D> {
         }
         self.spend(origin, now).then(|| {
             self.metrics.upstream_retried.add(1);
+            origin.counts.retries.add(1);
             pause
         })
     }
@@ -107,6 +108,7 @@ impl<D: Driver> Inner<D> {
         let pass = origin.gate.try_enter().filter(|_| origin.is_closed())?;
         self.spend(origin, D::now()).then(|| {
             self.metrics.upstream_hedges.add(1);
+            origin.counts.hedges.add(1);
             pass
         })
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Eject;
 use crate::driver::Driver;
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{UpstreamMetrics, WorkerMetrics};
 
 use super::choice::choose;
 use super::connection::Connection;
@@ -35,6 +35,7 @@ struct State {
     open: Cell<usize>,
     bounds: Bounds,
     metrics: Arc<WorkerMetrics>,
+    counts: Arc<UpstreamMetrics>,
 }
 
 /// The bounds of a pool.
@@ -69,10 +70,14 @@ pub(super) enum Lease<D: Driver> {
 pub(super) struct Slot(Rc<State>);
 
 impl<D: Driver> Pool<D> {
-    pub(super) fn new(bounds: Bounds, metrics: Arc<WorkerMetrics>) -> Self {
+    pub(super) fn new(
+        bounds: Bounds,
+        metrics: Arc<WorkerMetrics>,
+        counts: Arc<UpstreamMetrics>,
+    ) -> Self {
         debug_assert!(bounds.connections_max > 0);
         let (queue, open) = (Queue::default(), Cell::new(0));
-        let state = Rc::new(State { queue, open, bounds, metrics });
+        let state = Rc::new(State { queue, open, bounds, metrics, counts });
         Self { endpoints: RefCell::default(), turn: Cell::new(0), state }
     }
 
@@ -218,6 +223,7 @@ impl Slot {
     fn new(state: &Rc<State>) -> Self {
         state.open.set(state.open.get() + 1);
         state.metrics.upstream_connections.add(1);
+        state.counts.connections.add(1);
         Self(Rc::clone(state))
     }
 }
@@ -227,6 +233,7 @@ impl Drop for Slot {
         debug_assert!(self.0.open.get() > 0);
         self.0.open.set(self.0.open.get().saturating_sub(1));
         self.0.metrics.upstream_connections.sub(1);
+        self.0.counts.connections.sub(1);
         self.0.queue.wake_next();
     }
 }

@@ -131,6 +131,7 @@ impl Admission {
         self.set_overloaded(is_overloaded, metrics);
         drop(overload);
         self.knock();
+        metrics.lag.record(delay);
         metrics.queue_delay_us.set(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
     }
 

@@ -5,6 +5,7 @@
 
 mod records;
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -441,7 +442,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let read = self.inbound.read_or_pend(&mut self.timer, deadline, buffer, room).await;
         let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
         self.buffer = buffer;
-        result.map_err(|_| Late::Broken)
+        self.count_received(result)
     }
 
     /// Reads into the buffer where being late means the end; 0 at the end of the stream.
@@ -451,7 +452,14 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let read = self.inbound.read(&mut self.timer, deadline, buffer, room).await;
         let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
         self.buffer = buffer;
-        result.map_err(|_| Late::Broken)
+        self.count_received(result)
+    }
+
+    /// Counts what a read brought.
+    fn count_received(&self, result: io::Result<usize>) -> Result<usize, Late> {
+        let received = result.map_err(|_| Late::Broken)?;
+        self.worker.metrics.bytes_in.add(received as u64);
+        Ok(received)
     }
 
     /// Writes `buffer[from..]`; false when the peer did not take it in time. A large answer goes
@@ -462,7 +470,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             let end = buffer.len().min(from + limits::WRITE_PIECE_BYTES);
             let deadline = bounds.write_deadline(D::now(), end - from);
             match self.timer.until(deadline, self.writer.write_range(buffer, from..end)).await {
-                Ok((Ok(()), whole)) => (buffer, from) = (whole, end),
+                Ok((Ok(()), whole)) => {
+                    self.worker.metrics.bytes_out.add((end - from) as u64);
+                    (buffer, from) = (whole, end);
+                }
                 Ok((Err(_), whole)) => return (false, whole),
                 Err(_) => return (false, Vec::new()),
             }

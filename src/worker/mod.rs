@@ -40,6 +40,7 @@ use rustls::ServerConfig;
 
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
+use crate::driver::tally;
 use crate::driver::timers::Timers;
 use crate::http::{self, Limits};
 use crate::limits;
@@ -172,6 +173,8 @@ pub struct Worker<D: Driver, S: Service> {
     shortage_reported: Cell<Option<Instant>>,
     /// Where requests are recorded, if they are.
     access: RefCell<Option<Rc<Access>>>,
+    /// What the loop had done when it was looked at last, and the CPU time, microseconds.
+    stock: Cell<(tally::Done, u64)>,
 }
 
 /// How often a worker looks at its orders and at what has grown old.
@@ -208,6 +211,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
             access: RefCell::default(),
+            stock: Cell::default(),
         })
     }
 
@@ -227,6 +231,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             }
             self.listeners.borrow_mut().push(listener);
         }
+        tally::count_turns::<D>();
         if self.bounds.queue_target.is_some() {
             D::spawn(Rc::clone(self).keep_time());
             D::spawn(Rc::clone(self).keep_gate());
@@ -236,6 +241,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
         loop {
             self.timers.sleep(HOUSEKEEPING).await;
             self.date.set(date_now());
+            self.take_stock();
             housekeep();
             self.hand_over_records();
             let order = orders.look();
@@ -258,6 +264,19 @@ impl<D: Driver, S: Service> Worker<D, S> {
                 return;
             }
         }
+    }
+
+    /// Writes down what the loop counts for itself.
+    fn take_stock(&self) {
+        let metrics = &self.metrics;
+        // Added, not set: who takes a worker's place goes on where that was.
+        let used_us = u64::try_from(D::cpu_time().as_micros()).unwrap_or(u64::MAX);
+        let done = tally::done();
+        let (before, used_before_us) = self.stock.replace((done, used_us));
+        metrics.operations.add(done.submitted.wrapping_sub(before.submitted));
+        metrics.operations_completed.add(done.completed.wrapping_sub(before.completed));
+        metrics.turns.add(done.turns.wrapping_sub(before.turns));
+        metrics.cpu_us.add(used_us.saturating_sub(used_before_us));
     }
 
     /// What it serves. Requests that are under way have what it was when they came.

@@ -200,6 +200,9 @@ impl<D: Driver, S: Service, R: Reader, W: Outbound> Wire<D, S, R, W> {
 
     fn end_write(&mut self, written: Written<W>) -> io::Result<()> {
         self.timer.clear();
+        if written.result.is_ok() {
+            self.worker.metrics.bytes_out.add(written.buffer.len() as u64);
+        }
         self.worker.buffers.put(written.buffer);
         self.writing = match (&written.result, written.writer) {
             (Err(_), _) => Writing::Broken,
@@ -282,6 +285,7 @@ impl<D: Driver, S: Service, R: Reader, W: Outbound> Wire<D, S, R, W> {
         if bytes == 0 {
             return Ok(());
         }
+        self.worker.metrics.bytes_in.add(bytes as u64);
         self.room = match bytes {
             full if full >= self.room => (self.room * 4).min(limits::HTTP2_READ_BYTES_MAX),
             little if little < limits::DOWNSTREAM_READ_BYTES => limits::DOWNSTREAM_READ_BYTES,

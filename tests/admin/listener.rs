@@ -1,0 +1,269 @@
+//! Where it listens, who may ask, and how it ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::client::{Admin, Answer, TOKEN};
+use super::command::{self, Running};
+use super::visitor::{PATIENCE, Visitor};
+
+const RINGPRESS: &str = env!("CARGO_BIN_EXE_ringpress");
+
+/// A site of one page, and whatever its site file begins with.
+fn site(beginning: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let page = "[[page]]\npath = '/'\ntemplate = 'front.html'\n";
+    fs::write(folder.path().join("site.toml"), format!("{beginning}\n{page}")).unwrap();
+    fs::write(folder.path().join("front.html"), "<p>front</p>").unwrap();
+    folder
+}
+
+fn serve(folder: &TempDir, more: &[&str]) -> Running {
+    let site = folder.path().to_str().unwrap();
+    let mut arguments = vec!["serve", site, "--listen", "127.0.0.1:0", "--workers", "1"];
+    arguments.extend(more);
+    Running::start(RINGPRESS, &arguments, &[])
+}
+
+#[test]
+fn health_is_told_to_anybody_on_loopback() {
+    let folder = site("[admin]\nlisten = '127.0.0.1:0'");
+    let server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let alive = admin.ask("GET", "/healthz", &[]);
+    assert_eq!((alive.status, alive.body.as_str()), (200, "alive\n"));
+    for field in ["Cache-Control: no-store", "X-Frame-Options: DENY", "Content-Length: 6"] {
+        assert!(alive.head.contains(field), "{field} in {}", alive.head);
+    }
+    assert_eq!(admin.ask("GET", "/readyz", &[]).status, 200);
+    let head = admin.ask("HEAD", "/readyz", &[]);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let other = admin.ask("POST", "/readyz", &[]);
+    assert_eq!(other.status, 405);
+    assert!(other.head.contains("Allow: GET, HEAD"), "{}", other.head);
+    assert_eq!(admin.ask("GET", "/nothing", &[]).status, 404);
+    // What is served to visitors knows nothing of it.
+    assert_eq!(Visitor::to(server.address()).get("/healthz").status, 404);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+#[test]
+fn one_connection_takes_request_after_request() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let mut line = Admin::of(&server).line();
+    let once = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let body = "POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\na=b";
+    let last = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    line.write_all(format!("{once}{body}{last}").as_bytes()).unwrap();
+    let mut text = String::new();
+    line.read_to_string(&mut text).unwrap();
+    let statuses: Vec<_> = text.lines().filter(|line| line.starts_with("HTTP/1.1")).collect();
+    let wanted = ["HTTP/1.1 200 OK", "HTTP/1.1 405 Method Not Allowed", "HTTP/1.1 200 OK"];
+    assert_eq!(statuses, wanted);
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_ends_the_connection() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let admin = Admin::of(&server);
+    let large = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    let chunked = "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let no_host = "GET /healthz HTTP/1.1\r\n\r\n";
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000));
+    for (request, status) in [(large, 413), (chunked, 413), (no_host, 400), (&long, 414)] {
+        let mut line = admin.line();
+        line.write_all(request.as_bytes()).unwrap();
+        assert_eq!(Answer::rest_of(&mut *line).status, status, "{request:.40}");
+    }
+}
+
+#[test]
+fn connections_are_bounded_and_the_listener_recovers() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let admin = Admin::of(&server);
+    let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
+    for line in &mut held {
+        // Each has its place once it was answered.
+        line.write_all(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n").unwrap();
+        line.read_exact(&mut [0; 12]).unwrap();
+    }
+    let mut over = admin.line();
+    let mut told = String::new();
+    // It closes without reading, and so what was sent may cut the answer off.
+    let _ = over.read_to_string(&mut told);
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    drop(held);
+    let start = Instant::now();
+    loop {
+        let mut line = admin.line();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n";
+        let mut text = String::new();
+        let answered = line.write_all(request).and_then(|()| line.read_to_string(&mut text));
+        if answered.is_ok() && text.starts_with("HTTP/1.1 200 ") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_token_is_asked_for_but_not_for_health() {
+    let folder = site("[admin]\ntoken_file = 'token'");
+    fs::write(folder.path().join("token"), format!("{TOKEN}\n")).unwrap();
+    let server = serve(&folder, &["--admin", "0.0.0.0:0"]);
+    let admin = Admin(Admin::of(&server).0.replace("0.0.0.0", "127.0.0.1"));
+    assert_eq!(admin.ask("GET", "/readyz", &[]).status, 200);
+    let refused = admin.ask("GET", "/nothing", &[]);
+    assert_eq!(refused.status, 401);
+    assert!(refused.head.contains("WWW-Authenticate: Basic"), "{}", refused.head);
+    let wrong = admin.ask("GET", "/nothing", &[("Authorization", "Bearer fedcba9876543210")]);
+    assert_eq!(wrong.status, 401);
+    let bearer = format!("Bearer {TOKEN}");
+    // admin:0123456789abcdef
+    for known in [bearer.as_str(), "Basic YWRtaW46MDEyMzQ1Njc4OWFiY2RlZg=="] {
+        let fields = [("Authorization", known), ("Host", "server.example.com")];
+        assert_eq!(admin.ask("GET", "/nothing", &fields).status, 404, "{known}");
+    }
+}
+
+#[test]
+fn pages_of_others_cannot_make_a_browser_ask() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let admin = Admin::of(&server);
+    // A name of theirs that leads here.
+    assert_eq!(admin.ask("GET", "/nothing", &[("Host", "evil.example")]).status, 421);
+    assert_eq!(admin.ask("GET", "/nothing", &[("Host", "localhost:9180")]).status, 404);
+    // A form of theirs that posts here.
+    let host = ("Host", "127.0.0.1:9180");
+    for theirs in [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Origin", "http://evil.example"),
+        ("Origin", "null"),
+    ] {
+        assert_eq!(admin.ask("POST", "/nothing", &[host, theirs]).status, 403, "{theirs:?}");
+    }
+    for ours in [
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Origin", "http://127.0.0.1:9180"),
+        ("User-Agent", "curl"),
+    ] {
+        assert_eq!(admin.ask("POST", "/nothing", &[host, ours]).status, 404, "{ours:?}");
+    }
+}
+
+#[test]
+fn a_unix_socket_is_its_owners_and_goes_with_the_server() {
+    let folder = site("[admin]\nlisten = 'unix:admin.sock'\nsocket_mode = '0660'");
+    let file = folder.path().join("admin.sock");
+    // What a server that was killed has left.
+    drop(UnixListener::bind(&file).unwrap());
+    let server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    assert_eq!(admin.0, format!("unix:{}", file.display()));
+    assert_eq!(admin.ask("GET", "/healthz", &[("Host", "any.example")]).status, 200);
+    assert_eq!(admin.ask("GET", "/nothing", &[("Host", "any.example")]).status, 404);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    // A second server leaves it to the first, and says so.
+    let site = folder.path().to_str().unwrap();
+    let second = command::run(RINGPRESS, &["serve", site, "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains("another process listens there"), "{}", second.stderr);
+    assert_eq!(admin.ask("GET", "/healthz", &[]).status, 200);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+    assert!(!file.exists(), "it is left behind");
+}
+
+#[test]
+fn a_file_that_is_no_socket_stays() {
+    let folder = site("[admin]\nlisten = 'unix:notes.txt'");
+    let file = folder.path().join("notes.txt");
+    fs::write(&file, "dear diary").unwrap();
+    let site = folder.path().to_str().unwrap();
+    let ended = command::run(RINGPRESS, &["serve", site, "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("notes.txt for [admin]"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "dear diary");
+}
+
+#[test]
+fn flag_and_environment_go_before_the_file() {
+    let folder = site("[admin]\nlisten = 'unix:admin.sock'");
+    let server = serve(&folder, &["--admin", "off"]);
+    assert!(!folder.path().join("admin.sock").exists());
+    drop(server);
+    let site = folder.path().to_str().unwrap();
+    let arguments = ["serve", site, "--listen", "127.0.0.1:0", "--workers", "1"];
+    let socket = format!("unix:{}", folder.path().join("a.sock").display());
+    let server = Running::start(RINGPRESS, &arguments, &[("RINGPRESS_ADMIN", &socket)]);
+    assert_eq!(Admin::of(&server).0, socket);
+    let open = command::run(RINGPRESS, &["serve", site, "--admin", "0.0.0.0:0"], &[]);
+    assert_eq!(open.code, Some(78));
+    assert!(open.stderr.contains("there is no token"), "{}", open.stderr);
+}
+
+#[test]
+fn the_site_is_read_again_on_command_and_what_stays_goes_on_counting() {
+    let folder = site("[admin]\nlisten = '127.0.0.1:0'");
+    let server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let mut visitor = Visitor::to(server.address());
+    assert_eq!(visitor.get("/").page(), "<p>front</p>");
+    let refused = admin.ask("POST", "/reload", &[("Sec-Fetch-Site", "cross-site")]);
+    assert_eq!(refused.status, 403);
+    fs::write(folder.path().join("front.html"), "<p>new</p>").unwrap();
+    let reloaded = admin.ask("POST", "/reload", &[]);
+    assert_eq!(reloaded.status, 200, "{}", reloaded.body);
+    assert_eq!(visitor.get("/").page(), "<p>new</p>");
+    fs::write(folder.path().join("front.html"), "<p>{{ oops</p>").unwrap();
+    let refused = admin.ask("POST", "/reload", &[]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("front.html:1"), "{}", refused.body);
+    assert_eq!(visitor.get("/").page(), "<p>new</p>");
+    let metrics = admin.ask("GET", "/metrics", &[]).body;
+    for line in [
+        "ringpress_page_responses_total{page=\"/\",code=\"2xx\"} 3",
+        "ringpress_config_reloads_total{result=\"done\"} 1",
+        "ringpress_config_reloads_total{result=\"failed\"} 1",
+        "ringpress_config_last_reload_successful 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn the_listener_goes_over_to_a_successor() {
+    let folder = site("[admin]\nlisten = 'unix:admin.sock'");
+    let mut server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let upgraded = admin.ask("POST", "/upgrade", &[]);
+    assert_eq!(upgraded.status, 200, "{}", upgraded.body);
+    let pid = upgraded.body.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+    let pid = Pid::from_raw(pid.expect("`process PID serves now`")).unwrap();
+    assert_eq!(server.exit_code(PATIENCE), Some(0));
+    let start = Instant::now();
+    let file = folder.path().join("admin.sock");
+    while UnixStream::connect(&file).is_err() {
+        assert!(start.elapsed() < PATIENCE, "nobody listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(admin.ask("GET", "/readyz", &[]).status, 200);
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "<p>front</p>");
+    kill_process(pid, Signal::TERM).unwrap();
+    while file.exists() {
+        assert!(start.elapsed() < PATIENCE, "the file stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
