@@ -250,8 +250,8 @@ impl Server {
         Ok(())
     }
 
-    /// Looks after the workers: starts one that has ended again, after a pause, and another in place
-    /// of one that stands still. To be called each
+    /// Looks after the workers: starts one that has ended again, after a pause, and another in
+    /// place of one that stands still. To be called each
     /// [`CONTROL_LOOK`](crate::limits::CONTROL_LOOK).
     pub fn look_after(&mut self) -> Incidents {
         self.parting.retain_mut(|worker| {

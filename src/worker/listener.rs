@@ -52,9 +52,9 @@ pub fn is_free(address: SocketAddr) -> io::Result<()> {
 }
 
 /// Accepts until the worker drains: whoever connects after that is for another worker, or for the
-/// next server, not for one that is about to end. Connections are taken in bursts: one each turn of the
-/// loop would make the backlog a queue that nobody sees once turns get long. Errors are counted,
-/// and followed by a pause: those that wait in the backlog are still there after it.
+/// next server, not for one that is about to end. Connections are taken in bursts: one each turn of
+/// the loop would make the backlog a queue that nobody sees once turns get long. Errors are
+/// counted, and followed by a pause: those that wait in the backlog are still there after it.
 pub(super) async fn accept_all<D: Driver, S: Service>(
     worker: Rc<Worker<D, S>>,
     listener: Rc<D::Listener>,

@@ -7,7 +7,7 @@ use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
 use crate::http;
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, ALLOW, Answer, Challenges, Pages, Redirect};
+use crate::page::{self, ALLOW, Answer, Challenges, Notes, Pages, Redirect};
 use crate::site::{Priority, Report, Site};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -155,10 +155,10 @@ impl<D: Driver> Service for Pages<D> {
             let notes = response.notes.take();
             let answer = self.press(&request, gathered, response.body(), notes.as_deref());
             fill(response, answer);
-            response.notes = notes;
-            if self.site().server().development {
-                time_it(response);
+            if let Some(notes) = notes.as_deref().filter(|_| self.site().server().development) {
+                time_it(response, notes);
             }
+            response.notes = notes;
         }
     }
 
@@ -195,9 +195,9 @@ impl<D: Driver> Service for Pages<D> {
 }
 
 /// Tells the browser what took how long: where a site is developed, as it tells what is inside.
-fn time_it(response: &mut Response) {
-    let timing = response.notes.as_ref().map(|notes| notes.server_timing());
-    if let Some(timing) = timing.filter(|timing| !timing.is_empty()) {
+pub fn time_it(response: &mut Response, notes: &Notes) {
+    let timing = notes.server_timing();
+    if !timing.is_empty() {
         response.fields.push(("Server-Timing", timing));
     }
 }

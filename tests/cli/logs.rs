@@ -1,6 +1,7 @@
 //! Where logs go, and when they are opened anew.
 
 use std::fs;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -67,4 +68,28 @@ fn log_lines_for_the_journal_say_how_grave_they_are() {
     let server = Running::start(RINGPRESS, &arguments, &[("JOURNAL_STREAM", "1:1")]);
     wait_for(&server, "serving");
     assert!(server.log().lines().all(|line| line.starts_with('{')), "{}", server.log());
+}
+
+#[test]
+fn a_site_that_is_read_again_may_have_its_records_elsewhere_and_in_another_form() {
+    let site = site("server.access_log.path = 'one.log'", "front");
+    let server = Running::start(RINGPRESS, &["serve", path(&site), "--listen", ANY], &[]);
+    let mut visitor = Visitor::to(server.address());
+    visitor.get("/?first");
+    let file = site.path().join("site.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let table = "server.access_log = { path = 'two.log', format = 'combined' }";
+    fs::write(&file, text.replace("server.access_log.path = 'one.log'", table)).unwrap();
+    server.signal(Signal::HUP);
+    let two = site.path().join("two.log");
+    let start = Instant::now();
+    while !fs::read_to_string(&two).is_ok_and(|text| text.contains("GET /?after")) {
+        visitor.get("/?after");
+        assert!(start.elapsed() < PATIENCE, "{}", server.log());
+    }
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+    let one = fs::read_to_string(site.path().join("one.log")).unwrap();
+    assert!(one.lines().next().unwrap().contains("\"target\":\"/?first\""), "{one}");
+    let two = fs::read_to_string(two).unwrap();
+    assert!(two.lines().all(|line| line.starts_with("127.0.0.1 - - [")), "{two}");
 }

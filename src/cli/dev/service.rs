@@ -13,7 +13,7 @@ use crate::limits::authoring::{NEWS_LOOK, NEWS_WAIT, NEWS_WAITERS_MAX};
 use crate::metrics::WorkerMetrics;
 use crate::page::{Notes, Pages};
 use crate::upstream::{Client, Seat};
-use crate::worker::pages::{as_page_sees, fill};
+use crate::worker::pages::{as_page_sees, fill, time_it};
 use crate::worker::thread::Recipe;
 use crate::worker::{Request, Response, Service};
 
@@ -114,6 +114,7 @@ impl<D: Driver> DevService<D> {
         let _work = stints::begin::<D>().await;
         let answer = cast.pages.press(&page_request, gathered, response.body(), Some(&notes));
         fill(response, answer);
+        time_it(response, &notes);
         if !response.content_type.starts_with("text/html") {
             return;
         }
