@@ -3,8 +3,10 @@
 
 mod admin;
 pub mod authoring;
+mod dashboard;
 
 pub use admin::*;
+pub use dashboard::*;
 
 use std::time::Duration;
 
