@@ -4,12 +4,14 @@
 mod acme;
 mod admin;
 pub mod authoring;
+mod dashboard;
 mod records;
 
 use std::time::Duration;
 
 pub use acme::*;
 pub use admin::*;
+pub use dashboard::*;
 pub use records::*;
 
 /// A request head (request line and headers), bytes. Over it: 431, or 414 for the target alone.

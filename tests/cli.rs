@@ -406,7 +406,8 @@ fn links<'p>(page: &'p str, before: &str) -> Vec<&'p str> {
 
 #[test]
 fn demo_is_a_site_to_read() {
-    let arguments = ["demo", "--listen", ANY, "--api-delay", "1ms", "--workers", "1"];
+    let arguments =
+        ["demo", "--listen", ANY, "--admin", "off", "--api-delay", "1ms", "--workers", "1"];
     let server = Running::start(RINGPRESS, &arguments, &[]);
     let mut visitor = Visitor::to(server.address());
     let front = visitor.get("/");

@@ -67,16 +67,16 @@ impl OfflineOption {
     }
 }
 
-/// The first free address of the loopback from the usual port on; the usual one when none is, which
-/// then says why.
-pub(super) fn free_address() -> SocketAddr {
+/// The first free address of the loopback from a port on; that itself when none is, which then says
+/// why.
+pub(super) fn free_address(from: u16) -> SocketAddr {
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = (PORT..PORT + PORTS_TRIED).map(address).find(|address| is_free(*address).is_ok());
-    free.unwrap_or(address(PORT))
+    let free = (from..from + PORTS_TRIED).map(address).find(|address| is_free(*address).is_ok());
+    free.unwrap_or(address(from))
 }
 
 /// Where a site is looked for first.
-const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 
 /// `--workers`.
 fn workers(text: &str) -> Result<Workers, String> {

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::control::admin::{self, Admin};
 use crate::control::crash;
+use crate::control::dashboard::Dashboard;
 use crate::control::inheritance::Inheritance;
 use crate::control::life::{self, Belongings, Heeded};
 use crate::control::observer::Observer;
@@ -16,7 +17,7 @@ use crate::control::overview::Overview;
 use crate::control::server::Server;
 use crate::control::serving::{Serving, Terms};
 use crate::control::upgrade::Binary;
-use crate::site::{Overrides, Site, Source, StandIn};
+use crate::site::{AdminAddress, Overrides, Site, Source, StandIn};
 
 use super::options::{self, AccessLogOption, OfflineOption, ServerOptions};
 use super::{Exit, fail, logging, say};
@@ -92,7 +93,7 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
     };
     let driver = arguments.server.driver;
     let terms = Terms { load: Box::new(load), driver, ends_here: 0 };
-    match serve(terms, site, |_| {}) {
+    match serve(terms, site, |_, _| {}) {
         Ok(()) => Exit::Fine,
         Err(error) => fail(error),
     }
@@ -100,7 +101,11 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
 
 /// Serves a site until a signal. Says where it listens on standard output, one line an address,
 /// and then calls `started`.
-pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> Result<(), String> {
+pub(super) fn serve(
+    terms: Terms,
+    site: Site,
+    started: impl FnOnce(&Server, Option<&AdminAddress>),
+) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let signals = Heeded::catch().map_err(|error| words(&error))?;
     let binary = Binary::of_this_process().map_err(|error| words(&error))?;
@@ -113,7 +118,10 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     let admin = plan.map(|plan| {
         let observer = Observer::new(Arc::clone(&overview), serving.roster());
         let routes = admin::health(&overview).and(admin::commands(&overview));
-        Admin::start(&plan, routes.and(observer.routes()), inheritance.is_succession())
+        let routes = routes.and(observer.routes());
+        let dashboard =
+            Dashboard::start(move || observer.snapshot()).map_err(|error| words(&error))?;
+        Admin::start(&plan, routes.and(dashboard.routes()), inheritance.is_succession())
     });
     let admin = admin.transpose()?;
     if let Some(admin) = &admin {
@@ -128,7 +136,7 @@ pub(super) fn serve(terms: Terms, site: Site, started: impl FnOnce(&Server)) -> 
     }
     let plan = server.plan();
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
-    started(server);
+    started(server, admin.as_ref().map(Admin::address));
     let predecessor = inheritance.tell_served();
     let belongings = Belongings {
         signals,

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod certificates;
 pub mod crash;
 mod crew;
+pub mod dashboard;
 pub mod descriptors;
 mod dns;
 pub mod inheritance;

@@ -20,10 +20,10 @@ use clap::Args;
 use crate::control::server::{Plan, Server};
 use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
-use crate::site::{Overrides, Site, Workers};
+use crate::site::{AdminAddress, Overrides, Site, Workers};
 use crate::worker::Bounds;
 
-use super::options::{self, ServerOptions};
+use super::options::{self, AdminChoice, ServerOptions};
 use super::{Exit, fail, logging, say, serve, templates};
 
 use api::Api;
@@ -34,10 +34,16 @@ use service::ApiRecipe;
 pub(super) struct Arguments {
     #[command(flatten)]
     server: ServerOptions,
+    /// Address for the dashboard, as in 127.0.0.1:9180, or `off`; a free one near that unless given
+    #[arg(long, value_name = "HOST:PORT|unix:PATH|off", value_parser = options::admin)]
+    admin: Option<AdminChoice>,
     /// How long the API takes for each answer, as in 50ms or 1s
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = options::duration)]
     api_delay: Duration,
 }
+
+/// From where on a free port is looked for, for the dashboard.
+const ADMIN_PORT: u16 = 9180;
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start();
@@ -52,11 +58,16 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let api = start_api(choice, arguments.api_delay)?;
     let api_address = *api.addresses().first().ok_or("the demo's API has no address")?;
     let listen = match arguments.server.listen.as_slice() {
-        [] => vec![options::free_address()],
+        [] => vec![options::free_address(options::PORT)],
         given => given.to_vec(),
+    };
+    let admin = match &arguments.admin {
+        Some(AdminChoice(given)) => given.clone(),
+        None => Some(AdminAddress::Tcp(options::free_address(ADMIN_PORT))),
     };
     let overrides = Overrides {
         listen: Some(listen),
+        admin: Some(admin),
         workers: Some(arguments.server.workers.clone().unwrap_or(Workers::All)),
         upstreams: vec![("hn".into(), format!("http://{api_address}/v0"))],
         ..Overrides::default()
@@ -66,18 +77,22 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let delay = arguments.api_delay;
     // The API has the other end of each connection.
     let terms = Terms { load: Box::new(load), driver: Some(choice), ends_here: 1 };
-    serve::serve(terms, site, move |server| {
+    serve::serve(terms, site, move |server, admin| {
         let addresses = server.addresses();
         let Some(address) = addresses.first() else { return };
+        let cores = match admin {
+            Some(AdminAddress::Tcp(admin)) => format!("\n  Its cores  http://{admin}/"),
+            _ => String::new(),
+        };
         say(format_args!(
             "
   A reader of Hacker News, made page by page from an API.
-  Open     http://{address}/
-  Its API  http://{api_address}/v0/topstories.json ({delay:?} an answer)
+  Open       http://{address}/{cores}
+  Its API    http://{api_address}/v0/topstories.json ({delay:?} an answer)
 
-  Try      wrk -t1 -c64 -d5 http://{address}/
-           ringpress demo --api-delay 500ms    (an API having a bad day)
-           curl http://{address}/item/1        (a story that is not there)
+  Try        wrk -t1 -c64 -d5 http://{address}/
+             ringpress demo --api-delay 500ms    (an API having a bad day)
+             curl http://{address}/item/1        (a story that is not there)
 
   The site is templates/news: site.toml and a handful of templates.
   End with Ctrl-C.

@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn develop(arguments: &Arguments) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     machine::raise_open_files_limit();
-    let listen = arguments.listen.unwrap_or_else(options::free_address);
+    let listen = arguments.listen.unwrap_or_else(|| options::free_address(options::PORT));
     let overrides = Overrides {
         listen: Some(vec![listen]),
         development: Some(true),
