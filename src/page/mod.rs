@@ -7,6 +7,7 @@ mod answer;
 mod cache;
 mod challenges;
 mod execution;
+mod failed;
 mod failures;
 mod fetch;
 mod memo;
@@ -22,11 +23,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
-use crate::error::{PageError, PageErrorKind, Side};
+use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, EntityTag, Method};
-use crate::limits::{COUNTED_PAGES_MAX, RENDER_SLOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::limits::{COUNTED_PAGES_MAX, RENDER_SLOW};
 use crate::metrics::{Histogram, PageMetrics, WorkerMetrics};
-use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
+use crate::site::{Context, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
@@ -353,71 +354,6 @@ impl<D: Driver> Pages<D> {
         Ok((page, inputs))
     }
 
-    /// Logs a failure, and makes its error page.
-    fn fail(
-        &self,
-        request: &Request<'_>,
-        error: &PageError,
-        out: &mut Vec<u8>,
-        notes: Option<&Notes>,
-    ) -> Answer {
-        let status = error.status();
-        let told = visitor_message(error.kind());
-        if let Some(notes) = notes {
-            notes.failed(error, told);
-        }
-        let id = self.id(request);
-        let path = String::from_utf8_lossy(request.path);
-        let chain = error.chain();
-        if error.side() != Side::Downstream
-            && self.failures.borrow_mut().note(error.upstream(), error.kind(), D::now())
-        {
-            tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
-        }
-        let shown = self.site.server().development.then_some(chain.as_slice());
-        let answer = self.error_page(status, told, &path, &id, shown, out);
-        let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
-        Answer { retry_after_s, ..answer }
-    }
-
-    fn note_slow_render(&self, page: &Page, took: Duration) {
-        self.client.metrics().renders_slow.add(1);
-        if self.failures.borrow_mut().note_slow_render(D::now()) {
-            let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
-            tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
-        }
-    }
-
-    /// Logs how many pages have failed, or were slow to render, that were not logged each. To be
-    /// called a few times a second.
-    pub fn report_failures(&self) {
-        if let Some(renders) = self.failures.borrow_mut().slow_renders_left_out(D::now()) {
-            tracing::warn!(renders, "more slow renders");
-        }
-        for left_out in self.failures.borrow_mut().left_out(D::now()) {
-            let plan = left_out.upstream.and_then(|place| self.site.upstreams().get(place));
-            let upstream = plan.map(|plan| plan.name.as_str());
-            let (status, pages) = (left_out.status, left_out.pages);
-            tracing::warn!(upstream, status, pages, "more pages failed in the same way");
-        }
-    }
-
-    fn error_page(
-        &self,
-        status: u16,
-        message: &str,
-        path: &str,
-        request_id: &str,
-        chain: Option<&[String]>,
-        out: &mut Vec<u8>,
-    ) -> Answer {
-        let reason = http::reason_phrase(status);
-        let now = request::unix_seconds();
-        let facts = ErrorFacts { status, reason, message, request_id, path, now };
-        self.site.error_page(&facts, chain, out);
-        Answer { status, content_type: "text/html; charset=utf-8", ..Answer::default() }
-    }
-
     fn id(&self, request: &Request<'_>) -> String {
         let mut id = Vec::new();
         self.push_id(request, &mut id);
@@ -502,24 +438,6 @@ impl Answer {
 
 fn bad_path(error: http::path::InvalidPath) -> PageError {
     PageError::new(PageErrorKind::BadRequest, "the path is malformed").because(error)
-}
-
-/// What a visitor is told, who can do nothing about the inside.
-fn visitor_message(kind: PageErrorKind) -> &'static str {
-    match kind {
-        PageErrorKind::NoSuchPage => "There is no page at this address.",
-        PageErrorKind::BadRequest => "This address cannot be read.",
-        PageErrorKind::UpstreamGone(_) => "What this page shows is not there (any more).",
-        PageErrorKind::BadGateway => "A service behind this page does not answer as it should.",
-        PageErrorKind::Timeout => "A service behind this page takes too long to answer.",
-        PageErrorKind::Overload => "The server is busy. Please try again in a moment.",
-        PageErrorKind::Internal => "Something in this page is broken.",
-    }
-}
-
-fn retry_after_s(wait: Duration) -> u8 {
-    let seconds = u8::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u8::MAX);
-    seconds.clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX)
 }
 
 fn since<D: Driver>(start: Instant) -> Duration {
