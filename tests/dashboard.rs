@@ -131,10 +131,8 @@ impl Demo {
         let arguments = ["demo", "--listen", any, "--admin", any, "--workers", "2"];
         let server =
             Running::start(RINGPRESS, &[&arguments[..], &["--api-delay", "2ms"]].concat(), &[]);
-        let log = server.log();
-        // It comes before the first address of the server, which was waited for.
-        let admin = log.lines().find_map(|line| line.strip_prefix("admin at "));
-        let admin = admin.expect("it says where its admin pages are").parse().unwrap();
+        let admin = server.waits_for_line("admin at ").replace("admin at ", "");
+        let admin = admin.parse().unwrap();
         Self { server, admin }
     }
 
