@@ -60,7 +60,9 @@ fn a_browser_shows_each_core_as_it_is_now() {
     let answers: u32 = between(&page, "data-answers=\"", "\"").parse().unwrap();
     assert!(answers > 0);
     let title = between(&page, "<title>", "</title>");
-    assert!(!title.starts_with("0/s") && title.ends_with("news (embedded)"), "{title}");
+    // A mark before it says that it sheds, which it may on a machine that is busy otherwise.
+    let rate = title.trim_start_matches("⚠ ").trim_end_matches("/s · news");
+    assert!(rate != "0" && rate.starts_with(|first: char| first.is_ascii_digit()), "{title}");
     assert!(page.contains("<p id=\"link\" hidden=\"\""), "{page}");
 }
 
