@@ -106,8 +106,12 @@ fn what_has_happened_is_told() {
     for driver in ["auto", "epoll"] {
         let busy = Busy::start(driver);
         busy.visit();
-        let metrics =
-            busy.metrics_when(|m| m.get("ringpress_loop_turns_total{worker=\"0\"}") > 10.0);
+        let done = "ringpress_loop_operations_total{worker=\"0\",state=\"completed\"}";
+        let all = "ringpress_requests_total{worker=\"0\"}";
+        let metrics = busy.metrics_when(|m| {
+            let turns = m.get("ringpress_loop_turns_total{worker=\"0\"}");
+            turns > 10.0 && m.get(done) >= 2.0 * m.get(all)
+        });
         let user = |code: &str| {
             let labels = format!("{{page=\"/users/{{id}}\",code=\"{code}\"}}");
             metrics.get(&format!("ringpress_page_responses_total{labels}"))

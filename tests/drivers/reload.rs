@@ -1,4 +1,4 @@
-//! Certificates that change while they are served.
+//! Sites and certificates that change while they are served.
 
 use std::fs;
 
@@ -7,10 +7,83 @@ use rustls::pki_types::CertificateDer;
 
 use super::stage::{Script, Stage, wait};
 use super::trust::{Trust, session, write};
-use super::upstream::Upstream;
-use super::visitor::Visitor;
+use super::upstream::{Gate, Upstream};
+use super::visitor::{Visitor, get};
 
-on_every_driver!(new_certificates_without_a_connection_lost, half_a_change_changes_nothing);
+on_every_driver!(
+    new_certificates_without_a_connection_lost,
+    half_a_change_changes_nothing,
+    a_new_site_keeps_connections_and_kept_answers,
+    another_policy_is_another_upstream,
+    a_page_under_way_is_that_of_before,
+);
+
+const CACHED: &str =
+    "cache = '1h'\n[page.fetch]\nuser = { from = 'api', path = '/users/{{ path.id }}' }";
+const FETCHED: &str = "[page.fetch]\nuser = { from = 'api', path = '/users/{{ path.id }}' }";
+
+/// A site with an edition of each page: one whose answers are kept, and one whose are not.
+fn edition(kind: Kind, edition: &'static str) -> Script {
+    let template = match edition {
+        "old" => "old {{ user.name }}",
+        _ => "new {{ user.name }}",
+    };
+    Script::on(kind).page("/kept/{id}", CACHED, template).page("/users/{id}", FETCHED, template)
+}
+
+fn a_new_site_keeps_connections_and_kept_answers(kind: Kind) {
+    let mut stage = edition(kind, "old").start(Upstream::json(r#"{"name": "Ada"}"#));
+    let mut visitor = stage.visitor();
+    assert_eq!(visitor.get("/kept/1").page(), "old Ada");
+    assert_eq!(visitor.get("/users/2").page(), "old Ada");
+    let recipe = edition(kind, "new").recipe(stage.upstream().address());
+    stage.server.replace(recipe).expect("a new site");
+    assert_eq!(visitor.get("/kept/1").page(), "new Ada");
+    assert_eq!(visitor.get("/users/3").page(), "new Ada");
+    assert_eq!(stage.upstream().calls(), ["/users/1", "/users/2", "/users/3"]);
+    assert_eq!(stage.count(|metrics| metrics.upstream_connects.get()), 1);
+    assert_eq!(stage.count(|metrics| metrics.cache_hits.get()), 1);
+    drop(visitor);
+    stage.finish();
+}
+
+fn another_policy_is_another_upstream(kind: Kind) {
+    let mut stage = edition(kind, "old").start(Upstream::json(r#"{"name": "Ada"}"#));
+    let mut visitor = stage.visitor();
+    assert_eq!(visitor.get("/kept/1").page(), "old Ada");
+    let script = edition(kind, "new").policy("max_idle = 3");
+    let recipe = script.recipe(stage.upstream().address());
+    stage.server.replace(recipe).expect("a new site");
+    // What was kept was asked for under other rules.
+    assert_eq!(visitor.get("/kept/1").page(), "new Ada");
+    assert_eq!(stage.upstream().calls(), ["/users/1", "/users/1"]);
+    assert_eq!(stage.count(|metrics| metrics.upstream_connects.get()), 2);
+    wait("the old connection to close", || {
+        stage.count(|metrics| metrics.upstream_connections.get()) == 1
+    });
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_page_under_way_is_that_of_before(kind: Kind) {
+    let gate = Gate::default();
+    let door = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        door.pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
+    let mut stage = edition(kind, "old").start(upstream);
+    let mut waiting = stage.visitor();
+    waiting.send(get("/users/1"));
+    stage.await_in_flight(1);
+    let recipe = edition(kind, "new").recipe(stage.upstream().address());
+    stage.server.replace(recipe).expect("a new site");
+    gate.open();
+    assert_eq!(waiting.reply().page(), "old Ada");
+    assert_eq!(waiting.get("/users/1").page(), "new Ada");
+    drop(waiting);
+    stage.finish();
+}
 
 fn start(kind: Kind, trust: &Trust) -> Stage {
     let script = Script::on(kind).server(trust.server("", &["first"])).plain_page();

@@ -151,9 +151,8 @@ impl Script {
         self.start_at(&[upstream])
     }
 
-    /// Starts the server in front of an upstream with several addresses.
-    pub(crate) fn start_at(self, upstreams: &[SocketAddr]) -> Stage {
-        let upstream = upstreams[0];
+    /// Loads the site, whose upstream is at this address.
+    fn load(&self, upstream: SocketAddr) -> Site {
         let folder = tempfile::tempdir().expect("a folder");
         let (server, policy) = (self.server, &self.policy);
         let url = self.url.map_or_else(|| format!("http://{upstream}"), str::to_owned);
@@ -171,7 +170,26 @@ impl Script {
         }
         fs::write(folder.path().join("site.toml"), text).expect("a site file");
         let site = Site::load(&Source::Folder(folder.path().to_owned()));
-        let site = site.unwrap_or_else(|report| panic!("{report}"));
+        site.unwrap_or_else(|report| panic!("{report}"))
+    }
+
+    /// What workers make this site from, for a server that serves another one now.
+    pub(crate) fn recipe(self, upstream: SocketAddr) -> SiteRecipe {
+        SiteRecipe {
+            site: self.load(upstream),
+            replicas: Replicas::default(),
+            directory: Arc::from([Addresses::new(vec![upstream])]),
+            id_seed: 1,
+            workers: self.workers,
+            redirect: None,
+            challenges: None,
+            access: None,
+        }
+    }
+
+    /// Starts the server in front of an upstream with several addresses.
+    pub(crate) fn start_at(self, upstreams: &[SocketAddr]) -> Stage {
+        let site = self.load(upstreams[0]);
         let directory = Arc::from([Addresses::new(upstreams.to_vec())]);
         let (workers, challenges) = (self.workers, self.challenges.clone());
         let keeper = site.secure().map(|secure| {
