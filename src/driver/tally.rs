@@ -3,8 +3,8 @@
 //! An operation is a read, a write, an accept or a connect as a task asks for it: on a ring an
 //! entry in the submission queue, on epoll what is tried again when the kernel says so. It is
 //! submitted when it is begun and completed when its task has the result; one whose task was
-//! dropped before never is. What the loops do for themselves (their timers, wake-ups, cancellations,
-//! descriptors that they close) is not counted: they show nobody their rings.
+//! dropped before never is. What the loops do for themselves (their timers, wake-ups,
+//! cancellations, descriptors that they close) is not counted: they show nobody their rings.
 //!
 //! A turn is a stretch of the loop between two waits for the kernel in which at least one operation
 //! had come back; operations by turns is how much each wait brings.
