@@ -74,7 +74,8 @@ fn new_begins_with_a_greeting() {
 #[test]
 fn new_begins_with_the_news_and_all_its_pages_are_right() {
     let (_parent, folder) = made("news");
-    let arguments = ["demo", "--listen", ANY, "--api-delay", "1ms", "--workers", "1"];
+    let arguments =
+        ["demo", "--listen", ANY, "--admin", "off", "--api-delay", "1ms", "--workers", "1"];
     let demo = Running::start(RINGPRESS, &arguments, &[]);
     let api = demo.waits_for_line("Its API");
     let api = api.split_whitespace().find(|word| word.starts_with("http://")).unwrap();

@@ -60,7 +60,9 @@ fn a_browser_shows_each_core_as_it_is_now() {
     let answers: u32 = between(&page, "data-answers=\"", "\"").parse().unwrap();
     assert!(answers > 0);
     let title = between(&page, "<title>", "</title>");
-    assert!(!title.starts_with("0/s") && title.ends_with("news (embedded)"), "{title}");
+    // A mark before it says that it sheds, which it may on a machine that is busy otherwise.
+    let rate = title.trim_start_matches("⚠ ").trim_end_matches("/s · news");
+    assert!(rate != "0" && rate.starts_with(|first: char| first.is_ascii_digit()), "{title}");
     assert!(page.contains("<p id=\"link\" hidden=\"\""), "{page}");
 }
 
@@ -131,10 +133,8 @@ impl Demo {
         let arguments = ["demo", "--listen", any, "--admin", any, "--workers", "2"];
         let server =
             Running::start(RINGPRESS, &[&arguments[..], &["--api-delay", "2ms"]].concat(), &[]);
-        let log = server.log();
-        // It comes before the first address of the server, which was waited for.
-        let admin = log.lines().find_map(|line| line.strip_prefix("admin at "));
-        let admin = admin.expect("it says where its admin pages are").parse().unwrap();
+        let admin = server.waits_for_line("admin at ").replace("admin at ", "");
+        let admin = admin.parse().unwrap();
         Self { server, admin }
     }
 

@@ -11,6 +11,7 @@ mod new;
 mod options;
 pub mod plan;
 mod record;
+mod remote;
 pub mod render;
 mod schema;
 pub mod serve;
@@ -48,6 +49,10 @@ enum Command {
     Check(check::Arguments),
     /// Make one page and print it
     Render(render::Arguments),
+    /// Have a server that runs read its site again, and say how that went
+    Reload(remote::Arguments),
+    /// Have a server that runs hand over to its binary as it is now, and say how that went
+    Upgrade(remote::Arguments),
     /// Serve the demo, a reader of Hacker News, with an API of its own
     Demo(demo::Arguments),
     /// How many blocking workers a load needs, where they collapse, and what an event loop needs
@@ -100,6 +105,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
+        Command::Reload(arguments) => remote::run(&arguments, "/reload"),
+        Command::Upgrade(arguments) => remote::run(&arguments, "/upgrade"),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -20,6 +20,10 @@ pub const ADMIN_BODY_BYTES_MAX: u64 = 4 * 1024;
 pub const COUNTED_PAGES_MAX: usize = 512;
 /// See `COUNTED_PAGES_MAX`.
 pub const COUNTED_UPSTREAMS_MAX: usize = 128;
+/// The answer to a command, bytes that are read of it.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// How long whoever asks it for something waits: longer than a reload or an upgrade may take.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
 /// The token that it asks for: at least so many bytes, as none of fewer is hard to guess.
 pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 /// And at most so many.

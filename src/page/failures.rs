@@ -4,12 +4,11 @@
 //! An upstream that fails does so for all of its pages, and a line for each of those would tell
 //! nothing more, and take time when there is least of it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::PageErrorKind;
 use crate::limits::{
     PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD, RENDERS_SLOW_LOGGED_A_PERIOD,
-    RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN,
 };
 
 /// Failures of one worker's pages, by their upstream and kind.
@@ -125,25 +124,6 @@ fn place_of(kind: PageErrorKind) -> usize {
         PageErrorKind::Timeout => 3,
         PageErrorKind::UpstreamGone(_) | PageErrorKind::NoSuchPage | PageErrorKind::BadRequest => 4,
     }
-}
-
-/// What a visitor is told, who can do nothing about the inside.
-pub(super) fn visitor_message(kind: PageErrorKind) -> &'static str {
-    match kind {
-        PageErrorKind::NoSuchPage => "There is no page at this address.",
-        PageErrorKind::BadRequest => "This address cannot be read.",
-        PageErrorKind::UpstreamGone(_) => "What this page shows is not there (any more).",
-        PageErrorKind::BadGateway => "A service behind this page does not answer as it should.",
-        PageErrorKind::Timeout => "A service behind this page takes too long to answer.",
-        PageErrorKind::Overload => "The server is busy. Please try again in a moment.",
-        PageErrorKind::Internal => "Something in this page is broken.",
-    }
-}
-
-/// After how many seconds a visitor may come back.
-pub(super) fn retry_after_s(wait: Duration) -> u8 {
-    let seconds = u8::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u8::MAX);
-    seconds.clamp(RETRY_AFTER_S_MIN, RETRY_AFTER_S_MAX)
 }
 
 #[cfg(test)]

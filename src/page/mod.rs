@@ -8,6 +8,7 @@ mod cache;
 mod challenges;
 mod counts;
 mod execution;
+mod failed;
 mod failures;
 mod fetch;
 mod memo;
@@ -23,11 +24,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
-use crate::error::{PageError, PageErrorKind, Side};
+use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
 use crate::metrics::Histogram;
-use crate::site::{Context, ErrorFacts, Inputs, Node, Page, Site};
+use crate::site::{Context, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
@@ -39,7 +40,7 @@ pub use trace::{Failure, Level, Step, Trace};
 use cache::FetchCache;
 use counts::{Begun, Counts};
 use execution::Execution;
-use failures::{Failures, retry_after_s, visitor_message};
+use failures::Failures;
 use memo::Memo;
 use notes::NotesKept;
 use ties::Ties;
@@ -355,71 +356,6 @@ impl<D: Driver> Pages<D> {
         let server = self.site.server();
         let inputs = request.inputs(page, path, &params, server, || self.id(request))?;
         Ok((page, inputs))
-    }
-
-    /// Logs a failure, and makes its error page.
-    fn fail(
-        &self,
-        request: &Request<'_>,
-        error: &PageError,
-        out: &mut Vec<u8>,
-        notes: Option<&Notes>,
-    ) -> Answer {
-        let status = error.status();
-        let told = visitor_message(error.kind());
-        if let Some(notes) = notes {
-            notes.failed(error, told);
-        }
-        let id = self.id(request);
-        let path = String::from_utf8_lossy(request.path);
-        let chain = error.chain();
-        if error.side() != Side::Downstream
-            && self.failures.borrow_mut().note(error.upstream(), error.kind(), D::now())
-        {
-            tracing::warn!(request = id, status, %path, cause = chain.join(": "), "page failed");
-        }
-        let shown = self.site.server().development.then_some(chain.as_slice());
-        let answer = self.error_page(status, told, &path, &id, shown, out);
-        let retry_after_s = (status == 503).then(|| retry_after_s(error.wait()));
-        Answer { retry_after_s, ..answer }
-    }
-
-    fn note_slow_render(&self, page: &Page, took: Duration) {
-        self.client.metrics().renders_slow.add(1);
-        if self.failures.borrow_mut().note_slow_render(D::now()) {
-            let (template, page, ms) = (page.template(), page.pattern(), took.as_millis());
-            tracing::warn!(template, page, ms, "a slow render: nothing else ran meanwhile");
-        }
-    }
-
-    /// Logs how many pages have failed, or were slow to render, that were not logged each. To be
-    /// called a few times a second.
-    pub fn report_failures(&self) {
-        if let Some(renders) = self.failures.borrow_mut().slow_renders_left_out(D::now()) {
-            tracing::warn!(renders, "more slow renders");
-        }
-        for left_out in self.failures.borrow_mut().left_out(D::now()) {
-            let plan = left_out.upstream.and_then(|place| self.site.upstreams().get(place));
-            let upstream = plan.map(|plan| plan.name.as_str());
-            let (status, pages) = (left_out.status, left_out.pages);
-            tracing::warn!(upstream, status, pages, "more pages failed in the same way");
-        }
-    }
-
-    fn error_page(
-        &self,
-        status: u16,
-        message: &str,
-        path: &str,
-        request_id: &str,
-        chain: Option<&[String]>,
-        out: &mut Vec<u8>,
-    ) -> Answer {
-        let reason = http::reason_phrase(status);
-        let now = request::unix_seconds();
-        let facts = ErrorFacts { status, reason, message, request_id, path, now };
-        self.site.error_page(&facts, chain, out);
-        Answer { status, content_type: "text/html; charset=utf-8", ..Answer::default() }
     }
 
     fn id(&self, request: &Request<'_>) -> String {

@@ -70,17 +70,17 @@ impl Dashboard {
     /// The kernel's, where it gives no thread.
     pub fn start(mut take: impl FnMut() -> Snapshot + Send + 'static) -> io::Result<Self> {
         let site = Site::load(&SITE).map_err(|report| io::Error::other(report.to_string()))?;
-        let known = Arc::new(Mutex::new(Known::default()));
+        // So that nobody ever finds nothing.
+        let mut first = Known::default();
+        first.push(take());
+        let known = Arc::new(Mutex::new(first));
         let (end, ended) = mpsc::channel();
         let shared = Arc::clone(&known);
         let sampler = thread::Builder::new().name("dashboard".into()).spawn(move || {
-            loop {
+            while ended.recv_timeout(DASHBOARD_STEP) == Err(RecvTimeoutError::Timeout) {
                 // Before the lock: who asks need not wait for all workers' numbers.
                 let snapshot = take();
                 lock(&shared).push(snapshot);
-                if ended.recv_timeout(DASHBOARD_STEP) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
             }
         })?;
         Ok(Self { site, known, end: Some(end), sampler: Some(sampler) })
