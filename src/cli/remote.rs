@@ -87,8 +87,8 @@ fn whom(arguments: &Arguments) -> Result<(AdminAddress, Option<Token>), Exit> {
 fn ask(address: &AdminAddress, token: Option<&Token>, path: &str) -> io::Result<(u16, String)> {
     let authorization = token.map(|token| format!("Authorization: Bearer {}\r\n", token.reveal()));
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Length: 0\r\n{}\r\n",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\
+         {}\r\n",
         authorization.unwrap_or_default()
     );
     match address {

@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT|unix:PATH|off", env = "RINGPRESS_ADMIN",
           value_parser = options::admin)]
     admin: Option<options::AdminChoice>,
+    /// File with the token that it asks for; needed where other machines can come
+    #[arg(long, value_name = "FILE", env = "RINGPRESS_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Show what happened inside on error pages
     #[arg(long, env = "RINGPRESS_DEVELOPMENT")]
     development: bool,
@@ -73,6 +76,7 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
         admin: arguments.admin.clone().map(|choice| choice.0),
+        admin_token_file: arguments.admin_token_file.clone(),
         workers: arguments.server.workers.clone(),
         development: arguments.development.then_some(true),
         memo_max: arguments.memo_max,

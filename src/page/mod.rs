@@ -6,6 +6,7 @@
 mod answer;
 mod cache;
 mod challenges;
+mod counts;
 mod execution;
 mod failed;
 mod failures;
@@ -25,8 +26,8 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, EntityTag, Method};
-use crate::limits::{COUNTED_PAGES_MAX, RENDER_SLOW};
-use crate::metrics::{Histogram, PageMetrics, WorkerMetrics};
+use crate::limits::RENDER_SLOW;
+use crate::metrics::Histogram;
 use crate::site::{Context, Inputs, Node, Page, Site};
 use crate::upstream::Client;
 
@@ -37,6 +38,7 @@ pub use request::Request;
 pub use trace::{Failure, Level, Step, Trace};
 
 use cache::FetchCache;
+use counts::{Begun, Counts};
 use execution::Execution;
 use failures::Failures;
 use memo::Memo;
@@ -51,10 +53,10 @@ pub struct Pages<D: Driver> {
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
+    /// What is counted of each page.
+    counts: Counts,
     /// Where what is noted of pages comes from, and their names, if anybody wants to know.
     noting: Option<(NotesKept, Vec<Rc<Names>>)>,
-    /// What is counted of each page, and last of what no page was asked for.
-    counts: Vec<Arc<PageMetrics>>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -96,22 +98,21 @@ impl<D: Driver> Pages<D> {
         let memo = Rc::new(Memo::new(site.server().memo_max));
         let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
-        let counts = counts(&site, client.metrics());
+        let counts = Counts::new(&site, client.metrics());
         let noting = (site.server().development || site.server().access_log.is_some()).then(|| {
             let names = site.pages().iter().map(|page| Names::of(page, site.upstreams()));
             (NotesKept::default(), names.collect())
         });
         let (challenges, redirect) = (None, None);
-        let id = id_prefix;
         Self {
             site,
             client,
             memo,
             cache,
             failures,
-            noting,
             counts,
-            id_prefix: id,
+            noting,
+            id_prefix,
             challenges,
             redirect,
         }
@@ -182,13 +183,13 @@ impl<D: Driver> Pages<D> {
 
     /// The first half of an answer: all that has to be waited for. It needs no room for the page.
     pub async fn gather(&self, request: &Request<'_>, notes: Option<&Notes>) -> Gathered<'_> {
-        let mut begun = Begun { at: D::now(), page: self.site.pages().len() };
-        let (page, context, ties) = match self.begin(request, notes, &mut begun.page) {
+        let (page, context, ties) = match self.begin(request, notes) {
             Ok(ready) => ready,
-            Err(outcome) => return Gathered { outcome, begun },
+            Err(answered) => return answered,
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
         let outcome = execution.run().await;
+        let begun = Begun { at: execution.start, page: page.place() };
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
         let outcome = match outcome {
@@ -200,16 +201,18 @@ impl<D: Driver> Pages<D> {
 
     /// What a page starts with. Apart from what follows, so that a page that waits does not hold
     /// room for what its request was taken apart in.
-    /// Says in `number` which page it is, if it is one.
     fn begin(
         &self,
         request: &Request<'_>,
         notes: Option<&Notes>,
-        number: &mut usize,
-    ) -> Result<(&Page, Context, Ties), Outcome<'_>> {
-        let (page, inputs) = self.find(request, number)?;
+    ) -> Result<(&Page, Context, Ties), Gathered<'_>> {
+        let mut number = self.site.pages().len();
+        let (page, inputs) = self.find(request, &mut number).map_err(|outcome| {
+            let begun = Begun { at: D::now(), page: number };
+            Gathered { outcome, begun }
+        })?;
         if let (Some(notes), Some((_, names))) = (notes, &self.noting)
-            && let Some(names) = names.get(*number)
+            && let Some(names) = names.get(page.place())
         {
             notes.begin(names);
         }
@@ -225,7 +228,7 @@ impl<D: Driver> Pages<D> {
         notes: Option<&Notes>,
     ) -> Answer {
         let Gathered { outcome, begun } = gathered;
-        let counts = self.counts.get(begun.page);
+        let counts = self.counts.of(begun);
         let answer = self.make(request, outcome, counts.map(|of| &of.render), out, notes);
         if let Some(counts) = counts {
             counts.statuses.count(answer.status);
@@ -274,11 +277,11 @@ impl<D: Driver> Pages<D> {
         let before = out.len();
         let rendered = page.render(&context, out);
         let took = D::now_exactly().saturating_duration_since(start);
-        if let Some(notes) = notes {
-            notes.rendered(out.len() - before, took);
-        }
         if let Some(renders) = renders {
             renders.record(took);
+        }
+        if let Some(notes) = notes {
+            notes.rendered(out.len() - before, took);
         }
         if took >= RENDER_SLOW {
             self.note_slow_render(page, took);
@@ -324,6 +327,7 @@ impl<D: Driver> Pages<D> {
     }
 
     /// The page that is asked for and what it may use of the request, or what to answer instead.
+    /// Says in `number` which page it is, if it is one.
     fn find(
         &self,
         request: &Request<'_>,
@@ -378,21 +382,6 @@ impl<D: Driver> Pages<D> {
     }
 }
 
-/// The numbers of each page of a site, those that this worker has of it already, and last those of
-/// what no page was asked for.
-fn counts(site: &Site, metrics: &WorkerMetrics) -> Vec<Arc<PageMetrics>> {
-    let upstreams: Vec<&str> = site.upstreams().iter().map(|plan| plan.name.as_str()).collect();
-    metrics.upstreams.retain(&upstreams);
-    let mut patterns = vec![NO_PAGE];
-    patterns.extend(site.pages().iter().map(Page::pattern));
-    let mut counts = metrics.pages.of(&patterns, COUNTED_PAGES_MAX);
-    counts.rotate_left(1);
-    counts
-}
-
-/// What is counted as a page where there is none.
-const NO_PAGE: &str = "";
-
 /// Whether any fetch of a site asks for its answers to be kept.
 fn keeps(site: &Site) -> bool {
     let fetches = site.pages().iter().flat_map(Page::nodes).filter_map(Node::fetch);
@@ -403,14 +392,6 @@ fn keeps(site: &Site) -> bool {
 pub struct Gathered<'a> {
     outcome: Outcome<'a>,
     begun: Begun,
-}
-
-/// When it was begun to answer, and with which page of the site; with one more than there are for
-/// none.
-#[derive(Clone, Copy)]
-struct Begun {
-    at: Instant,
-    page: usize,
 }
 
 enum Outcome<'a> {

@@ -53,13 +53,24 @@ impl AdminPlan {
         folder: &Path,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let token = read_token(&written, file, folder, problems);
+        let token = match &overrides.admin_token_file {
+            Some(path) => token_in(path)
+                .map_err(|(message, hint)| {
+                    let message = format!("{}: {message}", path.display());
+                    problems.push(Problem::of_file("", message).hint(hint));
+                })
+                .ok(),
+            None => read_token(&written, file, folder, problems),
+        };
+        let has_token = written.token.is_some()
+            || written.token_file.is_some()
+            || overrides.admin_token_file.is_some();
         let (listen, span) = match (&overrides.admin, written.listen) {
             (Some(chosen), _) => (chosen.clone()?, None),
             (None, Some(At { value, span })) => (value.beside(folder), Some(span)),
             (None, None) => return None,
         };
-        if listen.is_public() && written.token.is_none() && written.token_file.is_none() {
+        if listen.is_public() && !has_token {
             let message = format!(
                 "whoever reaches {listen} could see what this server does, and reload it: there \
                  is no token"
@@ -70,7 +81,7 @@ impl AdminPlan {
             };
             problems.push(problem.hint(
                 "listen on 127.0.0.1 or a Unix socket, or write token = \"...\" or token_file in \
-                 [admin]",
+                 [admin], or serve with --admin-token-file",
             ));
         }
         let socket_mode = written.socket_mode.unwrap_or(SOCKET_MODE);
@@ -88,15 +99,23 @@ fn read_token(
         return Some(Token::new(&token.value));
     }
     let At { value: path, span } = written.token_file.as_ref()?;
-    let trouble = match read_file(&folder.join(path)) {
-        Ok(token) => match config::token_trouble(&token) {
-            None => return Some(Token::new(&token)),
-            Some(trouble) => (trouble, config::TOKEN_HINT),
-        },
-        Err(error) => (format!("the token cannot be read: {error}"), "see the path and its mode"),
+    let (message, hint) = match token_in(&folder.join(path)) {
+        Ok(token) => return Some(token),
+        Err(trouble) => trouble,
     };
-    problems.push(file.problem(span.clone(), trouble.0).hint(trouble.1));
+    problems.push(file.problem(span.clone(), message).hint(hint));
     None
+}
+
+/// The token in a file, or what is wrong, and the remedy.
+fn token_in(path: &Path) -> Result<Token, (String, &'static str)> {
+    let token = read_file(path).map_err(|error| {
+        (format!("the token cannot be read: {error}"), "see the path and its mode")
+    })?;
+    match config::token_trouble(&token) {
+        None => Ok(Token::new(&token)),
+        Some(trouble) => Err((trouble, config::TOKEN_HINT)),
+    }
 }
 
 /// The text of a file, without the end of its line. One that is too long for a token is read as far

@@ -6,6 +6,7 @@ use crate::config::{
 };
 use crate::tls::ClientTls;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where and how to serve.
@@ -71,6 +72,8 @@ pub struct Overrides {
     pub listen_tls: Option<Vec<SocketAddr>>,
     /// Where the admin listener is; `Some(None)` for nowhere.
     pub admin: Option<Option<AdminAddress>>,
+    /// The file with the token that it asks for.
+    pub admin_token_file: Option<PathBuf>,
     /// Which CPUs serve.
     pub workers: Option<Workers>,
     /// Which way to the kernel.

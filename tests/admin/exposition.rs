@@ -106,11 +106,11 @@ fn what_has_happened_is_told() {
     for driver in ["auto", "epoll"] {
         let busy = Busy::start(driver);
         busy.visit();
-        let done = "ringpress_loop_operations_total{worker=\"0\",state=\"completed\"}";
-        let all = "ringpress_requests_total{worker=\"0\"}";
-        let metrics = busy.metrics_when(|m| {
-            let turns = m.get("ringpress_loop_turns_total{worker=\"0\"}");
-            turns > 10.0 && m.get(done) >= 2.0 * m.get(all)
+        // A read and a write for each request, written down by now.
+        let metrics = busy.metrics_when(|metrics| {
+            let done = "ringpress_loop_operations_total{worker=\"0\",state=\"completed\"}";
+            let requests = metrics.get("ringpress_requests_total{worker=\"0\"}");
+            metrics.get(done) >= 2.0 * requests
         });
         let user = |code: &str| {
             let labels = format!("{{page=\"/users/{{id}}\",code=\"{code}\"}}");
@@ -149,7 +149,7 @@ fn what_has_happened_is_told() {
             metrics.get(&format!("ringpress_loop_operations_total{labels}"))
         };
         assert!(operations("submitted") >= operations("completed"));
-        assert!(operations("completed") >= 2.0 * all, "a read and a write each");
+        assert!(metrics.get("ringpress_loop_turns_total{worker=\"0\"}") > 0.0);
         assert!(metrics.get("ringpress_worker_cpu_seconds_total{worker=\"0\"}") > 0.0);
         assert!(metrics.get("ringpress_visitor_bytes_total{worker=\"0\",direction=\"in\"}") > 0.0);
         assert!(metrics.get("ringpress_visitor_bytes_total{worker=\"0\",direction=\"out\"}") > 0.0);

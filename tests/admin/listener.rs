@@ -118,9 +118,11 @@ fn connections_are_bounded_and_the_listener_recovers() {
 
 #[test]
 fn the_token_is_asked_for_but_not_for_health() {
-    let folder = site("[admin]\ntoken_file = 'token'");
-    fs::write(folder.path().join("token"), format!("{TOKEN}\n")).unwrap();
-    let server = serve(&folder, &["--admin", "0.0.0.0:0"]);
+    let folder = site("");
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let server = serve(&folder, &["--admin", "0.0.0.0:0", "--admin-token-file", file]);
     let admin = Admin(Admin::of(&server).0.replace("0.0.0.0", "127.0.0.1"));
     assert_eq!(admin.ask("GET", "/readyz", &[]).status, 200);
     let refused = admin.ask("GET", "/nothing", &[]);
