@@ -26,6 +26,8 @@ pub struct Server {
     pub workers: Workers,
     /// How workers talk to the kernel.
     pub driver: DriverChoice,
+    /// Whether a visitor goes to the worker on whose CPU their packets come in.
+    pub incoming_cpu: bool,
     /// Whether error pages show what happened inside.
     pub development: bool,
     /// Connections a worker holds at once.
@@ -107,6 +109,7 @@ impl Default for Server {
             secure: Secure::default(),
             workers: Workers::All,
             driver: DriverChoice::Auto,
+            incoming_cpu: false,
             development: false,
             connections_max: limits::CONNECTIONS_MAX,
             in_flight_max: limits::IN_FLIGHT_MAX,
@@ -182,6 +185,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
                 Some(driver) => server.driver = driver,
                 None => reader.wrong_form(entry, DRIVERS),
             },
+            "incoming_cpu" => server.incoming_cpu = reader.flag(entry).unwrap_or_default(),
             "development" => server.development = reader.flag(entry).unwrap_or_default(),
             "connections_max" => reader.count(entry, 1, COUNT_MAX, &mut server.connections_max),
             "in_flight_max" => reader.count(entry, 1, COUNT_MAX, &mut server.in_flight_max),
@@ -322,6 +326,7 @@ const KEYS: &[&str] = &[
     "hsts",
     "workers",
     "driver",
+    "incoming_cpu",
     "development",
     "connections_max",
     "in_flight_max",

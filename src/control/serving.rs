@@ -111,6 +111,7 @@ impl Serving {
         let challenges = None;
         let config = site.server().acme.clone();
         let (roster, facts) = (Arc::<Roster>::default(), Facts::of(&site));
+        let is_steered = site.server().incoming_cpu;
         let nothing = Before { terms: &terms, open, challenges: challenges.as_ref(), known: None };
         let prepared = nothing.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
@@ -131,6 +132,7 @@ impl Serving {
             #[cfg(feature = "acme")]
             keeping,
         };
+        steer(&server, is_steered);
         roster.serve(facts);
         server.report_to(&roster);
         let logs = Vec::from_iter(log);
@@ -166,7 +168,7 @@ impl Serving {
             challenges: self.acme.challenges.as_ref(),
             known: Some(self),
         };
-        let facts = Facts::of(&site);
+        let (facts, is_steered) = (Facts::of(&site), site.server().incoming_cpu);
         let prepared = before.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let how = if plan == *self.server.plan() {
@@ -189,6 +191,7 @@ impl Serving {
             self.logs.insert(0, log);
         }
         self.choice = choice;
+        steer(&self.server, is_steered);
         self.roster.serve(facts);
         self.server.report_to(&self.roster);
         Ok(how)
@@ -375,6 +378,16 @@ impl Before<'_> {
 
 /// Access logs that are kept at once, when one takes the place of another.
 const LOGS_MAX: usize = 3;
+
+/// Has visitors go to the worker on whose CPU their packets come in, where a site wants it.
+fn steer(server: &Server, is_on: bool) {
+    if !server.sockets().steer(&server.plan().cpus, is_on) && is_on {
+        tracing::warn!(
+            "incoming_cpu is of no use here: each worker needs a CPU, and a listening socket of \
+             its own"
+        );
+    }
+}
 
 fn words(error: impl fmt::Display) -> String {
     error.to_string()

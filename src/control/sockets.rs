@@ -136,6 +136,22 @@ impl Sockets {
         Ok(share)
     }
 
+    /// Has each visitor go to the worker on whose CPU their packets come in (SO_INCOMING_CPU), or
+    /// not any more. Whether that was possible: only where each worker has a socket of its own.
+    pub fn steer(&self, cpus: &[Option<usize>], is_on: bool) -> bool {
+        let mut is_possible = true;
+        for place in &self.places {
+            let fits = place.sockets.len() == cpus.len();
+            for (index, socket) in place.sockets.iter().enumerate() {
+                let cpu = cpus.get(index).copied().flatten().filter(|_| is_on && fits);
+                // The kernel takes -1 for none.
+                let steered = SockRef::from(socket).set_cpu_affinity(cpu.unwrap_or(usize::MAX));
+                is_possible &= steered.is_ok() && cpu.is_some();
+            }
+        }
+        is_possible
+    }
+
     /// Each socket, what is spoken on it, and where it was told to listen.
     pub fn iter(&self) -> impl Iterator<Item = (Speech, SocketAddr, &TcpListener)> {
         self.places.iter().flat_map(|place| {
@@ -239,6 +255,23 @@ mod tests {
         assert_eq!(counts(&sockets, 4), [1, 1, 1, 1]);
         assert_eq!(counts(&sockets, 3), [2, 1, 1]);
         assert_eq!(counts(&sockets, 6), [1; 6]);
+    }
+
+    #[test]
+    fn visitors_are_steered_to_cpus_and_not_any_more() {
+        let sockets = open(any(), 2, &mut Vec::new());
+        let cpus = || -> Vec<Option<usize>> {
+            let cpu = |socket| SockRef::from(socket).cpu_affinity().ok();
+            sockets.iter().map(|(.., socket)| cpu(socket)).collect()
+        };
+        let before = cpus();
+        assert!(sockets.steer(&[Some(1), Some(0)], true));
+        assert_eq!(cpus(), [Some(1), Some(0)]);
+        sockets.steer(&[Some(1), Some(0)], false);
+        assert_eq!(cpus(), before);
+        // More workers than sockets: they are shared.
+        assert!(!sockets.steer(&[Some(0), Some(1), Some(2)], true));
+        assert_eq!(cpus(), before);
     }
 
     #[test]
