@@ -226,7 +226,9 @@ impl<D: Driver, S: Service> Worker<D, S> {
     }
 }
 
-/// A request that is being answered, which is recorded also when it is dropped.
+/// A request of HTTP/2 that is being answered, which is recorded also when it is dropped: a stream
+/// may end at any time.
+#[cfg(feature = "http2")]
 pub(super) struct Open<'a, D: Driver, S: Service> {
     pub(super) worker: &'a Worker<D, S>,
     pub(super) request: Request<'a>,
@@ -235,6 +237,7 @@ pub(super) struct Open<'a, D: Driver, S: Service> {
     pub(super) http2: bool,
 }
 
+#[cfg(feature = "http2")]
 impl<D: Driver, S: Service> Open<'_, D, S> {
     /// It has ended.
     pub(super) fn end(&mut self, answered: Answered<'_>) {
@@ -243,6 +246,7 @@ impl<D: Driver, S: Service> Open<'_, D, S> {
     }
 }
 
+#[cfg(feature = "http2")]
 impl<D: Driver, S: Service> Drop for Open<'_, D, S> {
     fn drop(&mut self) {
         self.end(Answered::default());
