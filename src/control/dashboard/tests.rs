@@ -97,11 +97,11 @@ fn a_server_in_trouble_says_so() {
             now.life.reloads = 3;
             now.life.reloads_failed = 1;
             now.life.reload_problem =
-                "site.toml:14: unknown key `tempalte`\n  did you mean `template`?".into();
+                "site.toml:14: unknown key `templates`\n  did you mean `template`?".into();
         }
     });
     let page = made(&site(), "/", &history);
-    for word in ["Overloaded", "2 cores are overloaded", "breaker of ads", "tempalte", "refused"] {
+    for word in ["Overloaded", "2 cores are overloaded", "breaker of ads", "templates", "refused"] {
         assert!(page.contains(word), "{word}");
     }
 }
