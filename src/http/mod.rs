@@ -26,6 +26,7 @@ mod error;
 mod fields;
 pub mod forwarded;
 mod head;
+pub mod host;
 mod method;
 mod octet;
 pub mod path;

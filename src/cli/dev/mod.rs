@@ -11,7 +11,7 @@ mod service;
 mod stage;
 mod told;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::control::life::{self, Heeded};
 use crate::control::server::{Plan, Server};
 use crate::control::{machine, serving};
 use crate::driver::kind::Choice;
+use crate::http::host;
 use crate::limits::authoring::DRAIN;
 use crate::site::{Overrides, ServerPlan};
 use crate::worker::Bounds;
@@ -106,35 +107,7 @@ fn bounds(stage: &Stage) -> Bounds {
     }
 }
 
-/// Whether a `Host` is this machine's own. A page of another site whose name was made to lead here
-/// (DNS rebinding) has its own name there, and is told nothing of what is inside.
+/// Whether a `Host` is this machine's own: nobody else is told what is inside.
 fn is_own_host(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    if host.parse::<SocketAddr>().is_ok() || host.parse::<Ipv4Addr>().is_ok() {
-        return true;
-    }
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_and_localhost_are_this_machine_and_names_of_others_are_not() {
-        for own in
-            ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]", "localhost", "a.LOCALHOST:1"]
-        {
-            assert!(is_own_host(own.as_bytes()), "{own}");
-        }
-        for other in
-            ["", "example.com", "localhost.example.com:8080", "evillocalhost", "1.2.3.4.nip.io"]
-        {
-            assert!(!is_own_host(other.as_bytes()), "{other}");
-        }
-    }
+    std::str::from_utf8(host).is_ok_and(host::is_of_this_machine)
 }

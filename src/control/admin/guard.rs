@@ -4,14 +4,12 @@
 //! theirs that leads to 127.0.0.1 (DNS rebinding), or by a form that posts here. Names that are not
 //! this machine's own, and posts that another site's page has made, are refused therefore.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::exchange::{AdminRequest, AdminResponse};
-use crate::http::Method;
+use crate::http::{Method, host};
 use crate::site::{AdminAddress, Token};
 
 #[derive(Debug)]
@@ -31,7 +29,7 @@ impl Guard {
     /// Why a request is refused, if it is; `open` where no token is asked for.
     pub(super) fn refuse(&self, request: &AdminRequest<'_>, open: bool) -> Option<AdminResponse> {
         // Load balancers ask by any name, and learn no more than whether they may send visitors.
-        if self.checks_host && !open && !is_of_this_machine(request.host()) {
+        if self.checks_host && !open && !is_known(request.host()) {
             let why = "ask by an IP address or as localhost: other names may be anybody's\n";
             return Some(AdminResponse::text(421, why));
         }
@@ -50,19 +48,10 @@ impl Guard {
     }
 }
 
-/// Whether a Host names this machine and cannot be made to by anybody's DNS. There is none in
-/// requests of HTTP/1.0 alone, which browsers do not send.
-fn is_of_this_machine(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    let is_address = match bracketed {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => name.parse::<IpAddr>().is_ok(),
-    };
-    host.is_empty() || is_address || name.eq_ignore_ascii_case("localhost")
+/// Whether one may come by that name. There is none in requests of HTTP/1.0 alone, which no browser
+/// sends.
+fn is_known(name: &str) -> bool {
+    name.is_empty() || host::is_of_this_machine(name)
 }
 
 /// Whether no page of another site has made a browser ask: browsers say whose page it was.
@@ -106,17 +95,6 @@ fn is_same(given: &[u8], token: &Token) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_this_machine_are_addresses_and_localhost() {
-        for fine in ["127.0.0.1:9180", "localhost", "LocalHost:9180", "[::1]:9180", "[::1]", ""] {
-            assert!(is_of_this_machine(fine), "{fine}");
-        }
-        for other in ["evil.example:9180", "evil.example", "127.0.0.1.evil.example", "[::1", ":1:"]
-        {
-            assert!(!is_of_this_machine(other), "{other}");
-        }
-    }
 
     #[test]
     fn the_token_comes_as_a_bearer_or_as_a_password() {
