@@ -3,16 +3,28 @@
 
 mod acme;
 mod admin;
+mod answers;
 pub mod authoring;
+mod coding;
 mod dashboard;
+mod doctor;
+mod forms;
+mod fragments;
 mod records;
+mod statics;
 
 use std::time::Duration;
 
 pub use acme::*;
 pub use admin::*;
+pub use answers::*;
+pub use coding::*;
 pub use dashboard::*;
+pub use doctor::*;
+pub use forms::*;
+pub use fragments::*;
 pub use records::*;
+pub use statics::*;
 
 /// A request head (request line and headers), bytes. Over it: 431, or 414 for the target alone.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -446,23 +458,6 @@ pub const PLAN_RATE_PER_S_MIN: f64 = 0.001;
 pub const PLAN_RATE_PER_S_MAX: f64 = 10_000_000.0;
 /// `ringpress plan`: the longest time, of an API or of a page's work.
 pub const PLAN_TIME_MAX: Duration = Duration::from_secs(3600);
-
-/// A file of /proc or /sys that `doctor` reads, bytes; what is beyond is not looked at.
-pub const DOCTOR_FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Entries of a folder there that it looks at.
-pub const DOCTOR_ENTRIES_MAX: usize = 65_536;
-/// CPUs and nodes that it knows: numbers from here on are none.
-pub const DOCTOR_CPUS_MAX: usize = 8192;
-/// Control groups from that of a process up.
-pub const DOCTOR_GROUPS_DEEP_MAX: usize = 64;
-/// Network cards that it looks at.
-pub const DOCTOR_CARDS_MAX: usize = 16;
-/// Visitors a worker can take, with fewer of which it says that this is bad.
-pub const DOCTOR_CONNECTIONS_FEW: usize = 256;
-/// Locked memory that the ring of a worker takes where the kernel counts it, bytes.
-pub const RING_BYTES_MAX: u64 = 256 * 1024;
-/// What a page takes while it waits for its API, bytes: measured, for estimates.
-pub const WAITING_PAGE_BYTES: u64 = 8 * 1024;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(DOWNSTREAM_READ_BYTES <= REQUEST_HEAD_BYTES_MAX);

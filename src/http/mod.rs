@@ -15,6 +15,7 @@
 //! | `path` | percent-encoding of paths and queries |
 //! | `forwarded`, `proxy` | who a visitor is behind proxies |
 //! | `caching`, `validator` | what may be kept, and what is still the same |
+//! | `coding` | how bodies are packed, and what readers take |
 //! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
 //! | `error` | why a message was refused, and the status for it |
@@ -22,6 +23,7 @@
 mod body;
 pub mod caching;
 mod chunked;
+mod coding;
 mod error;
 mod fields;
 pub mod forwarded;
@@ -42,6 +44,7 @@ mod validator;
 
 pub use body::{BodyReader, Framing, Progress};
 pub use chunked::ChunkedDecoder;
+pub use coding::Coding;
 pub use error::ParseError;
 pub use fields::Headers;
 pub use head::{
