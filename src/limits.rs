@@ -221,6 +221,12 @@ pub const INHERITED_SOCKETS_MAX: usize = 4096;
 pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
 /// How long a worker may stand still before another takes its place.
 pub const WORKER_STALL_MAX: Duration = Duration::from_secs(10);
+/// For how long one that does is looked at, to tell where it is.
+pub const STALL_SAMPLES_TIME: Duration = Duration::from_millis(400);
+/// How often then, times in a second of CPU time.
+pub const STALL_SAMPLES_HZ: i32 = 199;
+/// Functions that are told of it.
+pub const STALL_FRAMES_MAX: usize = 100;
 /// How long a worker that failed is left alone before it is started again; twice as long each time.
 pub const WORKER_RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// And at most.

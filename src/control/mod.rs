@@ -21,6 +21,7 @@ pub mod overview;
 pub mod recordings;
 pub mod resolver;
 pub mod roster;
+mod sampling;
 pub mod server;
 pub mod serving;
 pub mod sockets;

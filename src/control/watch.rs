@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::thread::JoinHandleExt;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::limits::{
     WORKER_WELL_AFTER,
 };
 
+use super::sampling;
 use super::server::Handle;
 
 /// What is remembered of a worker between two looks.
@@ -87,6 +89,9 @@ impl Handle {
             doing,
             "a worker stands still: another takes its place"
         );
+        if let Some(thread) = &self.thread {
+            sampling::tell(thread.as_pthread_t(), number);
+        }
         self.watch.failed(Instant::now());
         true
     }
