@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::items::{ItemJson, UserJson, id, user_name};
 use super::prose::{self, Rng, pick, topic};
 use super::words;
 use super::world::{FIRST_ID, Item, Kind, State, USERS, World};
@@ -135,76 +136,6 @@ impl Api {
     }
 }
 
-/// An item as the public API has it: keys in the order of the alphabet, and none that is empty.
-#[derive(Debug, Default, Serialize)]
-struct ItemJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dead: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deleted: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    descendants: Option<u64>,
-    id: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    kids: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    poll: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    time: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-}
-
-impl ItemJson {
-    /// Adds what a comment does not have.
-    fn story(&mut self, item: &Item, place: usize) {
-        self.score = Some(item.score);
-        self.parts = item.parts.iter().copied().map(id).collect();
-        self.poll = item.parent.filter(|_| item.kind == Kind::Option).map(id);
-        self.kind = match item.kind {
-            Kind::Job => "job",
-            Kind::Poll => "poll",
-            Kind::Option => "pollopt",
-            _ => "story",
-        };
-        if item.kind != Kind::Option {
-            self.title = Some(title(item));
-            self.url = url(item, place);
-        }
-        if !matches!(item.kind, Kind::Job | Kind::Option) {
-            self.descendants = Some(item.descendants);
-        }
-    }
-}
-
-/// A user as the public API has it.
-#[derive(Debug, Serialize)]
-struct UserJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    about: Option<String>,
-    created: u64,
-    id: String,
-    karma: u64,
-    submitted: Vec<u64>,
-}
-
-fn id(place: usize) -> u64 {
-    FIRST_ID + place as u64
-}
-
 fn write(value: &impl Serialize, out: &mut Vec<u8>) -> u16 {
     let before = out.len();
     if serde_json::to_writer(&mut *out, value).is_ok() {
@@ -217,56 +148,6 @@ fn write(value: &impl Serialize, out: &mut Vec<u8>) -> u16 {
 fn not_found(out: &mut Vec<u8>) -> u16 {
     out.extend_from_slice(b"{\"error\":\"Not found\"}");
     404
-}
-
-/// The name of the user of that number; each is somebody else's.
-fn user_name(number: u64) -> String {
-    let heads = words::NAME_HEADS.len() as u64;
-    let head = pick(words::NAME_HEADS, number);
-    let tail = pick(words::NAME_TAILS, number.wrapping_mul(7) + number / heads);
-    format!("{head}{tail}")
-}
-
-fn title(item: &Item) -> String {
-    let topic = topic(item.topic);
-    match item.kind {
-        Kind::HostileAsk => words::HOSTILE_TITLE.to_owned(),
-        Kind::Poll => words::POLL.0.to_owned(),
-        Kind::Ask => pick(topic.asks, item.turn).to_owned(),
-        Kind::Show => pick(topic.shows, item.turn).to_owned(),
-        Kind::Job => {
-            let company = pick(words::COMPANIES, item.turn);
-            let role = pick(words::ROLES, item.turn / 2);
-            let place = pick(words::PLACES, item.turn / 3);
-            format!("{company} is hiring {role} ({place})")
-        }
-        _ => prose::title(topic, item.turn),
-    }
-}
-
-/// Questions and polls have no address, and neither has every job.
-fn url(item: &Item, place: usize) -> Option<String> {
-    let topic = topic(item.topic);
-    let host = pick(topic.hosts, Rng::new(place as u64).draw());
-    match item.kind {
-        Kind::Story | Kind::Show => Some(format!("https://{host}/{}", slug(&title(item)))),
-        Kind::Job if item.turn.is_multiple_of(2) => {
-            let company = pick(words::COMPANIES, item.turn).replace(' ', "-").to_ascii_lowercase();
-            Some(format!("https://jobs.{company}.example/"))
-        }
-        _ => None,
-    }
-}
-
-fn slug(title: &str) -> String {
-    let title = title.trim_start_matches("Show HN: ");
-    let words: Vec<String> = title
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(6)
-        .map(str::to_ascii_lowercase)
-        .collect();
-    words.join("-")
 }
 
 #[cfg(test)]

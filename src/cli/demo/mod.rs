@@ -5,6 +5,7 @@
 //! nothing is read or fetched.
 
 pub mod api;
+mod items;
 pub mod prose;
 pub mod pursuits;
 mod service;
