@@ -4,11 +4,14 @@
 //! network. Everything in it is made up, the same on every run, and made here from word lists;
 //! nothing is read or fetched.
 
+mod additions;
 pub mod api;
 mod items;
 pub mod prose;
 pub mod pursuits;
+mod search;
 mod service;
+pub mod talk;
 pub mod topics;
 pub mod words;
 pub mod world;
