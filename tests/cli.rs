@@ -11,7 +11,6 @@
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/certificates.rs"]
 mod certificates;
-#[expect(dead_code, reason = "the tests for authors use more of it")]
 #[path = "common/command.rs"]
 mod command;
 #[path = "cli/demo.rs"]
