@@ -11,9 +11,10 @@
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/certificates.rs"]
 mod certificates;
-#[expect(dead_code, reason = "the tests for authors use more of it")]
 #[path = "common/command.rs"]
 mod command;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/logs.rs"]
@@ -396,44 +397,6 @@ fn render_of_a_page_that_fails_fails() {
     assert_eq!(ringpress(&["render", path(&folder), "users/7"]).code, Some(1));
     assert_eq!(ringpress(&["render", "/no/such/folder", "/"]).code, Some(78));
     assert_eq!(ringpress(&["render", path(&folder)]).code, Some(2));
-}
-
-/// What follows each `before` in a page, up to a quote.
-fn links<'p>(page: &'p str, before: &str) -> Vec<&'p str> {
-    let rests = page.split(before).skip(1);
-    rests.filter_map(|rest| rest.split(['"', '\'', '#', '>']).next()).collect()
-}
-
-#[test]
-fn demo_is_a_site_to_read() {
-    let arguments =
-        ["demo", "--listen", ANY, "--admin", "off", "--api-delay", "1ms", "--workers", "1"];
-    let server = Running::start(RINGPRESS, &arguments, &[]);
-    let mut visitor = Visitor::to(server.address());
-    let front = visitor.get("/");
-    assert!(front.page().len() < 20_000, "{} bytes", front.body.len());
-    let items = links(front.page(), "href=\"/item/");
-    let users = links(front.page(), "href=\"/user/");
-    assert!(items.len() >= 30 && users.len() >= 30, "{}", front.page());
-    let mut replies = 0;
-    for item in &items {
-        let item = visitor.get(&format!("/item/{item}"));
-        assert!(!item.page().to_ascii_lowercase().contains("<script"), "{}", item.text());
-        replies += links(item.page(), "href=\"/user/").len();
-    }
-    assert!(replies > items.len(), "no comments on any story");
-    for user in &users {
-        let user = visitor.get(&format!("/user/{user}"));
-        assert!(!user.page().to_ascii_lowercase().contains("<script"), "{}", user.text());
-    }
-    for list in ["/newest", "/ask", "/show", "/jobs", "/?page=2", "/?page=x", "/?page=999"] {
-        assert!(visitor.get(list).page().contains("href=\"/item/"), "{list}");
-    }
-    // The API answers `null` for what is not there, and the page says so.
-    assert!(visitor.get("/item/1").page().contains("Nothing here"));
-    assert_eq!(visitor.get("/nowhere").status, 404);
-    drop(visitor);
-    assert_eq!(server.terminate(PATIENCE), Some(0));
 }
 
 #[test]

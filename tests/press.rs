@@ -227,7 +227,7 @@ fn files_of(folder: &Path, below: &str) -> Vec<SourceFile> {
         let name = format!("{below}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
             files.extend(files_of(&entry.path(), &format!("{name}/")));
-        } else if name.ends_with(".html") {
+        } else if name.ends_with(".html") || name.ends_with(".atom") {
             files.push(SourceFile::new(name, std::fs::read_to_string(entry.path()).unwrap()));
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 enum From {
     /// The smallest useful site: one page over one API
     Hello,
-    /// A reader of Hacker News: lists, comments, people, and no JavaScript
+    /// A reader of Hacker News: lists, a search, comments, people, a feed, and no JavaScript
     News,
 }
 

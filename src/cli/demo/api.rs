@@ -3,7 +3,11 @@
 
 use serde::Serialize;
 
+use super::items::{ItemJson, UserJson, id, title, url, user_name};
+
 use super::prose::{self, Rng, pick, topic};
+use super::search::{Index, Story};
+use super::talk::Talk;
 use super::words;
 use super::world::{FIRST_ID, Item, Kind, State, USERS, World};
 
@@ -17,8 +21,9 @@ const SUBMITTED_MAX: usize = 300;
 /// The stand-in for the public Hacker News API.
 #[derive(Debug)]
 pub struct Api {
-    world: World,
+    pub(super) world: World,
     lists: [(&'static str, Vec<u64>); 6],
+    pub(super) index: Index,
 }
 
 impl Api {
@@ -41,20 +46,24 @@ impl Api {
             ("showstories", list(of(&[Kind::Show]), SHORT_LIST_MAX)),
             ("jobstories", list(of(&[Kind::Job]), SHORT_LIST_MAX)),
         ];
-        Self { world, lists }
+        let mut api = Self { world, lists, index: Index::default() };
+        api.index = api.index();
+        api
     }
 
-    /// Appends the JSON for `path`, whose query is ignored, and gives its status. An item or a
-    /// user that does not exist is `null`, and a 200; so it is at the public API.
-    pub fn answer(&self, path: &str, out: &mut Vec<u8>) -> u16 {
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+    /// Appends the JSON for `path` and `query`, with what was said since, and gives its status. An
+    /// item or a user that does not exist is `null`, and a 200; so it is at the public API.
+    pub fn answer(&self, path: &str, query: &[u8], talk: &Talk, out: &mut Vec<u8>) -> u16 {
+        if path == "/v0/search" {
+            return write(&self.search(query), out);
+        }
         let name = path.strip_prefix("/v0/").and_then(|rest| rest.strip_suffix(".json"));
         let Some(name) = name else { return not_found(out) };
         match name.split_once('/') {
-            Some(("item", number)) => write(&self.item(number), out),
-            Some(("user", name)) => write(&self.user(name), out),
+            Some(("item", number)) => write(&self.item(number, talk), out),
+            Some(("user", name)) => write(&self.user(name, talk), out),
             Some(_) => not_found(out),
-            None if name == "maxitem" => write(&id(self.world.items.len().saturating_sub(1)), out),
+            None if name == "maxitem" => write(&(self.first_new() + talk.next() - 1), out),
             None => match self.lists.iter().find(|(list, _)| *list == name) {
                 Some((_, ids)) => write(ids, out),
                 None => not_found(out),
@@ -62,14 +71,53 @@ impl Api {
         }
     }
 
-    fn item(&self, number: &str) -> Option<ItemJson> {
+    /// The id of the first comment that is new.
+    pub(super) fn first_new(&self) -> u64 {
+        id(self.world.items.len())
+    }
+
+    /// All stories, to be searched.
+    fn index(&self) -> Index {
+        let mut index = Index::default();
+        for place in self.world.stories(|_| true, |item| item.time) {
+            let Some(item) = self.world.items.get(place) else { continue };
+            let address = url(item, place).unwrap_or_default();
+            index.add(&Story {
+                place,
+                rank: item.score,
+                title: &title(item),
+                author: &user_name(item.by),
+                host: address.split('/').nth(2).unwrap_or_default(),
+                html: &self.text(item, place).unwrap_or_default(),
+            });
+        }
+        index
+    }
+
+    pub(super) fn item(&self, number: &str, talk: &Talk) -> Option<ItemJson> {
         let number: u64 = number.parse().ok()?;
+        let new_kids = talk.numbers(|said| said.parent == number).into_iter();
+        let mut kids: Vec<u64> = new_kids.map(|new| self.first_new() + new).collect();
+        if let Some(new) = number.checked_sub(self.first_new()) {
+            let said = talk.get(new)?;
+            return Some(ItemJson {
+                by: Some(said.by.clone()),
+                id: number,
+                kids,
+                kind: "comment",
+                parent: Some(said.parent),
+                text: Some(said.html.clone()),
+                time: said.time,
+                ..ItemJson::default()
+            });
+        }
         let place = usize::try_from(number.checked_sub(FIRST_ID)?).ok()?;
         let item = self.world.items.get(place)?;
         let is_comment = matches!(item.kind, Kind::Comment | Kind::HostileComment);
+        kids.extend(item.kids.iter().copied().map(id));
         let mut json = ItemJson {
             id: number,
-            kids: item.kids.iter().copied().map(id).collect(),
+            kids,
             time: item.time,
             parent: item.parent.filter(|_| is_comment).map(id),
             kind: "comment",
@@ -90,6 +138,9 @@ impl Api {
         json.by = Some(user_name(item.by));
         if !is_comment {
             json.story(item, place);
+        }
+        if let Some(descendants) = &mut json.descendants {
+            *descendants += talk.below(number);
         }
         Some(json)
     }
@@ -117,8 +168,10 @@ impl Api {
         }
     }
 
-    fn user(&self, name: &str) -> Option<UserJson> {
-        let number = (0..USERS).find(|&number| user_name(number) == name)?;
+    fn user(&self, name: &str, talk: &Talk) -> Option<UserJson> {
+        let Some(number) = (0..USERS).find(|&number| user_name(number) == name) else {
+            return self.guest(name, talk);
+        };
         let submitted = self.world.submitted.get(usize::try_from(number).ok()?)?;
         let mut rng = Rng::new(number);
         let points = |&place: &usize| self.world.items.get(place).map_or(0, |item| item.score);
@@ -135,77 +188,7 @@ impl Api {
     }
 }
 
-/// An item as the public API has it: keys in the order of the alphabet, and none that is empty.
-#[derive(Debug, Default, Serialize)]
-struct ItemJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dead: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deleted: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    descendants: Option<u64>,
-    id: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    kids: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    poll: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    time: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-}
-
-impl ItemJson {
-    /// Adds what a comment does not have.
-    fn story(&mut self, item: &Item, place: usize) {
-        self.score = Some(item.score);
-        self.parts = item.parts.iter().copied().map(id).collect();
-        self.poll = item.parent.filter(|_| item.kind == Kind::Option).map(id);
-        self.kind = match item.kind {
-            Kind::Job => "job",
-            Kind::Poll => "poll",
-            Kind::Option => "pollopt",
-            _ => "story",
-        };
-        if item.kind != Kind::Option {
-            self.title = Some(title(item));
-            self.url = url(item, place);
-        }
-        if !matches!(item.kind, Kind::Job | Kind::Option) {
-            self.descendants = Some(item.descendants);
-        }
-    }
-}
-
-/// A user as the public API has it.
-#[derive(Debug, Serialize)]
-struct UserJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    about: Option<String>,
-    created: u64,
-    id: String,
-    karma: u64,
-    submitted: Vec<u64>,
-}
-
-fn id(place: usize) -> u64 {
-    FIRST_ID + place as u64
-}
-
-fn write(value: &impl Serialize, out: &mut Vec<u8>) -> u16 {
+pub(super) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> u16 {
     let before = out.len();
     if serde_json::to_writer(&mut *out, value).is_ok() {
         return 200;
@@ -214,59 +197,9 @@ fn write(value: &impl Serialize, out: &mut Vec<u8>) -> u16 {
     500
 }
 
-fn not_found(out: &mut Vec<u8>) -> u16 {
+pub(super) fn not_found(out: &mut Vec<u8>) -> u16 {
     out.extend_from_slice(b"{\"error\":\"Not found\"}");
     404
-}
-
-/// The name of the user of that number; each is somebody else's.
-fn user_name(number: u64) -> String {
-    let heads = words::NAME_HEADS.len() as u64;
-    let head = pick(words::NAME_HEADS, number);
-    let tail = pick(words::NAME_TAILS, number.wrapping_mul(7) + number / heads);
-    format!("{head}{tail}")
-}
-
-fn title(item: &Item) -> String {
-    let topic = topic(item.topic);
-    match item.kind {
-        Kind::HostileAsk => words::HOSTILE_TITLE.to_owned(),
-        Kind::Poll => words::POLL.0.to_owned(),
-        Kind::Ask => pick(topic.asks, item.turn).to_owned(),
-        Kind::Show => pick(topic.shows, item.turn).to_owned(),
-        Kind::Job => {
-            let company = pick(words::COMPANIES, item.turn);
-            let role = pick(words::ROLES, item.turn / 2);
-            let place = pick(words::PLACES, item.turn / 3);
-            format!("{company} is hiring {role} ({place})")
-        }
-        _ => prose::title(topic, item.turn),
-    }
-}
-
-/// Questions and polls have no address, and neither has every job.
-fn url(item: &Item, place: usize) -> Option<String> {
-    let topic = topic(item.topic);
-    let host = pick(topic.hosts, Rng::new(place as u64).draw());
-    match item.kind {
-        Kind::Story | Kind::Show => Some(format!("https://{host}/{}", slug(&title(item)))),
-        Kind::Job if item.turn.is_multiple_of(2) => {
-            let company = pick(words::COMPANIES, item.turn).replace(' ', "-").to_ascii_lowercase();
-            Some(format!("https://jobs.{company}.example/"))
-        }
-        _ => None,
-    }
-}
-
-fn slug(title: &str) -> String {
-    let title = title.trim_start_matches("Show HN: ");
-    let words: Vec<String> = title
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(6)
-        .map(str::to_ascii_lowercase)
-        .collect();
-    words.join("-")
 }
 
 #[cfg(test)]
@@ -283,7 +216,7 @@ mod tests {
 
     fn get(api: &Api, path: &str) -> Value {
         let mut out = Vec::new();
-        assert_eq!(api.answer(path, &mut out), 200, "{path}");
+        assert_eq!(api.answer(path, b"", &Talk::default(), &mut out), 200, "{path}");
         serde_json::from_slice(&out).unwrap()
     }
 
@@ -307,8 +240,8 @@ mod tests {
         let (first, again, later) = (Api::new(NOW), Api::new(NOW), Api::new(NOW + 86_400));
         for path in ["/v0/topstories.json", "/v0/item/41000100.json", "/v0/user/quietlathe.json"] {
             let (mut one, mut two) = (Vec::new(), Vec::new());
-            first.answer(path, &mut one);
-            again.answer(path, &mut two);
+            first.answer(path, b"", &Talk::default(), &mut one);
+            again.answer(path, b"", &Talk::default(), &mut two);
             assert_eq!(one, two, "{path}");
         }
         assert_eq!(all_items(&first), all_items(&again));
@@ -437,15 +370,9 @@ mod tests {
         }
         for path in ["", "/", "/v0/", "/v0/topstories", "/v1/topstories.json", "/v0/a/b.json"] {
             let mut out = b"kept".to_vec();
-            assert_eq!(api.answer(path, &mut out), 404, "{path}");
+            assert_eq!(api.answer(path, b"", &Talk::default(), &mut out), 404, "{path}");
             assert!(out.starts_with(b"kept{"));
         }
-    }
-
-    #[test]
-    fn a_query_is_ignored() {
-        let api = Api::new(NOW);
-        assert_eq!(get(&api, "/v0/maxitem.json?print=pretty"), get(&api, "/v0/maxitem.json"));
     }
 
     #[test]

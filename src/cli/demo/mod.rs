@@ -2,12 +2,17 @@
 //!
 //! The data is a stand-in for the public Hacker News API, so that the demo runs without a
 //! network. Everything in it is made up, the same on every run, and made here from word lists;
-//! nothing is read or fetched.
+//! nothing is read or fetched. It can be searched and takes comments, which the public one does
+//! not, and forgets those when it ends.
 
+mod additions;
 pub mod api;
+mod items;
 pub mod prose;
 pub mod pursuits;
+mod search;
 mod service;
+pub mod talk;
 pub mod topics;
 pub mod words;
 pub mod world;

@@ -213,7 +213,7 @@ fn push_capital(words: &str, filled: &mut String) {
 }
 
 /// Escapes the way the public API does, the slash of an address included.
-fn escape(plain: &str, html: &mut String) {
+pub(super) fn escape(plain: &str, html: &mut String) {
     for letter in plain.chars() {
         match letter {
             '&' => html.push_str("&amp;"),
