@@ -33,7 +33,7 @@ const ME: &str = "{{ session.user | default('nobody') }} {{ session.n | default(
 
 fn start(kind: Kind, server: &'static str) -> Stage {
     let change = "session = { user = '{{ none if query.leave }}', more = '{{ query.more }}' }\n\
-                  end_session = \"query.end == '1'\"";
+                  end_session = 'query.end'";
     Script::on(kind)
         .server(server)
         .file("old.key", OLD)
