@@ -22,6 +22,7 @@ use ringpress::site::{
 };
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 #[test]
 fn problems_of_sites() {
@@ -225,7 +226,7 @@ proptest! {
 
     #[test]
     fn a_redirect_leads_nowhere_else(value in ANY_ADDRESS, other in ANY_ADDRESS) {
-        let site = Site::load(&Source::Embedded { name: "sent", files: SENT }).unwrap();
+        let site = &*SENT_SITE;
         for (path, origin) in
             [("/n/x", None), ("/r/x", None), ("/c/x", Some("https://a.example")), ("/j/x", None)]
         {
@@ -412,6 +413,9 @@ const ANY_TEMPLATE: &str = r"(\{\{|\}\}|\{%|%\}|if |is |a|\.|\||'|set |for |in |
 /// What could be read as a host, or end a field.
 const ANY_ADDRESS: &str =
     r"[/\\:@.%a25fFcCe?# \r\n\t\x00]{0,10}|/{0,3}\PC{0,8}|https?:/{0,3}[a-z.@/]{0,9}";
+
+static SENT_SITE: LazyLock<Site> =
+    LazyLock::new(|| Site::load(&Source::Embedded { name: "sent", files: SENT }).unwrap());
 
 const SENT: &[(&str, &str)] = &[(
     "site.toml",

@@ -164,7 +164,7 @@ impl LocationTemplate {
         }
         let path = match self.origins.iter().find_map(|origin| after(location, origin)) {
             Some(path) => path,
-            // Two slashes begin a host (RFC 3986 section 4.2), and browsers read a backslash as one.
+            // Two slashes begin a host (RFC 3986 section 4.2).
             None if location.starts_with('/') && !location.starts_with("//") => location,
             None if location.starts_with("//") => return Err("another host"),
             None => return Err("neither a path of this site nor below an origin that it names"),

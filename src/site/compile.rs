@@ -76,10 +76,7 @@ pub(super) fn compile(
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
     let press = Arc::new(press);
     let whole = Whole { press: &press, version: files.version(), secured: &secured };
-    let cookies = own_cookies(&written.pages);
-    let pages = drafts.into_iter().enumerate();
-    let pages = pages.map(|(place, draft)| draft?.page(place, &whole, &cookies));
-    let pages = pages.collect::<Option<Vec<_>>>();
+    let pages = whole.pages(drafts, &own_cookies(&written.pages));
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
     let upstreams = match security.plans(written.upstreams, overrides.stand_in.as_ref()) {
@@ -139,6 +136,13 @@ struct Whole<'a> {
     press: &'a Arc<crate::press::Press>,
     version: u64,
     secured: &'a Secured,
+}
+
+impl Whole<'_> {
+    fn pages(&self, drafts: Vec<Option<Draft>>, cookies: &Arc<[String]>) -> Option<Vec<Page>> {
+        let drafts = drafts.into_iter().enumerate();
+        drafts.map(|(place, draft)| draft?.page(place, self, cookies)).collect()
+    }
 }
 
 impl Draft {
