@@ -36,6 +36,8 @@ mod access_log;
 mod access_log_troubles;
 #[path = "drivers/admission.rs"]
 mod admission;
+#[path = "drivers/answers.rs"]
+mod answers;
 #[cfg(feature = "http2")]
 #[path = "drivers/browser.rs"]
 mod browser;
@@ -90,6 +92,8 @@ mod requests;
 mod secure;
 #[path = "drivers/secure_troubles.rs"]
 mod secure_troubles;
+#[path = "drivers/sessions.rs"]
+mod sessions;
 #[path = "drivers/stage.rs"]
 mod stage;
 #[path = "drivers/tls.rs"]

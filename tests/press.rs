@@ -196,9 +196,10 @@ fn context(names: &Arc<Names>, contents: &Contents) -> Context {
         scheme: "https",
         client: "127.0.0.1".into(),
         request_id: "1-2".into(),
+        session: None,
         now: 1_700_000_100,
     };
-    let uses = Uses { query: true, headers: true, cookies: true, request: true };
+    let uses = Uses { query: true, headers: true, cookies: true, request: true, session: false };
     let context = Context::new(names.clone(), uses, inputs);
     for (node, value) in contents.values().enumerate() {
         context.set(node, data(value));

@@ -17,10 +17,12 @@ use proptest::prelude::*;
 use ringpress::config::SourceFile;
 use ringpress::press::{self, Data};
 use ringpress::site::{
-    Context, ErrorFacts, FetchFailure, Inputs, NodeKind, Overrides, Page, Site, Source, Value,
+    Asker, Context, ErrorFacts, FetchFailure, Inputs, NodeKind, Overrides, Page, Site, Source,
+    Value,
 };
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 #[test]
 fn problems_of_sites() {
@@ -223,6 +225,39 @@ proptest! {
     }
 
     #[test]
+    fn a_redirect_leads_nowhere_else(value in ANY_ADDRESS, other in ANY_ADDRESS) {
+        let site = &*SENT_SITE;
+        for (path, origin) in
+            [("/n/x", None), ("/r/x", None), ("/c/x", Some("https://a.example")), ("/j/x", None)]
+        {
+            let (page, _) = site.route(path).unwrap();
+            let query = vec![("v".to_owned(), value.clone()), ("w".to_owned(), other.clone())];
+            let params = [("rest".to_owned(), value.clone())].into_iter().collect();
+            let context = page.context(Inputs { query, params, ..Inputs::default() });
+            let asker = Asker { is_plain_loopback: false, now: 0 };
+            let said = match page.say(&context, asker) {
+                Ok(said) if said.status == 200 => continue,
+                Ok(said) => String::from_utf8(said.lines).unwrap(),
+                Err(error) => {
+                    prop_assert_eq!(error.status(), 400, "{:?}", error.chain());
+                    continue;
+                }
+            };
+            prop_assert_eq!(said.matches('\n').count(), 1, "{}", said);
+            let location = said.strip_prefix("Location: ").and_then(|l| l.strip_suffix("\r\n"));
+            let location = location.unwrap();
+            prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'));
+            // What a browser makes of it, on a page of ours.
+            let rest = match origin {
+                Some(origin) => location.strip_prefix(origin).unwrap(),
+                None => location,
+            };
+            prop_assert!(rest.starts_with('/'), "{}", location);
+            prop_assert!(origin.is_some() || !rest.starts_with("//"), "{}", location);
+        }
+    }
+
+    #[test]
     fn no_site_file_panics(text in "(\\[\\[page\\]\\]\n|path = '/\\PC{0,6}'\n|\\PC{0,20}\n){0,6}") {
         let files = [SourceFile::new("site.toml", text)];
         let _ = load(&files);
@@ -374,6 +409,31 @@ fn read_case(path: &Path) -> Vec<SourceFile> {
 const ANY_TEXT: &str = r"\PC*|[./%?#&=2eE\\]{0,12}|(?s).{0,8}";
 const ANY_REST: &str = r"[a-c./%?#2eE ]{1,12}|(\PC{1,3}/){0,3}\PC{1,3}";
 const ANY_TEMPLATE: &str = r"(\{\{|\}\}|\{%|%\}|if |is |a|\.|\||'|set |for |in |raw |\PC){0,16}";
+
+/// What could be read as a host, or end a field.
+const ANY_ADDRESS: &str =
+    r"[/\\:@.%a25fFcCe?# \r\n\t\x00]{0,10}|/{0,3}\PC{0,8}|https?:/{0,3}[a-z.@/]{0,9}";
+
+static SENT_SITE: LazyLock<Site> =
+    LazyLock::new(|| Site::load(&Source::Embedded { name: "sent", files: SENT }).unwrap());
+
+const SENT: &[(&str, &str)] = &[(
+    "site.toml",
+    r#"
+[[page]]
+path = "/n/{rest*}"
+redirect = "{{ query.v if query.v else '/' }}"
+[[page]]
+path = "/r/{rest*}"
+redirect = "/{{ path.rest }}?x={{ query.v }}#{{ query.w }}"
+[[page]]
+path = "/c/{rest*}"
+redirect = "https://a.example/{{ path.rest }}/{{ query.w }}"
+[[page]]
+path = "/j/{rest*}"
+redirect = "{{ query.v }}{{ query.w }}/x"
+"#,
+)];
 
 const ECHO: &[(&str, &str)] = &[
     (

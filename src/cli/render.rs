@@ -183,6 +183,7 @@ fn explain(answer: &Answer, trace: &Trace) {
         eprintln!("rendered {bytes} bytes in {:.3} ms", took.as_secs_f64() * 1e3);
     }
     eprintln!("status {}", answer.status);
+    eprint!("{}", String::from_utf8_lossy(&answer.passed));
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `[[page]]`: a route, its fetches and lets, its template, as written.
 
+use super::answers::{self, AnswerTable};
 use super::caching::{self, CacheTable};
 use super::reader::{At, Entry, Reader, has_key};
 use super::{fallback, headers};
@@ -23,6 +24,8 @@ pub struct PageTable {
     pub priority: Priority,
     /// How answers to its fetches are kept, where those do not say.
     pub cache: Option<CacheTable>,
+    /// What it answers beside its body.
+    pub answers: AnswerTable,
     /// `[page.fetch]`, in the order written.
     pub fetches: Vec<FetchTable>,
     /// `[page.let]`, in the order written.
@@ -114,6 +117,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
         cache: None,
+        answers: AnswerTable::default(),
         fetches: Vec::new(),
         lets: Vec::new(),
     };
@@ -147,6 +151,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                     }
                 }
             }
+            _ if answers::read(reader, entry, &mut page.answers) => {}
             _ => reader.unknown_key(entry, PAGE_KEYS, "in [[page]]"),
         }
     }
@@ -165,7 +170,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         let hint = "add path = \"/\", or wherever the page is";
         reader.problem_hint(page.span.clone(), "this page has no `path`", hint);
     }
-    if !has_template {
+    if !has_template && page.answers.redirect.is_none() {
         let hint = "add template = \"NAME.html\", a file beside site.toml";
         reader.problem_hint(page.span.clone(), "this page has no `template`", hint);
     }
@@ -251,7 +256,21 @@ fn settle_optional(reader: &mut Reader<'_>, table: &Entry<'_>, fetch: &mut Fetch
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
-const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "priority", "cache", "fetch", "let"];
+const PAGE_KEYS: &[&str] = &[
+    "path",
+    "template",
+    "deadline",
+    "priority",
+    "cache",
+    "status",
+    "redirect",
+    "headers",
+    "set_cookie",
+    "session",
+    "end_session",
+    "fetch",
+    "let",
+];
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",

@@ -7,6 +7,7 @@ use super::proxies::{self, ForwardedFields};
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Entry, Reader, has_key, integer};
 use super::secure::{self, Secure};
+use super::session::{self, Session};
 use crate::limits;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -73,6 +74,8 @@ pub struct Server {
     pub acme: Option<Acme>,
     /// How requests are recorded, if they are.
     pub access_log: Option<AccessLog>,
+    /// How sessions are kept, if they are.
+    pub session: Option<Session>,
     /// Fields of all HTML, in place of the usual ones or beside them.
     pub headers: Vec<PageField>,
 }
@@ -132,6 +135,7 @@ impl Default for Server {
             request_id: Some("X-Request-Id".to_owned()),
             acme: None,
             access_log: None,
+            session: None,
             headers: Vec::new(),
         }
     }
@@ -221,6 +225,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "request_id" => headers::read_request_id(reader, entry, &mut server.request_id),
             "access_log" => server.access_log = access_log::read(reader, entry),
             "acme" => server.acme = acme::read(reader, entry),
+            "session" => server.session = session::read(reader, entry),
             "headers" => server.headers = headers::read(reader, entry),
             _ if secure::read(reader, entry, &mut server.secure) => {}
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
@@ -349,5 +354,6 @@ const KEYS: &[&str] = &[
     "request_id",
     "acme",
     "access_log",
+    "session",
     "headers",
 ];

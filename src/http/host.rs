@@ -18,6 +18,19 @@ pub fn is_of_this_machine(host: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
+/// Whether a Host is this machine's own loopback, where nobody listens on the way.
+pub fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => is_of_this_machine(host),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +47,19 @@ mod tests {
             "a.LOCALHOST:1",
         ] {
             assert!(is_of_this_machine(own), "{own}");
+        }
+        for (host, wanted) in [
+            ("127.0.0.1:8080", true),
+            ("127.1.2.3", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("a.localhost:1", true),
+            ("10.0.0.1:80", false),
+            ("[2001:db8::1]", false),
+            ("example.com", false),
+            ("localhost.example.com", false),
+        ] {
+            assert_eq!(is_loopback(host), wanted, "{host}");
         }
         for other in [
             "",

@@ -15,6 +15,7 @@
 //! | `path` | percent-encoding of paths and queries |
 //! | `forwarded`, `proxy` | who a visitor is behind proxies |
 //! | `caching`, `validator` | what may be kept, and what is still the same |
+//! | `cookie` | values of cookies |
 //! | `coding` | how bodies are packed, and what readers take |
 //! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
@@ -24,6 +25,7 @@ mod body;
 pub mod caching;
 mod chunked;
 mod coding;
+pub mod cookie;
 mod error;
 mod fields;
 pub mod forwarded;

@@ -114,6 +114,8 @@ table! {
         overloaded: Gauge as "ringpress_overloaded",
         /// Pages in flight now.
         in_flight: Gauge as "ringpress_requests_in_flight",
+        /// Cookies of sessions that were none: changed, too old, or sealed by others.
+        sessions_refused: Counter as "ringpress_sessions_refused_total",
         /// Requests that panicked; each was answered 500.
         panics: Counter as "ringpress_panics_total",
         /// CPU time that the worker's thread has used.

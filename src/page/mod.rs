@@ -15,6 +15,7 @@ mod memo;
 mod notes;
 mod redirect;
 mod request;
+mod said;
 mod ties;
 mod trace;
 
@@ -255,16 +256,40 @@ impl<D: Driver> Pages<D> {
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
         };
-        let inputs = self.inputs(request, page, &context);
+        let content_type = page.content_type();
+        let mut answer = Answer { content_type, passed, ..Answer::default() };
+        if page.says() {
+            match self.say(request, page, &context, &mut answer) {
+                Ok(true) => {}
+                Ok(false) => return answer,
+                Err(error) => return self.fail(request, &error, out, notes),
+            }
+        }
+        self.body(request, (page, &context), answer, renders, out, notes)
+    }
+
+    /// Makes the body of an answer, unless the visitor has it, or it was made before.
+    fn body(
+        &self,
+        request: &Request<'_>,
+        (page, context): (&Page, &Context),
+        mut answer: Answer,
+        renders: Option<&Histogram>,
+        out: &mut Vec<u8>,
+        notes: Option<&Notes>,
+    ) -> Answer {
+        // Conditions are about the page as it is, not about a page that says it is another (RFC
+        // 9110 section 13.2.1).
+        let is_usual = answer.status == 200;
+        let inputs = is_usual.then(|| self.inputs(request, page, context)).flatten();
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
-        if request.wants_another(etag) {
+        if is_usual && request.wants_another(etag) {
             let path = String::from_utf8_lossy(request.path);
             let message = "This page is not (any more) what was asked for.";
             return self.error_page(412, message, &path, "", None, out);
         }
-        let answer =
-            Answer { content_type: page.content_type(), etag, passed, ..Answer::default() };
-        let has_it = request.has(etag);
+        answer.etag = etag;
+        let has_it = is_usual && request.has(etag);
         if has_it && etag.is_some() {
             return Answer { status: 304, content_type: "", ..answer };
         }
@@ -275,7 +300,7 @@ impl<D: Driver> Pages<D> {
         }
         let start = D::now_exactly();
         let before = out.len();
-        let rendered = page.render(&context, out);
+        let rendered = page.render(context, out);
         let took = D::now_exactly().saturating_duration_since(start);
         if let Some(renders) = renders {
             renders.record(took);
@@ -354,7 +379,10 @@ impl<D: Driver> Pages<D> {
             _ => return Err(Outcome::Refused(405, "this page takes GET and HEAD only")),
         }
         let server = self.site.server();
-        let inputs = request.inputs(page, path, &params, server, || self.id(request))?;
+        let mut inputs = request.inputs(page, path, &params, server, || self.id(request))?;
+        if page.uses().session {
+            inputs.session = self.session(request);
+        }
         Ok((page, inputs))
     }
 

@@ -182,6 +182,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Where the string is, for those who look for it: file and line.
+    pub fn line(&self) -> String {
+        let (line, _) = self.file.place(self.span.start);
+        format!("{}:{line}", self.file.name)
+    }
+
     /// A problem with a part of the string.
     pub fn problem(&self, range: Range<usize>, message: impl Into<String>) -> Problem {
         self.file.problem(self.part(range), message)

@@ -31,7 +31,7 @@ pub struct Press {
 }
 
 /// Where the names of a template's program are on one page.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Binding(Vec<Place>);
 
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 
 use super::fields::{Fields, Params};
 use super::json::Data;
+use crate::http::cookie;
+use crate::limits::COOKIES_READ_MAX;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 use smallvec::SmallVec;
@@ -19,6 +21,8 @@ pub struct Uses {
     pub cookies: bool,
     /// `request`
     pub request: bool,
+    /// `session`
+    pub session: bool,
 }
 
 /// A request as templates see it. What [`Uses`] says is not used may be left empty.
@@ -44,6 +48,8 @@ pub struct Inputs {
     pub scheme: &'static str,
     /// The request's id, as in the logs.
     pub request_id: String,
+    /// The values of the session, if the page uses it.
+    pub session: Option<Box<Value>>,
     /// When the request came, in seconds since 1970.
     pub now: i64,
 }
@@ -61,6 +67,8 @@ pub struct FetchFailure {
 #[derive(Debug, Default)]
 pub struct Names {
     sorted: Vec<(String, usize)>,
+    /// Cookies whose values the site has set itself, percent-encoded.
+    own_cookies: Arc<[String]>,
 }
 
 /// The context of one page being made; a clone is the same context.
@@ -79,6 +87,8 @@ struct Root {
     cookies: Value,
     request: Value,
     now: Value,
+    /// Apart, as few pages have one.
+    session: Option<Box<Value>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +112,13 @@ impl Names {
         let mut sorted: Vec<_> =
             names.into_iter().enumerate().map(|(slot, name)| (name.to_owned(), slot)).collect();
         sorted.sort();
-        Self { sorted }
+        Self { sorted, own_cookies: Arc::default() }
+    }
+
+    /// The same; the values of these cookies are encoded as the site sets them.
+    #[must_use]
+    pub fn with_cookies(self, own_cookies: Arc<[String]>) -> Self {
+        Self { own_cookies, ..self }
     }
 
     pub(super) fn slot(&self, name: &str) -> Option<usize> {
@@ -124,7 +140,8 @@ impl Context {
             inputs.request_id,
         ];
         let request = REQUEST_FIELDS.iter().map(|name| (*name).to_owned()).zip(values);
-        let cookies = if uses.cookies { cookies(&inputs.headers) } else { Vec::new() };
+        let own = &names.own_cookies;
+        let cookies = if uses.cookies { cookies(&inputs.headers, own) } else { Vec::new() };
         let slots = names.sorted.iter().map(|_| Slot::default()).collect();
         let root = Root {
             names,
@@ -135,6 +152,7 @@ impl Context {
             cookies: fields(uses.cookies, cookies, false),
             request: fields(uses.request, request, false),
             now: Value::from(inputs.now),
+            session: inputs.session,
         };
         Self { root: Arc::new(root) }
     }
@@ -164,6 +182,11 @@ impl Context {
     pub(crate) fn fetched(&self, node: usize) -> Option<&Data> {
         let slot = self.root.slots.get(node)?;
         if slot.failure.get().is_some() { None } else { slot.data.get() }
+    }
+
+    /// The values of the session that the request came with, if the page uses it.
+    pub(crate) fn session(&self) -> Option<&Value> {
+        self.root.session.as_deref()
     }
 
     /// The value of a node, once it has one.
@@ -202,6 +225,7 @@ impl Object for Root {
             "cookies" => self.cookies.clone(),
             "request" => self.request.clone(),
             "now" => self.now.clone(),
+            "session" => self.session.as_deref().cloned().unwrap_or_default(),
             "errors" => Value::from_object(Errors { root: self.clone() }),
             name => self.slots.get(self.names.slot(name)?)?.value()?.clone(),
         })
@@ -276,16 +300,16 @@ fn fields(used: bool, pairs: impl IntoIterator<Item = (String, String)>, dashes:
 pub(crate) const REQUEST_FIELDS: &[&str] =
     &["method", "path", "target", "host", "client", "scheme", "id"];
 
-/// The pairs of all cookie fields (RFC 6265 section 4.2.1).
-fn cookies(headers: &[(String, String)]) -> Vec<(String, String)> {
+/// The pairs of all cookie fields (RFC 6265 section 4.2.1). The values of our own are decoded;
+/// those that others have set are theirs to understand.
+fn cookies(headers: &[(String, String)], own: &[String]) -> Vec<(String, String)> {
     let fields = headers.iter().filter(|(name, _)| name == "cookie");
-    let pairs = fields.flat_map(|(_, value)| value.split(';'));
+    let pairs = fields.flat_map(|(_, value)| cookie::pairs(value)).take(COOKIES_READ_MAX);
     pairs
-        .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| {
-            let value = value.trim();
-            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-            (name.trim().to_owned(), quoted.unwrap_or(value).to_owned())
+            let is_own = own.iter().any(|own| own == name);
+            let value = if is_own { cookie::decode_value(value) } else { value.into() };
+            (name.to_owned(), value.into_owned())
         })
         .collect()
 }
@@ -295,17 +319,18 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        let names = Names::new(["user", "posts", "ad"]);
+        let names = Names::new(["user", "posts", "ad"]).with_cookies(["own".into()].into());
         let inputs = Inputs {
             query: vec![("q".into(), "first".into()), ("q".into(), "second".into())],
             headers: vec![
                 ("user-agent".into(), "curl".into()),
                 ("cookie".into(), "a=1; b=\"2\"".into()),
-                ("cookie".into(), "c = 3;d".into()),
+                ("cookie".into(), "c = 3;d; a=4; own=a%20b; other=a%20b".into()),
             ],
             ..Inputs::default()
         };
-        let uses = Uses { query: true, headers: true, cookies: true, request: true };
+        let uses =
+            Uses { query: true, headers: true, cookies: true, request: true, session: false };
         Context::new(Arc::new(names), uses, inputs)
     }
 
@@ -344,6 +369,8 @@ mod tests {
         assert_eq!(eval(&context, "headers.user_agent ~ headers['user-agent']"), "curlcurl");
         assert_eq!(eval(&context, "cookies.a ~ cookies.b ~ cookies.c"), "123");
         assert_eq!(eval(&context, "cookies.d is defined"), "False");
+        // What the site sets is encoded by it; what others set is as it is.
+        assert_eq!(eval(&context, "cookies.own ~ '|' ~ cookies.other"), "a b|a%20b");
         assert_eq!(eval(&context, "form | length"), "0");
     }
 

@@ -79,7 +79,7 @@ const UNRESERVED: [bool; 256] = {
     table
 };
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
+pub(super) const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 //! This layer makes text. Which fetch a text is for, and in which order things happen, is the
 //! site's and the page's concern.
 
+mod answer;
 mod builder;
 mod compiled;
 mod context;
@@ -19,6 +20,8 @@ mod program;
 mod scan;
 mod url;
 
+pub(crate) use answer::split_origin;
+pub use answer::{LocationTemplate, TextTemplate};
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;

@@ -35,16 +35,16 @@ pub struct FieldTemplate {
 }
 
 #[derive(Clone, Debug)]
-enum Piece {
+pub(super) enum Piece {
     Text(String),
     Print(Print),
 }
 
 #[derive(Clone, Debug)]
-struct Print {
-    id: ExpressionId,
+pub(super) struct Print {
+    pub(super) id: ExpressionId,
     /// It is the rest of the path the page was asked for: its slashes are slashes.
-    is_rest: bool,
+    pub(super) is_rest: bool,
     /// It is a plain look-up in the visitor's request, where it is no mistake of the site when
     /// nothing is there.
     is_lookup: bool,
@@ -52,7 +52,7 @@ struct Print {
     from_request: bool,
 }
 
-type Compiled<T> = Result<(T, Vec<ExpressionFacts>), Vec<Problem>>;
+pub(super) type Compiled<T> = Result<(T, Vec<ExpressionFacts>), Vec<Problem>>;
 
 impl PathTemplate {
     /// Compiles the template of a path. `rest` is the name of the page's `{rest*}` parameter.
@@ -115,12 +115,8 @@ impl PathTemplate {
             } else {
                 continue;
             };
-            let from_request = self.pieces.iter().any(|piece| match piece {
-                Piece::Text(_) => false,
-                Piece::Print(print) => print.from_request,
-            });
             let message = format!("{what} where the path `{}` has a value", self.text);
-            return Err(PageError::new(blame(from_request), message));
+            return Err(PageError::new(blame(of_request(&self.pieces)), message));
         }
         Ok(())
     }
@@ -203,12 +199,8 @@ impl FieldTemplate {
         let Some(texts) = texts(&self.pieces, press, root)? else { return Ok(()) };
         let value = texts.concat();
         if header_value_trouble(value.as_bytes()) {
-            let from_request = self.pieces.iter().any(|piece| match piece {
-                Piece::Text(_) => false,
-                Piece::Print(print) => print.from_request,
-            });
             let message = format!("a control character in the value of header `{}`", self.name);
-            return Err(PageError::new(blame(from_request), message));
+            return Err(PageError::new(blame(of_request(&self.pieces)), message));
         }
         out.extend_from_slice(self.name.as_bytes());
         out.extend_from_slice(b": ");
@@ -219,7 +211,7 @@ impl FieldTemplate {
 }
 
 impl Print {
-    fn text(&self, press: &Press, root: &Value) -> Result<String, PageError> {
+    pub(super) fn text(&self, press: &Press, root: &Value) -> Result<String, PageError> {
         let value = press.evaluate(self.id, root)?;
         let text = plain_text(&value).ok_or_else(|| self.no_text(press, &value))?;
         Ok(text.into_owned())
@@ -259,7 +251,10 @@ fn texts(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<Vec<Str
 }
 
 /// Splits a template into text and compiled expressions, each with its place in the string.
-fn split(builder: &mut Builder, place: &Place<'_>) -> Compiled<Vec<(Piece, Range<usize>)>> {
+pub(super) fn split(
+    builder: &mut Builder,
+    place: &Place<'_>,
+) -> Compiled<Vec<(Piece, Range<usize>)>> {
     let mut pieces = Vec::new();
     let mut all_facts = Vec::new();
     let mut problems = Vec::new();
@@ -352,11 +347,11 @@ fn check_literals(place: &Place<'_>, pieces: &[(Piece, Range<usize>)]) -> Result
     Ok(())
 }
 
-fn is_path_character(character: char) -> bool {
+pub(super) fn is_path_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "/%-._~!$&'()*+,;=:@".contains(character)
 }
 
-fn is_triplet(text: Option<&str>) -> bool {
+pub(super) fn is_triplet(text: Option<&str>) -> bool {
     let digits = text.and_then(|text| text.as_bytes().get(1..3));
     digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
@@ -382,10 +377,18 @@ fn bound(length: usize, max: usize, what: &str) -> Result<(), PageError> {
     Err(PageError::new(PageErrorKind::BadRequest, format!("{what} is over {max} bytes")))
 }
 
-fn blame(from_request: bool) -> PageErrorKind {
+/// Whether any of these takes something of the visitor's request.
+pub(super) fn of_request(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Text(_) => false,
+        Piece::Print(print) => print.from_request,
+    })
+}
+
+pub(super) fn blame(from_request: bool) -> PageErrorKind {
     if from_request { PageErrorKind::BadRequest } else { PageErrorKind::Internal }
 }
 
 /// The names by which a visitor's request is seen.
 pub(crate) const REQUEST_NAMES: &[&str] =
-    &["path", "query", "form", "headers", "cookies", "request"];
+    &["path", "query", "form", "headers", "cookies", "request", "session"];

@@ -1,6 +1,6 @@
 //! Whether names fit together: those that templates and expressions use, and those there are.
 
-use crate::config::{Problem, SourceFile, suggestion};
+use crate::config::{Problem, SESSION_KEY_HINT, SourceFile, suggestion};
 use crate::press::{REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +17,21 @@ pub(super) struct Scope<'a> {
     pub(super) others: &'a [&'a str],
     /// Whether it is for a page, not for an error page.
     pub(super) is_page: bool,
+    /// Whether the site has sessions.
+    pub(super) has_sessions: bool,
 }
 
 /// Templates by name, with what is known of each.
 pub(super) type Templates<'a> = BTreeMap<&'a str, (&'a SourceFile, TemplateFacts)>;
 
 impl Scope<'_> {
+    /// What is wrong where there is no [server.session], and the remedy.
+    pub(super) fn no_sessions() -> (String, String) {
+        let hint =
+            format!("add [server.session] with keys = [\"session.key\"], and {SESSION_KEY_HINT}");
+        ("`session` needs [server.session]".to_owned(), hint)
+    }
+
     /// What is wrong with the use of a name, and a remedy, if anything is.
     pub(super) fn trouble(&self, found: &Use) -> Option<(String, Option<String>)> {
         let top = found.top();
@@ -62,6 +71,10 @@ impl Scope<'_> {
                     return Some((format!("`{top}` is not defined here"), Some(hint.to_owned())));
                 }
                 "now" => return None,
+                "session" if !self.has_sessions => {
+                    let (message, hint) = Self::no_sessions();
+                    return Some((message, Some(hint)));
+                }
                 _ if REQUEST_NAMES.contains(&top) || self.nodes.contains(&top) => return None,
                 _ => {}
             }
@@ -147,6 +160,7 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
             "headers" => uses.headers = true,
             "cookies" => uses.cookies = true,
             "request" => uses.request = true,
+            "session" => uses.session = true,
             // It prints all of the context.
             "debug" => return ALL_USES,
             _ => {}
@@ -156,7 +170,8 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
 }
 
 /// What templates that are not known may look at.
-pub(super) const ALL_USES: Uses = Uses { query: true, headers: true, cookies: true, request: true };
+pub(super) const ALL_USES: Uses =
+    Uses { query: true, headers: true, cookies: true, request: true, session: true };
 
 /// Names that minijinja gives in loops, blocks and macros; an included template sees them, and
 /// its analysis by itself does not.

@@ -1,8 +1,10 @@
 //! From the files of a site to the site: everything is put together, and everything that does
 //! not fit is told.
 
+mod answers;
 mod fetches;
 
+use super::answers::AnswerPlan;
 use super::budget;
 use super::check::{self, Scope, Templates};
 use super::cycle::find_cycle;
@@ -52,12 +54,15 @@ pub(super) fn compile(
     }
     problems.extend(check::references(&templates));
     let functions = builder.functions().to_vec();
+    let policy = policy::Policy::new(&written.server.headers, &files.templates);
     let mut compiler = Compiler {
         file: &files.site,
         known: files.templates.iter().map(|file| file.name.as_str()).collect(),
         functions: &functions,
         upstreams: &written.upstreams,
         request_id: written.server.request_id.as_deref(),
+        page_fields: policy.lines(),
+        has_sessions: written.server.session.is_some(),
         templates: &templates,
         builder,
         problems,
@@ -69,10 +74,9 @@ pub(super) fn compile(
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
-    let (press, version) = (Arc::new(press), files.version());
-    let pages =
-        drafts.into_iter().enumerate().map(|(place, draft)| draft?.page(place, &press, version));
-    let pages = pages.collect::<Option<Vec<_>>>();
+    let press = Arc::new(press);
+    let whole = Whole { press: &press, version: files.version(), secured: &secured };
+    let pages = whole.pages(drafts, &own_cookies(&written.pages));
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
     let upstreams = match security.plans(written.upstreams, overrides.stand_in.as_ref()) {
@@ -81,7 +85,6 @@ pub(super) fn compile(
     };
     let error_templates = error_page::templates(&press, &files.templates);
     let (server, name) = (written.server, files.name.clone());
-    let policy = policy::Policy::new(&server.headers, &files.templates);
     Ok(Site {
         name,
         server,
@@ -105,6 +108,9 @@ struct Compiler<'a> {
     functions: &'a [String],
     upstreams: &'a [Upstream],
     request_id: Option<&'a str>,
+    /// Field lines that all HTML has.
+    page_fields: &'a [u8],
+    has_sessions: bool,
     templates: &'a Templates<'a>,
     builder: Builder,
     problems: Vec<Problem>,
@@ -114,43 +120,67 @@ struct Compiler<'a> {
 struct Draft {
     pattern: Pattern,
     text: String,
-    template: String,
+    template: Option<String>,
     deadline: Duration,
     priority: Priority,
     nodes: Vec<Node>,
+    /// What fetches, lets and the template use.
     uses: Uses,
+    /// And what it answers beside the body.
+    answers: AnswerPlan,
+    answers_use: Uses,
+}
+
+/// What a page takes of the site as a whole.
+struct Whole<'a> {
+    press: &'a Arc<crate::press::Press>,
+    version: u64,
+    secured: &'a Secured,
+}
+
+impl Whole<'_> {
+    fn pages(&self, drafts: Vec<Option<Draft>>, cookies: &Arc<[String]>) -> Option<Vec<Page>> {
+        let drafts = drafts.into_iter().enumerate();
+        drafts.map(|(place, draft)| draft?.page(place, self, cookies)).collect()
+    }
 }
 
 impl Draft {
-    fn page(
-        mut self,
-        place: usize,
-        press: &Arc<crate::press::Press>,
-        site_version: u64,
-    ) -> Option<Page> {
+    fn page(mut self, place: usize, whole: &Whole<'_>, cookies: &Arc<[String]>) -> Option<Page> {
+        let Whole { press, version, secured } = whole;
         budget::assign(&mut self.nodes, self.deadline);
         let names = Names::new(self.nodes.iter().map(|node| node.name.as_str()));
-        let (template, uses) = (press.template(&self.template)?, self.uses);
+        let names = names.with_cookies(Arc::clone(cookies));
+        let template = match &self.template {
+            Some(template) => Some(press.template(template)?),
+            None => None,
+        };
+        let (uses, mut answers) = (self.uses, self.answers);
+        let all_uses = union(uses, self.answers_use);
+        answers.sessions = secured.sessions.clone().filter(|_| all_uses.session);
         let is_pure = |node: &Node| match node.kind {
             NodeKind::Let(expression) => press.is_pure_expression(expression),
             // What the visitor gets beside the page is not remembered.
             NodeKind::Fetch(ref fetch) => fetch.pass.is_empty(),
         };
-        let from_address = !uses.headers && !uses.cookies && !uses.request;
-        let is_pure = from_address && press.is_pure(template) && self.nodes.iter().all(is_pure);
+        let from_address = !uses.headers && !uses.cookies && !uses.request && !uses.session;
+        let is_pure = from_address
+            && template.is_some_and(|template| press.is_pure(template))
+            && self.nodes.iter().all(is_pure);
         Some(Page {
             place,
-            version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), site_version)),
+            version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), *version)),
             pattern: self.text,
             deadline: self.deadline,
             priority: self.priority,
             template,
-            binding: press.bind(template, &names),
-            content_type: content_type(&self.template),
+            answers: answers.is_some().then(|| Box::new(answers)),
+            binding: template.map(|template| press.bind(template, &names)).unwrap_or_default(),
+            content_type: self.template.as_deref().map_or("", content_type),
             nodes: self.nodes,
-            uses: self.uses,
+            uses: all_uses,
             names: Arc::new(names),
-            press: press.clone(),
+            press: Arc::clone(press),
         })
     }
 }
@@ -174,6 +204,7 @@ impl Compiler<'_> {
             functions,
             others: &[],
             is_page: true,
+            has_sessions: self.has_sessions,
         };
         let mut nodes = Vec::new();
         let mut all_uses = Vec::new();
@@ -192,12 +223,20 @@ impl Compiler<'_> {
             compiled.push((name, needs, kind));
         }
         self.cycle(&compiled);
-        let template = page.template.as_ref().filter(|template| self.template_exists(template))?;
         let mut uses = check::request_uses(all_uses.iter().map(String::as_str));
-        if self.templates.contains_key(template.value.as_str()) {
+        let (answers, answers_use) = self.answers(page, &scope, rest.as_deref());
+        let mut answers_use = check::request_uses(answers_use.iter().map(Use::top));
+        answers_use.session |= !answers.session.is_empty() || answers.end_session.is_some();
+        if let Some(template) = &page.template
+            && !self.template_exists(template)
+        {
+            return None;
+        }
+        let template = page.template.as_ref().map(|template| template.value.clone());
+        if let Some(name) = template.as_deref().filter(|name| self.templates.contains_key(name)) {
             let what = format!("page `{}`", page.path.as_ref().map_or("", |path| &path.value));
-            self.problems.extend(check::template(&template.value, self.templates, &scope, &what));
-            uses = union(uses, self.template_uses(&template.value));
+            self.problems.extend(check::template(name, self.templates, &scope, &what));
+            uses = union(uses, self.template_uses(name));
         }
         let nodes = compiled.into_iter().map(|(name, needs, kind)| {
             let (line, _) = self.file.place(name.span.start);
@@ -206,11 +245,13 @@ impl Compiler<'_> {
         Some(Draft {
             pattern: pattern?,
             text: page.path.as_ref()?.value.clone(),
-            template: template.value.clone(),
+            template,
             deadline: page.deadline,
             priority: page.priority,
             nodes: nodes.collect::<Option<_>>()?,
             uses,
+            answers,
+            answers_use,
         })
     }
 
@@ -366,12 +407,20 @@ impl Compiler<'_> {
     }
 }
 
+/// The cookies that pages of a site set: their values are read as they were.
+fn own_cookies(pages: &[PageTable]) -> Arc<[String]> {
+    let cookies = pages.iter().flat_map(|page| &page.answers.cookies);
+    let names: BTreeSet<&String> = cookies.map(|cookie| &cookie.name.value).collect();
+    names.into_iter().cloned().collect()
+}
+
 fn union(a: Uses, b: Uses) -> Uses {
     Uses {
         query: a.query | b.query,
         headers: a.headers | b.headers,
         cookies: a.cookies | b.cookies,
         request: a.request | b.request,
+        session: a.session | b.session,
     }
 }
 

@@ -2,10 +2,12 @@
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
 mod admin;
+mod answers;
 mod budget;
 mod caching;
 mod check;
 mod compile;
+mod cookies;
 mod cycle;
 mod error_page;
 mod page;
@@ -14,6 +16,7 @@ mod policy;
 mod route;
 mod secure;
 mod security;
+mod session;
 mod source;
 mod stand_in;
 
@@ -22,12 +25,14 @@ pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Work
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};
+pub use answers::{Asker, Said};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
 pub use secure::SecurePlan;
+pub use session::{Opened, SessionPlan, SessionValues};
 pub use source::Source;
 pub use stand_in::{Answers, Record, Recorder, StandIn, Tally};
 
@@ -126,6 +131,11 @@ impl Site {
     /// What there is to say about its certificates, a sentence or two each.
     pub fn secure_notes(&self) -> &[String] {
         &self.secured.notes
+    }
+
+    /// How sessions are sealed and opened, if the site has any.
+    pub fn sessions(&self) -> Option<&SessionPlan> {
+        self.secured.sessions.as_deref()
     }
 
     /// The field lines of whatever is sent over HTTPS.

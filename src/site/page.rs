@@ -1,5 +1,6 @@
 //! One page: its nodes in the order they are written, and what each makes of a context.
 
+use super::answers::{AnswerPlan, Asker, Said};
 use super::budget::Budget;
 use super::caching::Caching;
 use crate::config::Priority;
@@ -20,7 +21,10 @@ pub struct Page {
     pub(super) deadline: Duration,
     pub(super) priority: Priority,
     pub(super) nodes: Vec<Node>,
-    pub(super) template: TemplateId,
+    /// What makes its body; nothing where all that it does is to send visitors elsewhere.
+    pub(super) template: Option<TemplateId>,
+    /// What it answers beside its body, where that is anything.
+    pub(super) answers: Option<Box<AnswerPlan>>,
     pub(super) binding: Binding,
     /// What tells this page as it is now from any other, if the same inputs always make the same
     /// bytes.
@@ -170,7 +174,7 @@ impl Page {
     /// Why minijinja makes this page itself, if it does: something in its template that programs
     /// do not cover. The page is the same, and takes longer.
     pub fn uncovered(&self) -> Option<&Uncovered> {
-        self.press.uncovered(self.template)
+        self.press.uncovered(self.template?)
     }
 
     /// What tells this page of this site from any other, if it is a function of its address and
@@ -179,9 +183,25 @@ impl Page {
         self.version
     }
 
-    /// The name of its template.
+    /// The name of its template; empty where it has none.
     pub fn template(&self) -> &str {
-        self.press.name(self.template)
+        self.template.map_or("", |template| self.press.name(template))
+    }
+
+    /// Whether it answers anything beside its body: see [`Page::say`].
+    pub fn says(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    /// Its status, fields, cookies and redirect, once all of its context is there.
+    ///
+    /// # Errors
+    /// When an expression fails, or gives what cannot be.
+    pub fn say(&self, context: &Context, asker: Asker) -> Result<Said, PageError> {
+        let Some(answers) = &self.answers else {
+            return Ok(Said { status: 200, has_body: true, lines: Vec::new() });
+        };
+        answers.say(&self.press, context, asker)
     }
 
     /// A context for one request.
@@ -274,7 +294,10 @@ impl Page {
     /// # Errors
     /// When the template fails or makes too much.
     pub fn render(&self, context: &Context, out: &mut Vec<u8>) -> Result<(), PageError> {
-        self.press.page(self.template, &self.binding, context, out)
+        let Some(template) = self.template else {
+            return Err(internal(format!("the page `{}` has no template", self.pattern)));
+        };
+        self.press.page(template, &self.binding, context, out)
     }
 }
 

@@ -1,8 +1,10 @@
 //! HTTPS of a site: its certificates as they are when it is loaded, and what does not fit. And the
-//! other secret that is read from a file then, and never again: the token of the admin listener.
+//! other secrets that are read then, and never again: the token of the admin listener, and the keys
+//! of sessions.
 
 use super::admin::AdminPlan;
 use super::plan::Overrides;
+use super::session::SessionPlan;
 use super::source::Files;
 use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile};
 use crate::http;
@@ -10,6 +12,7 @@ use crate::tls::files::{self, Part, Trouble};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How HTTPS is served.
@@ -32,6 +35,7 @@ pub struct SecurePlan {
 pub(super) struct Secured {
     pub(super) plan: Option<SecurePlan>,
     pub(super) admin: Option<AdminPlan>,
+    pub(super) sessions: Option<Arc<SessionPlan>>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<String>,
     pub(super) lines: Vec<u8>,
@@ -48,6 +52,11 @@ impl Secured {
         let mut found = Self::default();
         let (admin, folder) = (written.admin, source.folder());
         found.admin = AdminPlan::resolve(admin, overrides, file, folder, &mut found.problems);
+        if let Some(session) = &server.session {
+            let (problems, notes) = (&mut found.problems, &mut found.notes);
+            let plan = SessionPlan::read(session, file, folder, problems, notes);
+            found.sessions = plan.map(Arc::new);
+        }
         found.look_at_keys(&server, file);
         if secure.listen.is_empty() {
             return found;

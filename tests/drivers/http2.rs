@@ -21,6 +21,7 @@ use super::visitor::{Reply, get as line};
 
 on_every_driver!(
     the_same_pages,
+    the_same_answers_beside_pages,
     many_at_once_over_one_connection,
     one_after_the_other,
     head_has_no_body,
@@ -106,6 +107,23 @@ fn the_same_pages(kind: Kind) {
         }
         let wrong = page(browser.ask(of("DELETE", "/plain")).await).await.unwrap();
         assert_eq!((wrong.status, wrong.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
+        browser.close().await.expect("an orderly end");
+    });
+    stage.finish();
+}
+
+fn the_same_answers_beside_pages(kind: Kind) {
+    let said = "status = 422\nheaders = { X-A = 'b' }\nset_cookie = { a = '1', b = '2' }";
+    let sent = "redirect = '{{ query.on ~ \"/x\" }}'\nset_cookie = { a = '1' }";
+    let stage = script(kind).page("/said", said, "<p>said</p>").page("/sent", sent, "never");
+    let stage = stage.start(echo());
+    browse(async {
+        let mut browser = Browser::to(stage.address()).await;
+        for (target, status) in [("/said", 422), ("/sent?on=/1", 303), ("/sent?on=//1", 400)] {
+            let page = browser.get(target).await;
+            assert_eq!(page.status, status);
+            assert_same(&page, &stage.get(target));
+        }
         browser.close().await.expect("an orderly end");
     });
     stage.finish();
