@@ -13,6 +13,7 @@ use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
 use super::{Site, error_page, policy};
+use crate::coding;
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
 };
@@ -117,6 +118,7 @@ struct Draft {
     template: String,
     deadline: Duration,
     priority: Priority,
+    compress: bool,
     nodes: Vec<Node>,
     uses: Uses,
 }
@@ -147,6 +149,8 @@ impl Draft {
             template,
             binding: press.bind(template, &names),
             content_type: content_type(&self.template),
+            packs: self.compress && coding::is_text(content_type(&self.template)),
+            is_personal: !from_address,
             nodes: self.nodes,
             uses: self.uses,
             names: Arc::new(names),
@@ -209,6 +213,7 @@ impl Compiler<'_> {
             template: template.value.clone(),
             deadline: page.deadline,
             priority: page.priority,
+            compress: page.compress,
             nodes: nodes.collect::<Option<_>>()?,
             uses,
         })

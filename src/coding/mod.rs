@@ -1,0 +1,128 @@
+//! Packs bytes in the content codings of HTTP (RFC 9110 section 8.4.1): zstd, Brotli and gzip.
+//!
+//! A [`Packer`] is a worker's own. What its encoders need is made when they are first asked for,
+//! and used again for all that comes after. Refuses what would not become smaller, and what is too
+//! long to be packed in one go while a loop waits: then the bytes go out as they are.
+
+mod brotli;
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+use zstd::bulk::Compressor;
+
+use crate::http::Coding;
+use crate::limits::{COMPRESS_BYTES_MAX, COMPRESS_SCRATCH_BYTES_MAX};
+
+/// How hard each encoder tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// Of zstd, 1 to 22.
+    pub zstd: i32,
+    /// Of Brotli, 0 to 11.
+    pub brotli: u8,
+    /// Of gzip, 1 to 9.
+    pub gzip: u8,
+}
+
+impl Levels {
+    /// For bytes that are packed each time that they are sent: where more time would buy few bytes
+    /// (bench/README.md has the figures).
+    pub const QUICK: Self = Self { zstd: 1, brotli: 4, gzip: 1 };
+    /// For bytes that are packed once and sent many times, and small enough for a loop to wait.
+    pub const SMALL: Self = Self { zstd: 9, brotli: 9, gzip: 6 };
+}
+
+/// Encoders, for one thread.
+pub struct Packer {
+    levels: Levels,
+    zstd: Option<Compressor<'static>>,
+    brotli: brotli::Encoder,
+    gzip: Option<Compress>,
+    /// What was packed last.
+    packed: Vec<u8>,
+}
+
+impl Packer {
+    /// Encoders that try so hard. None of them takes memory before it is used.
+    pub fn new(levels: Levels) -> Self {
+        let (zstd, brotli, gzip) = (None, brotli::Encoder::default(), None);
+        Self { levels, zstd, brotli, gzip, packed: Vec::new() }
+    }
+
+    /// Appends the packed bytes to `out`. Where they would not be fewer, or are too many for one
+    /// go, or an encoder fails, it appends nothing and says so.
+    pub fn pack(&mut self, coding: Coding, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        if bytes.len() > COMPRESS_BYTES_MAX {
+            return false;
+        }
+        // Room for less than the bytes themselves: whatever does not fit is of no use.
+        out.resize(start + bytes.len().saturating_sub(1), 0);
+        let room = out.get_mut(start..).unwrap_or_default();
+        let length = match coding {
+            Coding::Identity => None,
+            Coding::Zstd => self.pack_zstd(bytes, room),
+            Coding::Brotli => self.brotli.pack(self.levels.brotli, bytes, room),
+            Coding::Gzip => self.pack_gzip(bytes, room),
+        };
+        out.truncate(start + length.unwrap_or(0));
+        length.is_some()
+    }
+
+    /// Puts the packed bytes in the place of `out[from..]`; or leaves that as it is, and says so.
+    pub fn pack_in_place(&mut self, coding: Coding, out: &mut Vec<u8>, from: usize) -> bool {
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        let is_packed = self.pack(coding, out.get(from..).unwrap_or_default(), &mut packed);
+        if is_packed {
+            out.truncate(from);
+            out.extend_from_slice(&packed);
+        }
+        // One long page is not to hold its room for ever.
+        if packed.capacity() <= COMPRESS_SCRATCH_BYTES_MAX {
+            self.packed = packed;
+        }
+        is_packed
+    }
+
+    fn pack_zstd(&mut self, bytes: &[u8], room: &mut [u8]) -> Option<usize> {
+        let encoder = match &mut self.zstd {
+            Some(encoder) => encoder,
+            none => none.insert(Compressor::new(self.levels.zstd).ok()?),
+        };
+        encoder.compress_to_buffer(bytes, room).ok()
+    }
+
+    fn pack_gzip(&mut self, bytes: &[u8], room: &mut [u8]) -> Option<usize> {
+        let level = Compression::new(self.levels.gzip.into());
+        let encoder = self.gzip.get_or_insert_with(|| Compress::new_gzip(level, WINDOW_BITS));
+        encoder.reset();
+        match encoder.compress(bytes, room, FlushCompress::Finish) {
+            Ok(Status::StreamEnd) => usize::try_from(encoder.total_out()).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether what has this media type is text, and gets smaller by packing it.
+pub fn is_text(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim_ascii();
+    let (kind, name) = essence.split_once('/').unwrap_or_default();
+    kind.eq_ignore_ascii_case("text")
+        || TEXTS.iter().any(|text| essence.eq_ignore_ascii_case(text))
+        || ["+json", "+xml"].iter().any(|suffix| {
+            let at = name.len().saturating_sub(suffix.len());
+            name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        })
+}
+
+/// Media types that are text, and do not say so by their first half (nor by a suffix).
+const TEXTS: [&str; 6] = [
+    "application/json",
+    "application/javascript",
+    "application/xml",
+    "application/wasm",
+    "image/x-icon",
+    "application/x-ndjson",
+];
+/// Of gzip: the most there is, as all readers take it (RFC 1951 section 2).
+const WINDOW_BITS: u8 = 15;
