@@ -28,7 +28,8 @@ impl Levels {
     /// (bench/README.md has the figures).
     pub const QUICK: Self = Self { zstd: 1, brotli: 4, gzip: 1 };
     /// For bytes that are packed once and sent many times, and small enough for a loop to wait.
-    pub const SMALL: Self = Self { zstd: 9, brotli: 9, gzip: 6 };
+    /// Brotli above 4 is none of that: it takes milliseconds for any page.
+    pub const SMALL: Self = Self { zstd: 9, brotli: 4, gzip: 6 };
 }
 
 /// Encoders, for one thread.
@@ -126,3 +127,91 @@ const TEXTS: [&str; 6] = [
 ];
 /// Of gzip: the most there is, as all readers take it (RFC 1951 section 2).
 const WINDOW_BITS: u8 = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn page(items: usize) -> Vec<u8> {
+        (0..items).flat_map(|n| format!("<li>item {}</li>\n", n * n).into_bytes()).collect()
+    }
+
+    fn unpacked(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        match coding {
+            Coding::Identity => plain.extend_from_slice(bytes),
+            Coding::Zstd => plain = zstd::decode_all(bytes).unwrap(),
+            Coding::Brotli => {
+                ::brotli::Decompressor::new(bytes, 4096).read_to_end(&mut plain).unwrap();
+            }
+            Coding::Gzip => {
+                flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+            }
+        }
+        plain
+    }
+
+    #[test]
+    fn one_packer_packs_one_page_after_the_other() {
+        for levels in [Levels::QUICK, Levels::SMALL] {
+            let mut packer = Packer::new(levels);
+            for items in [100, 3, 2000, 100] {
+                let page = page(items);
+                for coding in Coding::PACKED {
+                    let mut out = b"before".to_vec();
+                    assert!(packer.pack(coding, &page, &mut out), "{coding:?}");
+                    let packed = out.strip_prefix(b"before").unwrap();
+                    assert!(packed.len() < page.len());
+                    assert_eq!(unpacked(coding, packed), page, "{coding:?}");
+                    let mut out = [b"before", &page[..]].concat();
+                    assert!(packer.pack_in_place(coding, &mut out, 6));
+                    assert_eq!(out.strip_prefix(b"before").unwrap(), packed);
+                }
+            }
+            assert!(packer.packed.capacity() <= COMPRESS_SCRATCH_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn what_does_not_get_smaller_stays_as_it_is_and_the_next_is_packed() {
+        let mut packer = Packer::new(Levels::QUICK);
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(5000)
+        .collect();
+        let long = vec![0; COMPRESS_BYTES_MAX + 1];
+        for coding in Coding::PACKED {
+            for bytes in [&noise[..], &long, b"", b"a"] {
+                let mut out = [b"before", bytes].concat();
+                assert!(!packer.pack_in_place(coding, &mut out, 6), "{coding:?}");
+                assert_eq!(out.strip_prefix(b"before"), Some(bytes));
+            }
+            let mut out = page(100);
+            assert!(packer.pack_in_place(coding, &mut out, 0));
+            assert_eq!(unpacked(coding, &out), page(100));
+        }
+        assert!(!packer.pack(Coding::Identity, &page(100), &mut Vec::new()));
+    }
+
+    #[test]
+    fn texts_are_known_by_their_type() {
+        for text in [
+            "text/html; charset=utf-8",
+            "TEXT/css",
+            "application/json",
+            "application/atom+xml; charset=utf-8",
+            "application/ld+json",
+            "image/svg+xml",
+            "text/javascript",
+        ] {
+            assert!(is_text(text), "{text}");
+        }
+        for other in ["", "image/png", "application/octet-stream", "font/woff2", "video/mp4", "+"] {
+            assert!(!is_text(other), "{other}");
+        }
+    }
+}

@@ -289,14 +289,8 @@ impl<D: Driver> Pages<D> {
             let message = "This page is not (any more) what was asked for.";
             return self.error_page(412, message, &path, "", None, out);
         }
-        let mut answer = Answer {
-            content_type: page.content_type(),
-            etag,
-            varies: self.packing.is_some() && page.packs(),
-            is_personal: page.is_personal(),
-            passed,
-            ..Answer::default()
-        };
+        let mut answer = self.unpacked(page);
+        (answer.etag, answer.passed) = (etag, passed);
         let has_it = request.has(chosen);
         if has_it && etag.is_some() {
             return Answer { status: 304, content_type: "", etag: chosen, ..answer };

@@ -12,6 +12,7 @@ use crate::driver::{Driver, stints};
 use crate::http::{Coding, EntityTag};
 use crate::limits::COMPRESS_BYTES_MAX;
 use crate::metrics::WorkerMetrics;
+use crate::site::Page;
 
 use super::memo::Made;
 use super::{Answer, Pages, Request};
@@ -48,6 +49,13 @@ fn coding(written: PackedCoding) -> Coding {
 }
 
 impl<D: Driver> Pages<D> {
+    /// The answer that a page is, before it is known whether it will be packed.
+    pub(super) fn unpacked(&self, page: &Page) -> Answer {
+        let varies = self.packing.is_some() && page.packs();
+        let (content_type, is_personal) = (page.content_type(), page.is_personal());
+        Answer { content_type, varies, is_personal, ..Answer::default() }
+    }
+
     /// Of the tags that a page may have for this reader, the one that its conditions are about:
     /// that of the packed page if they name it, and else that of the page as it is. Each is one
     /// that we may send, whatever the load is now.
