@@ -99,13 +99,16 @@ impl Memo {
     pub(super) fn keep_packed(&self, made: &Rc<Made>, coding: Coding, packed: &[u8]) {
         let Some(cache) = &self.cache else { return };
         let mut cache = cache.borrow_mut();
-        // It is weighed anew when this is dropped.
         let Some(kept) = cache.peek_mut(&made.digest) else { return };
-        if Rc::ptr_eq(&kept, made)
-            && let Some(place) = place(coding).and_then(|place| kept.packed.get(place))
-        {
+        if !Rc::ptr_eq(&kept, made) {
+            return;
+        }
+        if let Some(place) = place(coding).and_then(|place| kept.packed.get(place)) {
             let _ = place.set(packed.into());
         }
+        // It is weighed anew when this is dropped, and others make room when it is put back.
+        drop(kept);
+        cache.insert(made.digest, Rc::clone(made));
     }
 }
 

@@ -149,7 +149,7 @@ impl Draft {
             template,
             binding: press.bind(template, &names),
             content_type: content_type(&self.template),
-            packs: self.compress && coding::is_text(content_type(&self.template)),
+            packs: self.compress && coding::is_packable(content_type(&self.template)),
             is_personal: !from_address,
             nodes: self.nodes,
             uses: self.uses,
