@@ -111,11 +111,9 @@ fn some_pages_go_out_as_they_are(kind: Kind) {
     let reply = ask(&mut visitor, "/own/1", "Accept-Encoding: gzip\r\n");
     assert_eq!(reply.page(), list("1"));
     assert_eq!((reply.field("Content-Encoding"), reply.field("Vary")), (None, None));
-    let target = format!("/list/{}", "x".repeat(4000));
-    let reply = ask(&mut visitor, &target, "Accept-Encoding: gzip\r\n");
-    assert!(reply.body.len() < 100_000 && reply.field("Content-Encoding") == Some("gzip"));
     drop(visitor);
     stage.finish();
+    // And one that is too long to be packed in one go.
     let stage = Script::on(kind)
         .page("/", "", "{% for n in range(2000) %}{{ 'long' * 150 }}{% endfor %}")
         .start(Upstream::json("{}"));
@@ -234,7 +232,8 @@ fn what_fields_forbid_is_not_done(kind: Kind) {
 }
 
 fn whoever_is_known_and_comes_from_elsewhere_gets_no_lengths_to_guess_by(kind: Kind) {
-    let personal = "{{ cookies.a }} {% for n in range(300) %}<li>{{ n }}</li>{% endfor %}";
+    let personal =
+        "{{ cookies.a | default('-') }} {% for n in range(300) %}<li>{{ n }}</li>{% endfor %}";
     let stage = pages(Script::on(kind)).page("/me", "", personal).start(Upstream::json("{}"));
     let mut visitor = stage.visitor();
     for (target, cookie, site, is_packed) in [
