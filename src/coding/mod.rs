@@ -36,7 +36,6 @@ impl Levels {
 pub struct Packer {
     levels: Levels,
     zstd: Option<Compressor<'static>>,
-    brotli: brotli::Encoder,
     gzip: Option<Compress>,
     /// What was packed last.
     packed: Vec<u8>,
@@ -45,8 +44,7 @@ pub struct Packer {
 impl Packer {
     /// Encoders that try so hard. None of them takes memory before it is used.
     pub fn new(levels: Levels) -> Self {
-        let (zstd, brotli, gzip) = (None, brotli::Encoder::default(), None);
-        Self { levels, zstd, brotli, gzip, packed: Vec::new() }
+        Self { levels, zstd: None, gzip: None, packed: Vec::new() }
     }
 
     /// Appends the packed bytes to `out`. Where they would not be fewer, or are too many for one
@@ -62,7 +60,7 @@ impl Packer {
         let length = match coding {
             Coding::Identity => None,
             Coding::Zstd => self.pack_zstd(bytes, room),
-            Coding::Brotli => self.brotli.pack(self.levels.brotli, bytes, room),
+            Coding::Brotli => brotli::pack(self.levels.brotli, bytes, room),
             Coding::Gzip => self.pack_gzip(bytes, room),
         };
         out.truncate(start + length.unwrap_or(0));

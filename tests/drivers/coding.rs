@@ -91,6 +91,7 @@ fn each_gets_the_coding_it_likes_best(kind: Kind) {
     assert_eq!((count(|m| m.packed_gzip.get()), count(|m| m.packed_brotli.get())), (2, 2));
     assert!(count(|m| m.packed_gzip_before.get()) > 2 * count(|m| m.packed_gzip_after.get()));
     drop(visitor);
+    stage.finish();
     // The order is the site's.
     let stage = start(kind, "compress = ['br', 'gzip']");
     let mut visitor = stage.visitor();
