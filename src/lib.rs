@@ -12,6 +12,7 @@
 //! | 1 | [`driver`] | how a worker talks to the kernel: io_uring, epoll, simulated |
 //! | 1 | [`metrics`] | counters that one thread writes and any may read |
 //! | 1 | [`capacity`] | how many workers a load needs: a model, all figures |
+//! | 2 | [`coding`] | packs bytes: zstd, Brotli, gzip |
 //! | 2 | [`tls`] | TLS between a driver's stream and whoever reads and writes |
 //! | 2 | [`press`] | from upstream bytes to HTML: JSON, templates, escaping |
 //! | 2 | [`site`] | a site, compiled and immutable |
@@ -22,6 +23,7 @@
 
 pub mod capacity;
 pub mod cli;
+pub mod coding;
 pub mod config;
 pub mod control;
 pub mod driver;

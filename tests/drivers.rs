@@ -47,6 +47,8 @@ mod caching;
 mod certificates;
 #[path = "drivers/challenges.rs"]
 mod challenges;
+#[path = "drivers/coding.rs"]
+mod coding;
 #[expect(dead_code, reason = "the tests of the command use more of it")]
 #[path = "common/command.rs"]
 mod command;

@@ -48,6 +48,9 @@ mod leaving;
 #[path = "simulation/moods.rs"]
 mod moods;
 #[cfg(test)]
+#[path = "simulation/packing.rs"]
+mod packing;
+#[cfg(test)]
 #[path = "simulation/policy.rs"]
 mod policy;
 #[cfg(test)]

@@ -38,6 +38,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("driver", 1),
     ("metrics", 1),
     ("capacity", 1),
+    ("coding", 2),
     ("tls", 2),
     ("press", 2),
     ("site", 3),

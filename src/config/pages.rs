@@ -22,6 +22,8 @@ pub struct PageTable {
     pub deadline: Duration,
     /// Who goes first when not all can.
     pub priority: Priority,
+    /// Whether it may be packed.
+    pub compress: bool,
     /// How answers to its fetches are kept, where those do not say.
     pub cache: Option<CacheTable>,
     /// What it answers beside its body.
@@ -116,6 +118,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         template: None,
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
+        compress: true,
         cache: None,
         answers: AnswerTable::default(),
         fetches: Vec::new(),
@@ -137,6 +140,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 Some(priority) => page.priority = priority,
                 None => reader.wrong_form(entry, "\"high\", \"normal\" or \"low\""),
             },
+            "compress" => page.compress = reader.flag(entry).unwrap_or(true),
             "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
@@ -261,6 +265,7 @@ const PAGE_KEYS: &[&str] = &[
     "template",
     "deadline",
     "priority",
+    "compress",
     "cache",
     "status",
     "redirect",

@@ -2,6 +2,7 @@
 
 use super::access_log::{self, AccessLog};
 use super::acme::{self, Acme};
+use super::compress::{self, Compress};
 use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
 use super::rate_limit::{self, RateLimit};
@@ -43,6 +44,8 @@ pub struct Server {
     pub memo_max: u64,
     /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
     pub cache_max: u64,
+    /// How pages are packed.
+    pub compress: Compress,
     /// How long a request head may take.
     pub head_timeout: Duration,
     /// How long a request body may take.
@@ -120,6 +123,7 @@ impl Default for Server {
             rate_limit: None,
             memo_max: 0,
             cache_max: limits::CACHE_BYTES_MAX,
+            compress: Compress::default(),
             head_timeout: limits::HEAD_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
@@ -204,6 +208,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             "memo_max" if entry.value.get_ref().as_bool() == Some(false) => server.memo_max = 0,
             "memo_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.memo_max),
             "cache_max" => reader.size(entry, MEMO_BYTES_LIMIT, &mut server.cache_max),
+            "compress" => server.compress = compress::read(reader, entry),
             "head_timeout" => reader.duration(entry, &mut server.head_timeout),
             "body_timeout" => reader.duration(entry, &mut server.body_timeout),
             "idle_timeout" => reader.duration(entry, &mut server.idle_timeout),
@@ -339,6 +344,7 @@ const KEYS: &[&str] = &[
     "rate_limit",
     "memo_max",
     "cache_max",
+    "compress",
     "head_timeout",
     "body_timeout",
     "idle_timeout",

@@ -26,6 +26,11 @@ pub fn set_crowded(crowded: bool) {
     CROWDED.set(crowded);
 }
 
+/// Whether it is.
+pub fn is_crowded() -> bool {
+    CROWDED.get()
+}
+
 /// How long the first in line has waited.
 pub fn delay(now: Instant) -> Duration {
     let since = TURNS.with(Turns::first_since);

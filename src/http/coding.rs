@@ -34,12 +34,15 @@ impl Coding {
     /// these values of Accept-Encoding likes best. Bytes as they are where it takes none of them:
     /// also where it says that it does not want those, as an answer beats 406. Who sends no such
     /// field has asked for nothing, and gets bytes as they are.
-    pub fn best<'a>(values: impl Iterator<Item = &'a [u8]> + Clone, ours: &[Self]) -> Self {
-        let weight = |coding: Self| weight(values.clone(), coding);
-        let plain = weight(Self::Identity).unwrap_or(1);
+    pub fn best<'a>(values: impl Iterator<Item = &'a [u8]>, ours: &[Self]) -> Self {
+        let mut wanted = Wanted::default();
+        for item in values.flat_map(|value| value.split(|byte| *byte == b',')) {
+            wanted.note(item);
+        }
+        let plain = wanted.plain();
         let mut best = (Self::Identity, 0);
         for &coding in ours {
-            let weight = weight(coding).unwrap_or(0);
+            let weight = wanted.packed(coding);
             if weight > best.1 && weight >= plain {
                 best = (coding, weight);
             }
@@ -48,29 +51,53 @@ impl Coding {
     }
 }
 
-/// How much a reader wants a coding, in thousandths; none where it does not say.
-fn weight<'a>(values: impl Iterator<Item = &'a [u8]>, coding: Coding) -> Option<u16> {
-    let mut any = None;
-    for item in values.flat_map(|value| value.split(|byte| *byte == b',')) {
+/// How much a reader wants each coding, in thousandths; none where it does not say.
+#[derive(Default)]
+struct Wanted {
+    identity: Option<u16>,
+    gzip: Option<u16>,
+    brotli: Option<u16>,
+    zstd: Option<u16>,
+    /// Those that are not named.
+    others: Option<u16>,
+}
+
+impl Wanted {
+    fn note(&mut self, item: &[u8]) {
         let mut parts = item.split(|byte| *byte == b';');
         let name = parts.next().unwrap_or_default().trim_ascii();
-        let weight = parts.find_map(quality).unwrap_or(ALL);
-        let is_named = match coding {
-            Coding::Identity => name.eq_ignore_ascii_case(b"identity"),
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let place = match name.len() {
+            1 if is(b"*") => &mut self.others,
+            2 if is(b"br") => &mut self.brotli,
+            4 if is(b"gzip") => &mut self.gzip,
+            4 if is(b"zstd") => &mut self.zstd,
             // An old name of it (RFC 9110 section 8.4.1.3).
-            Coding::Gzip if name.eq_ignore_ascii_case(b"x-gzip") => true,
-            _ => name.eq_ignore_ascii_case(coding.name().as_bytes()),
+            6 if is(b"x-gzip") => &mut self.gzip,
+            8 if is(b"identity") => &mut self.identity,
+            _ => return,
         };
-        if is_named {
-            return Some(weight);
-        }
-        // What is not named of bytes as they are is not said by this either, but that they are
-        // not wanted is.
-        if name == b"*" && (coding != Coding::Identity || weight == 0) {
-            any = Some(weight);
-        }
+        // Who names one twice is taken at the first word.
+        let _ = place.get_or_insert_with(|| parts.find_map(quality).unwrap_or(ALL));
     }
-    any
+
+    /// What is not named is wanted as much as `*` says, or not at all.
+    fn packed(&self, coding: Coding) -> u16 {
+        let named = match coding {
+            Coding::Identity => return self.plain(),
+            Coding::Gzip => self.gzip,
+            Coding::Brotli => self.brotli,
+            Coding::Zstd => self.zstd,
+        };
+        named.or(self.others).unwrap_or(0)
+    }
+
+    /// Bytes as they are may always be sent, unless they are refused: by name, or by a `*` that
+    /// refuses all that is not named. Whoever names others and not these likes the others better.
+    fn plain(&self) -> u16 {
+        let refused = self.others.filter(|weight| *weight == 0);
+        self.identity.or(refused).unwrap_or(1)
+    }
 }
 
 /// `q=0.5` (RFC 9110 section 12.4.2), in thousandths; what is malformed is nothing wanted.
@@ -116,6 +143,12 @@ mod tests {
             ("*;q=0.5, zstd;q=0", Coding::Brotli),
             ("br ; Q=0.3", Coding::Brotli),
             ("gzip;q=0.001", Coding::Gzip),
+            ("deflate, gzip;q=1.0, *;q=0.5", Coding::Gzip),
+            ("identity;q=0.5, gzip;q=0.5", Coding::Gzip),
+            ("identity;q=0, br;q=0.001", Coding::Brotli),
+            ("*;q=0, gzip", Coding::Gzip),
+            ("gzip, gzip;q=0", Coding::Gzip),
+            ("\tgzip\t;\tq=0.5", Coding::Gzip),
         ] {
             assert_eq!(best(value), coding, "{value}");
         }

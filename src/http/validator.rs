@@ -1,5 +1,7 @@
 //! Entity tags (RFC 9110 section 8.8.3) and the condition on them that readers send.
 
+use super::Coding;
+
 /// A strong entity tag, with its quotes: two responses that have it are the same byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityTag([u8; TAG_BYTES]);
@@ -13,6 +15,28 @@ impl EntityTag {
             *place = DIGIT[digit as usize];
         }
         Self(tag)
+    }
+
+    /// The tag of the same bytes packed in this coding: they are other bytes (RFC 9110 section
+    /// 8.8.3.3).
+    #[must_use]
+    pub fn coded(mut self, coding: Coding) -> Self {
+        let mark = match coding {
+            Coding::Identity => 0,
+            Coding::Gzip => 1,
+            Coding::Brotli => 2,
+            Coding::Zstd => 3,
+        };
+        if let Some(last) = self.0.get_mut(DIGITS) {
+            let digit = char::from(*last).to_digit(16).unwrap_or(0) as usize ^ mark;
+            *last = DIGIT.get(digit).copied().unwrap_or(*last);
+        }
+        self
+    }
+
+    /// Whether it is among the tags of a value, weak or strong.
+    pub fn is_among(&self, value: &[u8]) -> bool {
+        value.trim_ascii() != b"*" && self.is_in(value, true)
     }
 
     /// As it is written in a field.
@@ -76,6 +100,19 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(tag.is_demanded_by(value.as_bytes()), demanded, "{value}");
+        }
+    }
+
+    #[test]
+    fn each_coding_has_a_tag_of_its_own() {
+        let plain = EntityTag::new(0xf);
+        assert_eq!(plain.coded(Coding::Identity), plain);
+        let mut tags = Coding::PACKED.map(|coding| plain.coded(coding)).to_vec();
+        tags.push(plain);
+        for (at, tag) in tags.iter().enumerate() {
+            assert!(tag.as_bytes().starts_with(b"\"0000") && tag.as_bytes().len() == 34);
+            assert!(!tags[..at].contains(tag), "{tag:?}");
+            assert!(tag.is_among(tag.as_bytes()) && !tag.is_among(b"*"));
         }
     }
 

@@ -37,6 +37,30 @@ const CACHE: Family = Family {
            for (coalesced).",
     kind: Kind::Counter,
 };
+/// Pages that were packed.
+const PACKED: Family = Family {
+    name: "ringpress_compressed_pages_total",
+    help: "Pages that went out compressed, by coding.",
+    kind: Kind::Counter,
+};
+/// What they were before.
+const PACKED_BEFORE: Family = Family {
+    name: "ringpress_compressed_pages_plain_bytes_total",
+    help: "Bytes of these pages before they were compressed.",
+    kind: Kind::Counter,
+};
+/// What they were then.
+const PACKED_AFTER: Family = Family {
+    name: "ringpress_compressed_pages_bytes_total",
+    help: "Bytes of these pages as they went out.",
+    kind: Kind::Counter,
+};
+/// What that took.
+const PACKED_TIME: Family = Family {
+    name: "ringpress_compression_seconds_total",
+    help: "Time that compressing pages has taken; those that were kept compressed took none.",
+    kind: Kind::CounterMicros,
+};
 /// Handshakes with upstreams.
 const UPSTREAM_HANDSHAKES: Family = Family {
     name: "ringpress_worker_upstream_tls_handshakes_total",
@@ -128,6 +152,30 @@ table! {
         operations_completed: Counter of OPERATIONS["state" = "completed"],
         /// Pages whose inputs had come before, and whose bytes were kept.
         pages_remembered: Counter as "ringpress_pages_remembered_total",
+        /// Pages that went out in zstd.
+        packed_zstd: Counter of PACKED["coding" = "zstd"],
+        /// Pages that went out in Brotli.
+        packed_brotli: Counter of PACKED["coding" = "br"],
+        /// Pages that went out in gzip.
+        packed_gzip: Counter of PACKED["coding" = "gzip"],
+        /// Bytes of pages before they were packed in zstd.
+        packed_zstd_before: Counter of PACKED_BEFORE["coding" = "zstd"],
+        /// Bytes of pages before they were packed in Brotli.
+        packed_brotli_before: Counter of PACKED_BEFORE["coding" = "br"],
+        /// Bytes of pages before they were packed in gzip.
+        packed_gzip_before: Counter of PACKED_BEFORE["coding" = "gzip"],
+        /// Bytes of pages that were packed in zstd.
+        packed_zstd_after: Counter of PACKED_AFTER["coding" = "zstd"],
+        /// Bytes of pages that were packed in Brotli.
+        packed_brotli_after: Counter of PACKED_AFTER["coding" = "br"],
+        /// Bytes of pages that were packed in gzip.
+        packed_gzip_after: Counter of PACKED_AFTER["coding" = "gzip"],
+        /// Time that went into zstd.
+        packed_zstd_us: CounterMicros of PACKED_TIME["coding" = "zstd"],
+        /// Time that went into Brotli.
+        packed_brotli_us: CounterMicros of PACKED_TIME["coding" = "br"],
+        /// Time that went into gzip.
+        packed_gzip_us: CounterMicros of PACKED_TIME["coding" = "gzip"],
         /// Access records that were handed on to be written.
         access_records: Counter as "ringpress_access_records_total",
         /// Access records that were dropped, as the log could not take them in time.

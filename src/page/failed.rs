@@ -75,7 +75,8 @@ impl<D: Driver> Pages<D> {
         let now = request::unix_seconds();
         let facts = ErrorFacts { status, reason, message, request_id, path, now };
         self.site.error_page(&facts, chain, out);
-        Answer { status, content_type: "text/html; charset=utf-8", ..Answer::default() }
+        let (content_type, varies) = ("text/html; charset=utf-8", self.packing.is_some());
+        Answer { status, content_type, varies, ..Answer::default() }
     }
 }
 

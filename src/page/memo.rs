@@ -4,7 +4,7 @@
 //!
 //! The inputs are compared whole; their digest finds them and names the page for readers.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use quick_cache::Weighter;
@@ -12,6 +12,7 @@ use quick_cache::unsync::Cache;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use crate::http::Coding;
 use crate::limits;
 
 /// The finished pages of a worker.
@@ -29,10 +30,13 @@ pub(super) struct Inputs<'a> {
 
 /// A page, and what it was made of.
 pub(super) struct Made {
+    digest: u128,
     inputs: Vec<u8>,
     /// The lengths of the parts of the inputs.
     lengths: Vec<usize>,
     pub(super) body: Vec<u8>,
+    /// The same in each coding that was asked for.
+    packed: [OnceCell<Box<[u8]>>; Coding::PACKED.len()],
 }
 
 impl<'a> Inputs<'a> {
@@ -71,25 +75,49 @@ impl Memo {
     }
 
     /// Notes a page that was made: the second time, keeps it.
-    pub(super) fn put(&self, inputs: &Inputs<'_>, body: &[u8]) {
-        let Some(cache) = &self.cache else { return };
+    pub(super) fn put(&self, inputs: &Inputs<'_>, body: &[u8]) -> Option<Rc<Made>> {
+        let cache = self.cache.as_ref()?;
         let (low, high) = (inputs.digest as u64, (inputs.digest >> 64) as u64);
         let mut seen = self.seen.borrow_mut();
         let place = low as usize % seen.len().max(1);
-        let Some(place) = seen.get_mut(place) else { return };
+        let place = seen.get_mut(place)?;
         if std::mem::replace(place, high) != high {
-            return;
+            return None;
         }
-        let made = Made {
+        let made = Rc::new(Made {
+            digest: inputs.digest,
             inputs: inputs.parts.concat(),
             lengths: inputs.parts.iter().map(|part| part.len()).collect(),
             body: body.to_vec(),
-        };
-        cache.borrow_mut().insert(inputs.digest, Rc::new(made));
+            packed: Default::default(),
+        });
+        cache.borrow_mut().insert(inputs.digest, Rc::clone(&made));
+        Some(made)
+    }
+
+    /// Keeps a page in a coding, too, if it is still there.
+    pub(super) fn keep_packed(&self, made: &Rc<Made>, coding: Coding, packed: &[u8]) {
+        let Some(cache) = &self.cache else { return };
+        let mut cache = cache.borrow_mut();
+        let Some(kept) = cache.peek_mut(&made.digest) else { return };
+        if !Rc::ptr_eq(&kept, made) {
+            return;
+        }
+        if let Some(place) = place(coding).and_then(|place| kept.packed.get(place)) {
+            let _ = place.set(packed.into());
+        }
+        // It is weighed anew when this is dropped, and others make room when it is put back.
+        drop(kept);
+        cache.insert(made.digest, Rc::clone(made));
     }
 }
 
 impl Made {
+    /// The page in a coding, if it was packed before.
+    pub(super) fn packed(&self, coding: Coding) -> Option<&[u8]> {
+        Some(self.packed.get(place(coding)?)?.get()?)
+    }
+
     fn is_of(&self, inputs: &Inputs<'_>) -> bool {
         let mut rest = self.inputs.as_slice();
         self.lengths.len() == inputs.parts.len()
@@ -101,13 +129,19 @@ impl Made {
     }
 }
 
+fn place(coding: Coding) -> Option<usize> {
+    Coding::PACKED.iter().position(|packed| *packed == coding)
+}
+
 /// Weighs a page by what it takes.
 #[derive(Clone)]
 struct Bytes;
 
 impl Weighter<u128, Rc<Made>> for Bytes {
     fn weight(&self, _: &u128, made: &Rc<Made>) -> u64 {
-        (made.inputs.len() + made.body.len() + ENTRY_BYTES) as u64
+        let packed = made.packed.iter().filter_map(OnceCell::get).map(|packed| packed.len());
+        let bytes = made.inputs.len() + made.body.len() + packed.sum::<usize>();
+        (bytes + ENTRY_BYTES) as u64
     }
 }
 
@@ -160,6 +194,34 @@ mod tests {
             memo.put(&one, &[0; 1024]);
         }
         assert!(memo.cache.as_ref().unwrap().borrow().weight() <= 64 * 1024);
+    }
+
+    #[test]
+    fn packed_pages_count_and_go_with_the_page() {
+        let memo = Memo::new(64 * 1024);
+        let one = inputs(&["/a"]);
+        assert!(memo.put(&one, &[0; 8192]).is_none());
+        let made = memo.put(&one, &[0; 8192]).unwrap();
+        let weight = || memo.cache.as_ref().unwrap().borrow().weight();
+        let before = weight();
+        for coding in [Coding::Zstd, Coding::Gzip, Coding::Gzip, Coding::Identity] {
+            memo.keep_packed(&made, coding, &[1; 4000]);
+        }
+        assert_eq!(weight(), before + 8000);
+        let kept = memo.get(&one).unwrap();
+        assert_eq!(kept.packed(Coding::Gzip), Some(&[1; 4000][..]));
+        assert_eq!((kept.packed(Coding::Brotli), kept.packed(Coding::Identity)), (None, None));
+        for n in 0..100 {
+            let text = n.to_string();
+            memo.put(&inputs(&[&text]), &[0; 8192]);
+            if let Some(made) = memo.put(&inputs(&[&text]), &[0; 8192]) {
+                memo.keep_packed(&made, Coding::Brotli, &[1; 8000]);
+            }
+            assert!(weight() <= 64 * 1024);
+        }
+        // One that is gone is not found by what belonged to it.
+        memo.keep_packed(&made, Coding::Brotli, &[1; 8000]);
+        assert!(weight() <= 64 * 1024);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod failures;
 mod fetch;
 mod memo;
 mod notes;
+mod packing;
 mod redirect;
 mod request;
 mod said;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::http::{self, EntityTag, Method};
+use crate::http::{self, Coding, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
 use crate::metrics::Histogram;
 use crate::site::{Context, Inputs, Node, Page, Site};
@@ -44,6 +45,7 @@ use execution::Execution;
 use failures::Failures;
 use memo::Memo;
 use notes::NotesKept;
+use packing::{Kept, Packing};
 use ties::Ties;
 
 /// The pages of a site, served on one worker.
@@ -51,6 +53,8 @@ pub struct Pages<D: Driver> {
     site: Site,
     client: Client<D>,
     memo: Rc<Memo>,
+    /// How pages are packed, if they are.
+    packing: Option<Rc<Packing>>,
     /// Answers that are kept, if any fetch asks for it.
     cache: Option<Rc<FetchCache<D>>>,
     failures: RefCell<Failures>,
@@ -79,14 +83,32 @@ pub struct Answer {
     pub retry_after_s: Option<u8>,
     /// What tells these bytes from any others of this page: ETag (RFC 9110 section 8.8.3).
     pub etag: Option<EntityTag>,
+    /// How the body is packed.
+    pub coding: Coding,
+    /// Whether readers who take other codings may get other bytes: Vary (RFC 9110 section 12.5.5).
+    pub varies: bool,
+    /// Whether there may be something in it that is its reader's alone.
+    pub is_personal: bool,
+    /// Where it came from, if it is kept.
+    kept: Option<Kept>,
     /// Field lines that the page's fetches hand to the visitor.
     pub passed: Vec<u8>,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        let (content_type, passed) = ("", Vec::new());
-        Self { status: 200, content_type, allow: false, retry_after_s: None, etag: None, passed }
+        Self {
+            status: 200,
+            content_type: "",
+            allow: false,
+            retry_after_s: None,
+            etag: None,
+            coding: Coding::Identity,
+            varies: false,
+            is_personal: false,
+            kept: None,
+            passed: Vec::new(),
+        }
     }
 }
 
@@ -97,6 +119,7 @@ impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
     pub fn new(site: Site, client: Client<D>, id_prefix: u32) -> Self {
         let memo = Rc::new(Memo::new(site.server().memo_max));
+        let packing = Packing::new(&site.server().compress).map(Rc::new);
         let cache = keeps(&site).then(|| FetchCache::new(client.clone(), site.server().cache_max));
         let failures = RefCell::new(Failures::new(site.upstreams().len()));
         let counts = Counts::new(&site, client.metrics());
@@ -109,6 +132,7 @@ impl<D: Driver> Pages<D> {
             site,
             client,
             memo,
+            packing,
             cache,
             failures,
             counts,
@@ -230,7 +254,9 @@ impl<D: Driver> Pages<D> {
     ) -> Answer {
         let Gathered { outcome, begun } = gathered;
         let counts = self.counts.of(begun);
-        let answer = self.make(request, outcome, counts.map(|of| &of.render), out, notes);
+        let from = out.len();
+        let mut answer = self.make(request, outcome, counts.map(|of| &of.render), out, notes);
+        self.pack(request, &mut answer, out, from);
         if let Some(counts) = counts {
             counts.statuses.count(answer.status);
             counts.duration.record(D::now_exactly().saturating_duration_since(begun.at));
@@ -256,8 +282,7 @@ impl<D: Driver> Pages<D> {
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
         };
-        let content_type = page.content_type();
-        let mut answer = Answer { content_type, passed, ..Answer::default() };
+        let mut answer = Answer { passed, ..self.unpacked(page) };
         if page.says() {
             match self.say(request, page, &context, &mut answer) {
                 Ok(true) => {}
@@ -283,19 +308,21 @@ impl<D: Driver> Pages<D> {
         let is_usual = answer.status == 200;
         let inputs = is_usual.then(|| self.inputs(request, page, context)).flatten();
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
-        if is_usual && request.wants_another(etag) {
+        let chosen = etag.map(|etag| self.chosen(request, etag));
+        if is_usual && request.wants_another(chosen) {
             let path = String::from_utf8_lossy(request.path);
             let message = "This page is not (any more) what was asked for.";
             return self.error_page(412, message, &path, "", None, out);
         }
         answer.etag = etag;
-        let has_it = is_usual && request.has(etag);
+        let has_it = is_usual && request.has(chosen);
         if has_it && etag.is_some() {
-            return Answer { status: 304, content_type: "", ..answer };
+            return Answer { status: 304, content_type: "", etag: chosen, ..answer };
         }
         if let Some(made) = inputs.as_ref().and_then(|inputs| self.memo.get(inputs)) {
             self.client.metrics().pages_remembered.add(1);
             out.extend_from_slice(&made.body);
+            answer.kept = Some(Kept(made));
             return answer;
         }
         let start = D::now_exactly();
@@ -315,7 +342,8 @@ impl<D: Driver> Pages<D> {
             return self.fail(request, &error, out, notes);
         }
         if let Some(inputs) = &inputs {
-            self.memo.put(inputs, out.get(before..).unwrap_or_default());
+            let made = self.memo.put(inputs, out.get(before..).unwrap_or_default());
+            answer.kept = made.map(Kept);
         }
         // Without a tag it takes the page to know that there is one.
         if has_it {

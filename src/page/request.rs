@@ -104,6 +104,13 @@ impl Request<'_> {
         std::str::from_utf8(id).ok().filter(|id| http::is_request_id(id.as_bytes()))
     }
 
+    /// The values of all fields of this name.
+    pub(super) fn values(&self, wanted: &'static [u8]) -> impl Iterator<Item = &[u8]> {
+        let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
+        let fields = fields.filter(move |(name, _)| name.eq_ignore_ascii_case(wanted));
+        fields.map(|(_, value)| value)
+    }
+
     /// Whether the visitor says to have the page with this tag already, or any page at all:
     /// `If-None-Match` (RFC 9110 section 13.1.2).
     pub(super) fn has(&self, etag: Option<EntityTag>) -> bool {

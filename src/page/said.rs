@@ -32,7 +32,7 @@ impl<D: Driver> Pages<D> {
         answer.status = said.status;
         answer.passed.extend_from_slice(&said.lines);
         if !said.has_body {
-            answer.content_type = "";
+            (answer.content_type, answer.varies) = ("", false);
         }
         Ok(said.has_body)
     }

@@ -15,6 +15,7 @@ use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
 use super::{Site, error_page, policy};
+use crate::coding;
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
 };
@@ -123,6 +124,7 @@ struct Draft {
     template: Option<String>,
     deadline: Duration,
     priority: Priority,
+    compress: bool,
     nodes: Vec<Node>,
     /// What fetches, lets and the template use.
     uses: Uses,
@@ -167,6 +169,7 @@ impl Draft {
         let is_pure = from_address
             && template.is_some_and(|template| press.is_pure(template))
             && self.nodes.iter().all(is_pure);
+        let content_type = self.template.as_deref().map_or("", content_type);
         Some(Page {
             place,
             version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), *version)),
@@ -176,7 +179,9 @@ impl Draft {
             template,
             answers: answers.is_some().then(|| Box::new(answers)),
             binding: template.map(|template| press.bind(template, &names)).unwrap_or_default(),
-            content_type: self.template.as_deref().map_or("", content_type),
+            content_type,
+            packs: self.compress && coding::is_packable(content_type),
+            is_personal: !from_address,
             nodes: self.nodes,
             uses: all_uses,
             names: Arc::new(names),
@@ -248,6 +253,7 @@ impl Compiler<'_> {
             template,
             deadline: page.deadline,
             priority: page.priority,
+            compress: page.compress,
             nodes: nodes.collect::<Option<_>>()?,
             uses,
             answers,

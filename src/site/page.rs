@@ -30,6 +30,8 @@ pub struct Page {
     /// bytes.
     pub(super) version: Option<u64>,
     pub(super) content_type: &'static str,
+    pub(super) packs: bool,
+    pub(super) is_personal: bool,
     pub(super) uses: Uses,
     pub(super) names: Arc<Names>,
     pub(super) press: Arc<Press>,
@@ -164,6 +166,16 @@ impl Page {
     /// The media type of what it makes.
     pub fn content_type(&self) -> &'static str {
         self.content_type
+    }
+
+    /// Whether it may be packed for readers who take that.
+    pub fn packs(&self) -> bool {
+        self.packs
+    }
+
+    /// Whether it may hold what is its reader's alone: it looks at more than its address.
+    pub fn is_personal(&self) -> bool {
+        self.is_personal
     }
 
     /// What its templates look at in a request; the rest need not be in [`Inputs`].

@@ -84,6 +84,8 @@ pub struct Overrides {
     pub memo_max: Option<u64>,
     /// Answers of upstreams a worker keeps for fetches that ask for it, bytes.
     pub cache_max: Option<u64>,
+    /// How pages are packed.
+    pub compress: Option<config::Compress>,
     /// Where access records go, or nowhere.
     pub access_log: Option<Option<AccessTarget>>,
     /// Names of upstreams, and the URLs they have instead of those in the file.
@@ -121,6 +123,9 @@ impl Overrides {
         }
         if let Some(memo_max) = self.memo_max {
             server.memo_max = memo_max;
+        }
+        if let Some(compress) = &self.compress {
+            server.compress.clone_from(compress);
         }
         if let Some(cache_max) = self.cache_max {
             server.cache_max = cache_max;

@@ -361,7 +361,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let mut buffer = response.take_buffer();
         let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
-        let fields: SmallVec<[(&str, &[u8]); 4]> = own.chain(etag).collect();
+        let fields: SmallVec<[(&str, &[u8]); 4]> =
+            own.chain(etag).chain(response.coding_fields()).collect();
         let date = self.worker.date.get();
         let is_html = response.content_type.starts_with("text/html");
         let service = self.worker.service();

@@ -224,6 +224,7 @@ pub fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
     response.content_type = answer.content_type.into();
     response.etag = answer.etag;
+    (response.coding, response.varies) = (answer.coding, answer.varies);
     response.lines = answer.passed;
     if answer.allow {
         response.fields.push(("Allow", ALLOW.into()));

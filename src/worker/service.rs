@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::driver::buffers::Buffers;
-use crate::http::{EntityTag, RequestHead, Span};
+use crate::http::{Coding, EntityTag, RequestHead, Span};
 use crate::limits;
 use crate::page::LentNotes;
 use crate::site::Priority;
@@ -98,6 +98,10 @@ pub struct Response {
     pub lines: Vec<u8>,
     /// The entity tag of the body, if it has one.
     pub etag: Option<EntityTag>,
+    /// How the body is packed.
+    pub coding: Coding,
+    /// Whether readers who take other codings may get other bytes.
+    pub varies: bool,
     /// What was noted while it was made, if anything was.
     pub notes: Option<LentNotes>,
     buffer: Vec<u8>,
@@ -110,8 +114,19 @@ impl Response {
     pub fn new(buffers: Buffers) -> Self {
         let content_type = Cow::Borrowed("");
         let (fields, lines, buffer) = (Vec::new(), Vec::new(), Vec::new());
-        let (etag, notes) = (None, None);
-        Self { status: 200, content_type, fields, lines, etag, notes, buffer, buffers }
+        let (etag, notes, coding, varies) = (None, None, Coding::Identity, false);
+        Self {
+            status: 200,
+            content_type,
+            fields,
+            lines,
+            etag,
+            coding,
+            varies,
+            notes,
+            buffer,
+            buffers,
+        }
     }
 
     /// Where to append the body.
@@ -130,8 +145,18 @@ impl Response {
         self.fields.clear();
         self.lines.clear();
         self.etag = None;
+        (self.coding, self.varies) = (Coding::Identity, false);
         self.notes = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
+    }
+
+    /// The fields that tell how the body is packed, and that it may be otherwise for others
+    /// (RFC 9110 sections 8.4 and 12.5.5).
+    pub(super) fn coding_fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let coding = (self.coding != Coding::Identity)
+            .then(|| ("Content-Encoding", self.coding.name().as_bytes()));
+        let vary = self.varies.then_some(("Vary", &b"Accept-Encoding"[..]));
+        coding.into_iter().chain(vary)
     }
 
     /// The body so far, bytes.

@@ -14,6 +14,7 @@ use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Request, Response, Service};
 
 use super::browser::{Browser, Page, browse, get, of, page};
+use super::coding;
 use super::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
 use super::stage::{Script, wait};
 use super::upstream::{Gate, Upstream, some_delay};
@@ -25,6 +26,7 @@ on_every_driver!(
     many_at_once_over_one_connection,
     one_after_the_other,
     head_has_no_body,
+    packed_pages,
     cookies_come_in_crumbs,
     bodies_are_read_where_they_are_wanted,
     a_body_that_is_too_large,
@@ -183,6 +185,43 @@ fn head_has_no_body(kind: Kind) {
             let page = page(browser.ask(of("HEAD", target)).await).await.unwrap();
             assert_eq!((page.status, page.body.len()), (status, 0));
             assert!(length.is_none() || page.field("content-length") == length, "{page:?}");
+        }
+        browser.close().await.expect("an orderly end");
+    });
+    stage.finish();
+}
+
+fn packed_pages(kind: Kind) {
+    let stage = coding::pages(script(kind).server("memo_max = '1MiB'"));
+    let stage = stage.start(Upstream::json("{}"));
+    browse(async {
+        let mut browser = Browser::to(stage.address()).await;
+        let accept = |method, fields: [(&'static str, &str); 2]| {
+            let mut request = of(method, "/list/1");
+            for (name, value) in fields {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            request
+        };
+        for wanted in ["zstd", "br", "gzip", "identity"] {
+            let get = accept("GET", [("accept-encoding", wanted), ("x", "y")]);
+            let reply = page(browser.ask(get).await).await.unwrap();
+            let coding = Some(wanted).filter(|wanted| *wanted != "identity");
+            assert_eq!((reply.status, reply.field("content-encoding")), (200, coding));
+            assert_eq!(reply.field("vary"), Some("Accept-Encoding"));
+            assert_eq!(coding::unpacked(coding, &reply.body), coding::list("1"));
+            let length = reply.body.len().to_string();
+            let head = accept("HEAD", [("accept-encoding", wanted), ("x", "y")]);
+            let head = page(browser.ask(head).await).await.unwrap();
+            assert_eq!(head.field("content-length"), Some(&*length));
+            let tag = reply.field("etag").unwrap();
+            let again = accept("GET", [("accept-encoding", wanted), ("if-none-match", tag)]);
+            let again = page(browser.ask(again).await).await.unwrap();
+            assert_eq!((again.status, again.field("etag")), (304, Some(tag)));
+            assert_eq!(
+                (again.field("vary"), again.field("content-encoding")),
+                (reply.field("vary"), None)
+            );
         }
         browser.close().await.expect("an orderly end");
     });

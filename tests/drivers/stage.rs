@@ -161,7 +161,9 @@ impl Script {
             text += &format!("[server.access_log]\n{}\n", self.access_log);
         }
         for (name, text) in &self.files {
-            fs::write(folder.path().join(name), text).expect("a file");
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            fs::write(file, text).expect("a file");
         }
         for (number, (path, rest, template)) in self.pages.iter().enumerate() {
             let file = format!("page{number}.html");

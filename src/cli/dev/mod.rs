@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::config::Compress;
 use crate::control::life::{self, Heeded};
 use crate::control::server::{Plan, Server};
 use crate::control::{machine, serving};
@@ -70,6 +71,8 @@ fn develop(arguments: &Arguments) -> Result<(), String> {
         development: Some(true),
         // A page that is kept is one that was made by a template of before.
         memo_max: Some(0),
+        // Something is put into pages after they are made, and the way is short.
+        compress: Some(Compress::off()),
         upstreams: arguments.upstreams.clone(),
         stand_in: arguments.offline.read()?,
         ..Overrides::default()

@@ -165,6 +165,9 @@ pub(super) fn of_response(
     if let Some(etag) = &response.etag {
         set(map, ETAG, etag.as_bytes());
     }
+    for (name, value) in response.coding_fields() {
+        map.extend(field(name.as_bytes(), value));
+    }
     for (name, value) in always.into_iter().flatten() {
         map.append(name, value.clone());
     }
