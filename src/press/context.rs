@@ -2,6 +2,7 @@
 //! let, filled as they come in. Names are resolved to slots when the site is compiled.
 
 use super::fields::{Fields, Params};
+use super::form::Form;
 use super::json::Data;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
@@ -19,6 +20,10 @@ pub struct Uses {
     pub cookies: bool,
     /// `request`
     pub request: bool,
+    /// `form` or `form_list`.
+    pub form: bool,
+    /// `statuses`, which come from what upstreams answer.
+    pub statuses: bool,
 }
 
 /// A request as templates see it. What [`Uses`] says is not used may be left empty.
@@ -34,6 +39,8 @@ pub struct Inputs {
     pub query: Vec<(String, String)>,
     /// Parameters of the path, decoded.
     pub params: Params,
+    /// What was sent with the request, if that is looked at.
+    pub form: Option<Box<Form>>,
     /// Header fields, names in lower case; those named `cookie` are also what cookies come from.
     pub headers: Vec<(String, String)>,
     /// The host the request is for.
@@ -79,6 +86,15 @@ struct Root {
     cookies: Value,
     request: Value,
     now: Value,
+    /// What few pages have, so that it takes no room in others.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Rare {
+    form: Form,
+    /// What upstreams answered, for each node.
+    statuses: Vec<OnceLock<u16>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +142,11 @@ impl Context {
         let request = REQUEST_FIELDS.iter().map(|name| (*name).to_owned()).zip(values);
         let cookies = if uses.cookies { cookies(&inputs.headers) } else { Vec::new() };
         let slots = names.sorted.iter().map(|_| Slot::default()).collect();
+        let rare = (uses.form || uses.statuses).then(|| {
+            let statuses = if uses.statuses { names.sorted.len() } else { 0 };
+            let form = inputs.form.map_or_else(Form::default, |form| *form);
+            Box::new(Rare { form, statuses: vec![OnceLock::new(); statuses] })
+        });
         let root = Root {
             names,
             slots,
@@ -135,6 +156,7 @@ impl Context {
             cookies: fields(uses.cookies, cookies, false),
             request: fields(uses.request, request, false),
             now: Value::from(inputs.now),
+            rare,
         };
         Self { root: Arc::new(root) }
     }
@@ -158,6 +180,15 @@ impl Context {
             debug_assert!(first, "node {node} failed twice");
         }
         self.set(node, fallback.unwrap_or_else(|| Value::from(()).into()));
+    }
+
+    /// Notes the status that a fetch was answered with, for pages that look at those.
+    pub fn answered(&self, node: usize, status: u16) {
+        let statuses = self.root.rare.as_ref().and_then(|rare| rare.statuses.get(node));
+        if let Some(noted) = statuses {
+            // Of an `each` the first counts.
+            let _ = noted.set(status);
+        }
     }
 
     /// What a fetch got, unless it failed.
@@ -197,7 +228,15 @@ impl Object for Root {
         Some(match key {
             "path" => self.path.clone(),
             "query" => self.query.clone(),
-            "form" => Value::from_object(Fields::default()),
+            "form" => match &self.rare {
+                Some(rare) => rare.form.first(),
+                None => Value::from_object(Fields::default()),
+            },
+            "form_list" => match &self.rare {
+                Some(rare) => rare.form.all(),
+                None => Value::from_object(Fields::default()),
+            },
+            "statuses" => Value::from_object(Statuses { root: self.clone() }),
             "headers" => self.headers.clone(),
             "cookies" => self.cookies.clone(),
             "request" => self.request.clone(),
@@ -262,9 +301,23 @@ impl Object for Errors {
     }
 }
 
+/// `statuses`: what upstreams answered; none where a fetch was not made, or had no answer.
+#[derive(Debug)]
+struct Statuses {
+    root: Arc<Root>,
+}
+
+impl Object for Statuses {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let slot = self.root.names.slot(key.as_str()?)?;
+        let noted = self.root.rare.as_ref().and_then(|rare| rare.statuses.get(slot)?.get());
+        Some(noted.map_or(Value::from(()), |status| Value::from(*status)))
+    }
+}
+
 /// Whether a name is the page's own, whatever its nodes are called.
 pub(super) fn is_reserved(name: &str) -> bool {
-    super::REQUEST_NAMES.contains(&name) || matches!(name, "now" | "errors")
+    super::REQUEST_NAMES.contains(&name) || matches!(name, "now" | "errors" | "statuses")
 }
 
 /// A map of these pairs if it is used; what is not used costs nothing.
@@ -305,7 +358,8 @@ mod tests {
             ],
             ..Inputs::default()
         };
-        let uses = Uses { query: true, headers: true, cookies: true, request: true };
+        let uses =
+            Uses { query: true, headers: true, cookies: true, request: true, ..Uses::default() };
         Context::new(Arc::new(names), uses, inputs)
     }
 

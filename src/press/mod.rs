@@ -4,6 +4,7 @@
 //! This layer makes text. Which fetch a text is for, and in which order things happen, is the
 //! site's and the page's concern.
 
+mod body;
 mod builder;
 mod compiled;
 mod context;
@@ -12,6 +13,7 @@ mod error;
 mod escape;
 mod fields;
 mod filters;
+mod form;
 mod json;
 mod names;
 mod octets;
@@ -19,6 +21,7 @@ mod program;
 mod scan;
 mod url;
 
+pub use body::BodyTemplate;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;
@@ -27,6 +30,7 @@ pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::{PressError, Spot};
 pub use fields::Params;
+pub use form::{Form, FormFile};
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};

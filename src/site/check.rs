@@ -56,6 +56,7 @@ impl Scope<'_> {
                 "request" => {
                     return member("request", &mut REQUEST_FIELDS.iter().copied(), "field");
                 }
+                "statuses" => return member("statuses", &mut self.nodes.iter().copied(), "fetch"),
                 "errors" => return member("errors", &mut self.nodes.iter().copied(), "fetch"),
                 "it" | "index" => {
                     let hint = "it is an item of the list of `each` of a fetch";
@@ -69,7 +70,7 @@ impl Scope<'_> {
         let request = if self.is_page { REQUEST_NAMES } else { &[] };
         let names = self.nodes.iter().chain(self.others).chain(request).copied();
         let functions = self.functions.iter().map(String::as_str);
-        let hint = suggestion(top, names.chain(["errors", "now"]).chain(functions));
+        let hint = suggestion(top, names.chain(["errors", "statuses", "now"]).chain(functions));
         Some((format!("unknown name `{top}`"), hint))
     }
 }
@@ -147,6 +148,8 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
             "headers" => uses.headers = true,
             "cookies" => uses.cookies = true,
             "request" => uses.request = true,
+            "form" | "form_list" => uses.form = true,
+            "statuses" => uses.statuses = true,
             // It prints all of the context.
             "debug" => return ALL_USES,
             _ => {}
@@ -156,7 +159,8 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
 }
 
 /// What templates that are not known may look at.
-pub(super) const ALL_USES: Uses = Uses { query: true, headers: true, cookies: true, request: true };
+pub(super) const ALL_USES: Uses =
+    Uses { query: true, headers: true, cookies: true, request: true, form: true, statuses: true };
 
 /// Names that minijinja gives in loops, blocks and macros; an included template sees them, and
 /// its analysis by itself does not.

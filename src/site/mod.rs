@@ -2,6 +2,7 @@
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
 mod admin;
+mod asks;
 mod budget;
 mod caching;
 mod check;
@@ -22,6 +23,7 @@ pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Work
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};
+pub use asks::{Asks, Takes};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;

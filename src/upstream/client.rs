@@ -69,8 +69,21 @@ pub struct Request<'a> {
     pub target: &'a [u8],
     /// All other header fields, the upstream's own included, each with its CRLF.
     pub headers: &'a [u8],
+    /// What is sent with it, if anything is. Not a slice, which is longer: pages that wait without
+    /// a body are to stay small.
+    pub body: Option<&'a Vec<u8>>,
     /// When the response must be whole.
     pub deadline: Instant,
+}
+
+impl Request<'_> {
+    /// The Content-Length to send, if one is. Where a body would mean something it is told that
+    /// there is none (RFC 9110 section 8.6).
+    pub(super) fn body_length(&self) -> Option<u64> {
+        let means_something = matches!(self.method, Method::Post | Method::Put | Method::Patch);
+        let none = means_something.then_some(0);
+        self.body.map(|body| body.len() as u64).or(none)
+    }
 }
 
 impl<D: Driver> Clone for Client<D> {

@@ -206,7 +206,12 @@ impl Drop for Waiter<'_> {
 
 impl<D: Driver> Service for DevService<D> {
     fn wants_body(&self, request: &Request<'_>) -> bool {
-        self.cast().is_some_and(|cast| cast.pages.wants_body(request.head.method))
+        self.cast().is_some_and(|cast| cast.pages.wants_body(&as_page_sees(request)))
+    }
+
+    fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
+        let of = |cast: Rc<Cast<D>>| cast.pages.body_bytes_max(&as_page_sees(request), usual);
+        self.cast().map_or(usual, of)
     }
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {

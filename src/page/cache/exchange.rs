@@ -119,6 +119,7 @@ impl<D: Driver> FetchCache<D> {
             method: Method::Get,
             target: &call.target,
             headers: &[call.lines.as_slice(), conditions].concat(),
+            body: None,
             deadline: call.deadline,
         };
         match self.client.fetch(request).await {
