@@ -199,9 +199,12 @@ mod tests {
     fn what_people_write_is_read_and_mistakes_have_a_line() {
         let edited = read(b"GET /\r\n404\r\ncontent-length: 9\r\n\r\n{}").unwrap();
         assert_eq!(edited.response, b"HTTP/1.1 404 \r\nContent-Length: 2\r\n\r\n{}");
+        let posted = read(b"POST /a\n201\n\n{}").unwrap();
+        assert_eq!(posted.target, b"POST /a");
         for (text, line) in [
             ("", 1),
-            ("POST /\n200\n\n", 1),
+            ("HEAD /\n200\n\n", 1),
+            ("POST x\n200\n\n", 1),
             ("GET x\n200\n\n", 1),
             ("GET /\n", 2),
             ("GET /\nHTTP/1.1 99\n\n", 2),
