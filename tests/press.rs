@@ -197,8 +197,9 @@ fn context(names: &Arc<Names>, contents: &Contents) -> Context {
         client: "127.0.0.1".into(),
         request_id: "1-2".into(),
         now: 1_700_000_100,
+        ..Inputs::default()
     };
-    let uses = Uses { query: true, headers: true, cookies: true, request: true };
+    let uses = Uses { query: true, headers: true, cookies: true, request: true, ..Uses::default() };
     let context = Context::new(names.clone(), uses, inputs);
     for (node, value) in contents.values().enumerate() {
         context.set(node, data(value));

