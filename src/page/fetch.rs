@@ -148,7 +148,7 @@ impl<D: Driver> Execution<'_, D> {
     /// Asks the upstream.
     async fn ask(&self, fetch: &Fetch, target: &[u8], lines: &[u8], deadline: Instant) -> Told {
         let request = upstream::Request {
-            upstream: fetch.upstream,
+            upstream: upstream::place(fetch.upstream),
             method: Method::Get,
             target,
             headers: lines,
@@ -176,7 +176,7 @@ impl<D: Driver> Execution<'_, D> {
             Err(error) => return Told::failed(error, None),
         };
         let request = upstream::Request {
-            upstream: fetch.upstream,
+            upstream: upstream::place(fetch.upstream),
             method: fetch.asks.method,
             target,
             headers: lines,

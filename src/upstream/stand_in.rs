@@ -33,7 +33,7 @@ impl<D: Driver> Inner<D> {
     }
 
     fn recall(&self, answers: &Answers, request: &Request<'_>) -> Result<Response, FetchError> {
-        let upstream = self.origins.get(request.upstream).map_or("", |origin| &origin.plan.name);
+        let upstream = self.origins.get(request.place()).map_or("", |origin| &origin.plan.name);
         // As in the files that they are read from: of a GET the target alone.
         let named = || [request.method.as_str().as_bytes(), b" ", request.target].concat();
         let recorded = match request.method {
@@ -67,7 +67,7 @@ impl<D: Driver> Inner<D> {
         if matches!(status, 206 | 304) || request.method != Method::Get {
             return;
         }
-        let Some(origin) = self.origins.get(request.upstream) else { return };
+        let Some(origin) = self.origins.get(request.place()) else { return };
         let fields = response.head.headers.iter(&response.buffer);
         recorder.note(Record {
             upstream: origin.plan.name.clone(),

@@ -112,7 +112,7 @@ fn methods_of_a_page(kind: Kind) {
     visitor.ask(old).is_error(411);
     let reply = stage.visitor().ask(
         "POST /hook HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
-         Content-Length: 14\r\n\r\n{\"a\":{\"b\":\"<\"}}",
+         Content-Length: 15\r\n\r\n{\"a\":{\"b\":\"<\"}}",
     );
     assert_eq!(reply.page(), "&lt;");
     drop(visitor);

@@ -115,7 +115,7 @@ impl<D: Driver> FetchCache<D> {
     ) -> Result<(Came, Response), Failed> {
         let asked = D::now();
         let request = upstream::Request {
-            upstream: call.upstream,
+            upstream: upstream::place(call.upstream),
             method: Method::Get,
             target: &call.target,
             headers: &[call.lines.as_slice(), conditions].concat(),
