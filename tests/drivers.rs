@@ -58,6 +58,10 @@ mod conformance;
 mod corpus;
 #[path = "drivers/fields.rs"]
 mod fields;
+#[path = "drivers/form_bodies.rs"]
+mod form_bodies;
+#[path = "drivers/forms.rs"]
+mod forms;
 #[cfg(feature = "http2")]
 #[path = "drivers/frames.rs"]
 mod frames;

@@ -198,8 +198,9 @@ fn context(names: &Arc<Names>, contents: &Contents) -> Context {
         request_id: "1-2".into(),
         session: None,
         now: 1_700_000_100,
+        ..Inputs::default()
     };
-    let uses = Uses { query: true, headers: true, cookies: true, request: true, session: false };
+    let uses = Uses { query: true, headers: true, cookies: true, request: true, ..Uses::default() };
     let context = Context::new(names.clone(), uses, inputs);
     for (node, value) in contents.values().enumerate() {
         context.set(node, data(value));

@@ -151,6 +151,8 @@ impl Job {
             host: self.url.host.as_bytes(),
             headers: None,
             bytes: &[],
+            body: &[],
+            lacks_length: false,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             secure: false,
             number: 1,

@@ -13,7 +13,11 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<At<Stri
 
 /// Appends a value as JSON, names in the order they are written. The parser of TOML bounds how
 /// deep it can be.
-fn write(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, out: &mut String) -> Option<()> {
+pub(super) fn write(
+    reader: &mut Reader<'_>,
+    value: &Spanned<DeValue<'_>>,
+    out: &mut String,
+) -> Option<()> {
     let plain = match value.get_ref() {
         DeValue::String(text) => Some(Json::from(text.as_ref())),
         DeValue::Boolean(flag) => Some(Json::Bool(*flag)),

@@ -1,7 +1,9 @@
 //! `[[page]]`: a route, its fetches and lets, its template, as written.
 
 use super::answers::{self, AnswerTable};
+use super::asks::{self, AsksTable};
 use super::caching::{self, CacheTable};
+use super::forms::{self, TakesTable};
 use super::reader::{At, Entry, Reader, has_key};
 use super::{fallback, headers};
 use crate::limits;
@@ -16,6 +18,8 @@ pub struct PageTable {
     pub span: Range<usize>,
     /// The pattern of its paths.
     pub path: Option<At<String>>,
+    /// What requests it takes.
+    pub takes: TakesTable,
     /// The file of its template.
     pub template: Option<At<String>>,
     /// From the parsed head to the last fetch.
@@ -66,6 +70,8 @@ pub struct FetchTable {
     pub from: Option<At<String>>,
     /// The template of its path.
     pub path: Option<At<String>>,
+    /// How it asks, where that is more than a GET.
+    pub asks: AsksTable,
     /// Names and templates of its query.
     pub query: Vec<(At<String>, At<String>)>,
     /// Names and templates of its header fields.
@@ -115,6 +121,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
     let mut page = PageTable {
         span: table.key_span.clone(),
         path: None,
+        takes: TakesTable::default(),
         template: None,
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
@@ -156,9 +163,11 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 }
             }
             _ if answers::read(reader, entry, &mut page.answers) => {}
+            _ if forms::read(reader, entry, &mut page.takes) => {}
             _ => reader.unknown_key(entry, PAGE_KEYS, "in [[page]]"),
         }
     }
+    forms::settle(reader, &page.takes);
     for fetch in &page.fetches {
         if let Some(deadline) = &fetch.deadline
             && deadline.value > page.deadline
@@ -186,6 +195,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
         name: At { value: table.key.to_owned(), span: table.key_span.clone() },
         from: None,
         path: None,
+        asks: AsksTable::default(),
         query: Vec::new(),
         headers: Vec::new(),
         each: None,
@@ -217,6 +227,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             }
             "max_items" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.max_items),
             "concurrency" => reader.count(entry, 1, ITEMS_MAX, &mut fetch.concurrency),
+            _ if asks::read(reader, entry, &mut fetch.asks) => {}
             _ => reader.unknown_key(entry, FETCH_KEYS, &format!("in fetch `{}`", table.key)),
         }
         if matches!(entry.key, "max_items" | "concurrency") && !has_key(table, "each") {
@@ -226,6 +237,8 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
         }
     }
     settle_optional(reader, table, &mut fetch);
+    let cache = fetch.cache.as_ref().filter(|cache| cache.is_on);
+    asks::settle(reader, &fetch.asks, cache.map(|cache| cache.span.clone()));
     if fetch.each.is_some()
         && let Some(first) = fetch.pass.first()
     {
@@ -262,6 +275,9 @@ const ITEMS_MAX: usize = 100_000;
 
 const PAGE_KEYS: &[&str] = &[
     "path",
+    "method",
+    "form",
+    "csrf",
     "template",
     "deadline",
     "priority",
@@ -279,8 +295,14 @@ const PAGE_KEYS: &[&str] = &[
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",
+    "method",
     "query",
     "headers",
+    "json",
+    "form",
+    "multipart",
+    "when",
+    "accept",
     "each",
     "optional",
     "fallback",

@@ -3,6 +3,7 @@
 use super::access_log::{self, AccessLog};
 use super::acme::{self, Acme};
 use super::compress::{self, Compress};
+use super::forms;
 use super::headers::{self, PageField};
 use super::proxies::{self, ForwardedFields};
 use super::rate_limit::{self, RateLimit};
@@ -67,6 +68,8 @@ pub struct Server {
     pub request_body_max: u64,
     /// Whose word about visitors is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Other sites whose forms are taken, each an origin in lower case.
+    pub trusted_origins: Vec<String>,
     /// Which fields they say it in.
     pub forwarded: ForwardedFields,
     /// Whether connections from them begin with a header of the PROXY protocol.
@@ -134,6 +137,7 @@ impl Default for Server {
             rate_min: limits::RATE_BYTES_MIN,
             request_body_max: limits::REQUEST_BODY_BYTES_MAX,
             trusted_proxies: Vec::new(),
+            trusted_origins: Vec::new(),
             forwarded: ForwardedFields::XForwarded,
             proxy_protocol: false,
             request_id: Some("X-Request-Id".to_owned()),
@@ -222,6 +226,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
                 reader.size(entry, BODY_BYTES_MAX, &mut server.request_body_max);
             }
             "trusted_proxies" => proxies::read(reader, entry, &mut server.trusted_proxies),
+            "trusted_origins" => forms::read_origins(reader, entry, &mut server.trusted_origins),
             "forwarded" => match entry.value.get_ref().as_str().and_then(ForwardedFields::named) {
                 Some(fields) => server.forwarded = fields,
                 None => reader.wrong_form(entry, "\"x-forwarded\" or \"forwarded\""),
@@ -355,6 +360,7 @@ const KEYS: &[&str] = &[
     "request_head_max",
     "request_body_max",
     "trusted_proxies",
+    "trusted_origins",
     "forwarded",
     "proxy_protocol",
     "request_id",

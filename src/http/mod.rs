@@ -9,7 +9,7 @@
 //! | file | is |
 //! |---|---|
 //! | `request`, `response` | heads that come in |
-//! | `fields`, `target`, `method` | their parts |
+//! | `fields`, `target`, `method`, `methods` | their parts |
 //! | `body`, `chunked` | where a body ends, and its chunks taken off in place |
 //! | `head`, `status` | heads that go out |
 //! | `path` | percent-encoding of paths and queries |
@@ -32,6 +32,7 @@ pub mod forwarded;
 mod head;
 pub mod host;
 mod method;
+mod methods;
 mod octet;
 pub mod path;
 pub mod proxy;
@@ -54,6 +55,7 @@ pub use head::{
     push_field, write_request_head, write_response_head,
 };
 pub use method::Method;
+pub use methods::Methods;
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use status::reason_phrase;

@@ -93,13 +93,16 @@ pub fn decode_segment(segment: &[u8]) -> Result<Cow<'_, str>, InvalidPath> {
 /// an error: `+` is a space, a `%` without digits is itself, bytes that are not UTF-8 become
 /// U+FFFD.
 pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).take(QUERY_PAIRS_MAX).map(
-        |pair| {
-            let name_end = memchr(b'=', pair).unwrap_or(pair.len());
-            let (name, value) = pair.split_at_checked(name_end).unwrap_or((pair, &[]));
-            (form_text(name), form_text(value.get(1..).unwrap_or_default()))
-        },
-    )
+    form_pairs(query).take(QUERY_PAIRS_MAX)
+}
+
+/// The same, and all of them: of a body whose pairs are bounded elsewhere.
+pub fn form_pairs(body: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let name_end = memchr(b'=', pair).unwrap_or(pair.len());
+        let (name, value) = pair.split_at_checked(name_end).unwrap_or((pair, &[]));
+        (form_text(name), form_text(value.get(1..).unwrap_or_default()))
+    })
 }
 
 impl fmt::Display for InvalidPath {

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use crate::error::{PageError, PageErrorKind};
-use crate::http;
+use crate::http::{self, Method};
 use crate::limits::PASSED_FIELDS_BYTES_MAX;
 use crate::press::{self, Data, Value};
+use crate::site::Asks;
 use crate::upstream::{FetchError, Response};
 
 /// The value of a response.
+///
+/// # Errors
+/// What it means that it has none.
 pub(super) fn understand(response: &Response) -> Result<Data, PageError> {
     match response.head.status {
         204 => Ok(Data::Value(Value::from(()))),
@@ -27,6 +31,24 @@ pub(super) fn understand(response: &Response) -> Result<Data, PageError> {
             Err(PageError::new(PageErrorKind::BadGateway, message))
         }
     }
+}
+
+/// The value of a response to a fetch that changes something, or that accepts more than 2xx: there
+/// an answer without a body is none.
+pub(super) fn understand_asked(response: &Response, asks: &Asks) -> Result<Data, PageError> {
+    let status = response.head.status;
+    let is_accepted = asks.accept.contains(&status);
+    let is_success = (200..=299).contains(&status);
+    if response.body().is_empty() && (is_accepted || is_success && asks.method != Method::Get) {
+        return Ok(Data::Value(Value::from(())));
+    }
+    if !is_accepted {
+        return understand(response);
+    }
+    press::parse(response.body()).map_err(|error| {
+        let message = format!("the answer with status {status} is not JSON");
+        PageError::new(PageErrorKind::BadGateway, message).because(error)
+    })
 }
 
 /// The failure that an answer of 404 or 410 is.

@@ -26,6 +26,9 @@ impl<D: Driver> Execution<'_, D> {
         let Some((node, fetch)) = node.and_then(|node| Some((node, node.fetch()?))) else {
             return Err(PageError::new(PageErrorKind::Internal, "no such fetch"));
         };
+        if !self.page.wants(fetch, self.context)? {
+            return Ok(Value::from(()).into());
+        }
         let begun = D::now();
         // Time is taken from the whole once, not from each item again.
         let end = match fetch.optional {
@@ -72,21 +75,34 @@ impl<D: Driver> Execution<'_, D> {
             Told::failed(PageError::new(PageErrorKind::Timeout, "no time left to begin"), None)
         } else if let (Some(cache), Some(caching)) = (self.cache, &fetch.cache) {
             self.ask_cache(cache, fetch, &caching.declared, (&target, &lines, ties), deadline).await
-        } else {
+        } else if fetch.asks.is_plain() {
             self.ask(fetch, &target, &lines, deadline).await
+        } else {
+            // In a box, as pages that wait for a GET are to stay small.
+            Box::pin(self.ask_in_full((node, fetch), item, (&target, &mut lines), deadline)).await
         };
         let plan = self.site.upstreams().get(fetch.upstream);
         let value = told.value.map_err(|error| {
             let name = name(node, item);
             let upstream = plan.map_or("?", |plan| plan.name.as_str());
             error.of(fetch.upstream).within(format!(
-                "fetch `{name}` from `{upstream}` failed (GET {})",
+                "fetch `{name}` from `{upstream}` failed ({} {})",
+                fetch.asks.method.as_str(),
                 String::from_utf8_lossy(&target)
             ))
         });
+        if let (true, Some(status)) = (self.page.uses().statuses, told.heard.status)
+            && let Some(number) = self.number(node)
+        {
+            self.context.answered(number, status);
+        }
         self.tell((node, item), &target, start, (&told.heard, &value));
         self.client.give_back([target, lines]);
         value
+    }
+
+    fn number(&self, node: &Node) -> Option<usize> {
+        self.page.nodes().iter().position(|one| std::ptr::eq(one, node))
     }
 
     /// Takes notes of a call that has ended, if anybody wants to know.
@@ -101,7 +117,7 @@ impl<D: Driver> Execution<'_, D> {
         let Heard { status, bytes, reused, how } = *heard;
         let took = since::<D>(start);
         // Looked for here, so that no page that waits has to hold it.
-        let place = self.page.nodes().iter().position(|one| std::ptr::eq(one, node));
+        let place = self.number(node);
         notes.fetched(Noted {
             node: place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX),
             item: item.map(|(_, index)| u32::try_from(index).unwrap_or(u32::MAX)),
@@ -132,10 +148,11 @@ impl<D: Driver> Execution<'_, D> {
     /// Asks the upstream.
     async fn ask(&self, fetch: &Fetch, target: &[u8], lines: &[u8], deadline: Instant) -> Told {
         let request = upstream::Request {
-            upstream: fetch.upstream,
+            upstream: upstream::place(fetch.upstream),
             method: Method::Get,
             target,
             headers: lines,
+            body: None,
             deadline,
         };
         let response = match self.client.fetch(request).await {
@@ -143,7 +160,44 @@ impl<D: Driver> Execution<'_, D> {
             Err(error) => return Told::failed(answer::failed(error), None),
         };
         let _work = stints::begin::<D>().await;
-        let value = answer::understand(&response).and_then(|value| {
+        self.hear(fetch, response)
+    }
+
+    /// Asks with a method other than GET, with a body, or for more than a success.
+    async fn ask_in_full(
+        &self,
+        (node, fetch): (&Node, &Fetch),
+        item: Option<(&Value, usize)>,
+        (target, lines): (&[u8], &mut Vec<u8>),
+        deadline: Instant,
+    ) -> Told {
+        let body = match self.page.fetch_body(node, self.context, item, lines) {
+            Ok(body) => body,
+            Err(error) => return Told::failed(error, None),
+        };
+        let request = upstream::Request {
+            upstream: upstream::place(fetch.upstream),
+            method: fetch.asks.method,
+            target,
+            headers: lines,
+            body: body.as_ref(),
+            deadline,
+        };
+        let response = match self.client.fetch(request).await {
+            Ok(response) => response,
+            Err(error) => return Told::failed(answer::failed(error), None),
+        };
+        let _work = stints::begin::<D>().await;
+        self.hear(fetch, response)
+    }
+
+    /// What a response says.
+    fn hear(&self, fetch: &Fetch, response: upstream::Response) -> Told {
+        let value = match fetch.asks.is_plain() {
+            true => answer::understand(&response),
+            false => answer::understand_asked(&response, &fetch.asks),
+        };
+        let value = value.and_then(|value| {
             answer::pass(&fetch.pass, &response, &mut self.passed.borrow_mut())?;
             Ok(value)
         });

@@ -11,6 +11,7 @@ mod execution;
 mod failed;
 mod failures;
 mod fetch;
+mod forms;
 mod memo;
 mod notes;
 mod packing;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::http::{self, Coding, EntityTag, Method};
+use crate::http::{self, Coding, EntityTag, Method, Methods};
 use crate::limits::RENDER_SLOW;
 use crate::metrics::Histogram;
 use crate::site::{Context, Inputs, Node, Page, Site};
@@ -77,8 +78,8 @@ pub struct Answer {
     pub status: u16,
     /// The media type of the body; empty where there is none.
     pub content_type: &'static str,
-    /// Whether to name the methods a page has: Allow (RFC 9110 section 10.2.1).
-    pub allow: bool,
+    /// The methods to name: Allow (RFC 9110 section 10.2.1).
+    pub allow: Option<Methods>,
     /// After how many seconds the visitor may come back: Retry-After (RFC 9110 section 10.2.3).
     pub retry_after_s: Option<u8>,
     /// What tells these bytes from any others of this page: ETag (RFC 9110 section 8.8.3).
@@ -100,7 +101,7 @@ impl Default for Answer {
         Self {
             status: 200,
             content_type: "",
-            allow: false,
+            allow: None,
             retry_after_s: None,
             etag: None,
             coding: Coding::Identity,
@@ -111,9 +112,6 @@ impl Default for Answer {
         }
     }
 }
-
-/// The methods every page has.
-pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 impl<D: Driver> Pages<D> {
     /// The pages of `site`, which fetch through `client`.
@@ -182,11 +180,6 @@ impl<D: Driver> Pages<D> {
     /// The worker's HTTP client.
     pub fn client(&self) -> &Client<D> {
         &self.client
-    }
-
-    /// Whether a body of such a request means anything: no page takes one yet.
-    pub fn wants_body(&self, method: Method) -> bool {
-        matches!(method, Method::Get | Method::Head | Method::Options)
     }
 
     /// Room for what is to be noted of a page, where anybody wants to know.
@@ -274,11 +267,15 @@ impl<D: Driver> Pages<D> {
     ) -> Answer {
         let (page, context, passed) = match outcome {
             Outcome::Ready(page, context, passed) => (page, context, passed),
-            Outcome::Methods => return Answer::methods(),
+            Outcome::Methods(methods) => return Answer::methods(methods),
+            Outcome::NotAllowed(methods) => {
+                let path = String::from_utf8_lossy(request.path);
+                let answer = self.error_page(405, NOT_ALLOWED, &path, "", None, out);
+                return Answer { allow: Some(methods), ..answer };
+            }
             Outcome::Refused(status, reason) => {
                 let path = String::from_utf8_lossy(request.path);
-                let answer = self.error_page(status, reason, &path, "", None, out);
-                return Answer { allow: status == 405, ..answer };
+                return self.error_page(status, reason, &path, "", None, out);
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
         };
@@ -360,6 +357,9 @@ impl<D: Driver> Pages<D> {
         page: &Page,
         context: &'a Context,
     ) -> Option<memo::Inputs<'a>> {
+        if !request.method.is_safe() {
+            return None;
+        }
         let version = page.version().filter(|_| self.memo.is_on())?;
         let mut inputs = memo::Inputs::new(version);
         inputs.push(request.path);
@@ -390,7 +390,7 @@ impl<D: Driver> Pages<D> {
             return Err(Outcome::Refused(501, "no such method"));
         }
         if request.method == Method::Options && request.path == b"*" {
-            return Err(Outcome::Methods);
+            return Err(Outcome::Methods(self.methods()));
         }
         let normalized = http::path::normalize(request.path).map_err(bad_path)?;
         let path = std::str::from_utf8(&normalized).map_err(|error| {
@@ -401,13 +401,21 @@ impl<D: Driver> Pages<D> {
             return Err(Outcome::Failed(error));
         };
         *number = found;
+        let (server, methods) = (self.site.server(), page.takes().methods);
         match request.method {
-            Method::Get | Method::Head => {}
-            Method::Options => return Err(Outcome::Methods),
-            _ => return Err(Outcome::Refused(405, "this page takes GET and HEAD only")),
+            Method::Options => return Err(Outcome::Methods(methods)),
+            method if !methods.have(method) => return Err(Outcome::NotAllowed(methods)),
+            method if method.is_safe() => {}
+            _ => {
+                if let Some((status, reason)) = request.refusal(page, server) {
+                    return Err(Outcome::Refused(status, reason));
+                }
+            }
         }
-        let server = self.site.server();
         let mut inputs = request.inputs(page, path, &params, server, || self.id(request))?;
+        if !request.method.is_safe() {
+            self.take_in(request, page, &mut inputs)?;
+        }
         if page.uses().session {
             inputs.session = self.session(request);
         }
@@ -454,7 +462,9 @@ enum Outcome<'a> {
     /// A page, all it is made from, and the field lines that go with it.
     Ready(&'a Page, Context, Vec<u8>),
     /// The methods there are, no body.
-    Methods,
+    Methods(Methods),
+    /// A method that the page does not have; those that it has.
+    NotAllowed(Methods),
     /// Another status, and why.
     Refused(u16, &'static str),
     /// A failure.
@@ -468,10 +478,12 @@ impl From<PageError> for Outcome<'_> {
 }
 
 impl Answer {
-    fn methods() -> Self {
-        Self { status: 204, allow: true, ..Self::default() }
+    fn methods(methods: Methods) -> Self {
+        Self { status: 204, allow: Some(methods), ..Self::default() }
     }
 }
+
+const NOT_ALLOWED: &str = "This page cannot be asked for in this way.";
 
 fn bad_path(error: http::path::InvalidPath) -> PageError {
     PageError::new(PageErrorKind::BadRequest, "the path is malformed").because(error)

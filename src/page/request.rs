@@ -26,6 +26,11 @@ pub struct Request<'a> {
     pub headers: Option<&'a Headers>,
     /// The head as received.
     pub bytes: &'a [u8],
+    /// The body, where it was read.
+    pub body: &'a [u8],
+    /// Whether it cannot be told how long the body is, if there is one: in HTTP/1.0 a request
+    /// without a Content-Length (RFC 1945 section 7.2.2).
+    pub lacks_length: bool,
     /// The address the connection came from.
     pub peer: SocketAddr,
     /// Whether that connection has TLS.
@@ -114,6 +119,9 @@ impl Request<'_> {
     /// Whether the visitor says to have the page with this tag already, or any page at all:
     /// `If-None-Match` (RFC 9110 section 13.1.2).
     pub(super) fn has(&self, etag: Option<EntityTag>) -> bool {
+        if !self.method.is_safe() {
+            return false;
+        }
         let mut fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
         let is_named = |value: &[u8]| {
             value.trim_ascii() == b"*" || etag.is_some_and(|etag| etag.is_named_by(value))
@@ -124,6 +132,9 @@ impl Request<'_> {
     /// Whether the visitor wants the page only if it is another than the one with this tag:
     /// `If-Match` (RFC 9110 section 13.1.1).
     pub(super) fn wants_another(&self, etag: Option<EntityTag>) -> bool {
+        if !self.method.is_safe() {
+            return false;
+        }
         let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
         let mut values = fields
             .filter(|(name, _)| name.eq_ignore_ascii_case(b"if-match"))

@@ -2,6 +2,7 @@
 //! let, filled as they come in. Names are resolved to slots when the site is compiled.
 
 use super::fields::{Fields, Params};
+use super::form::Form;
 use super::json::Data;
 use crate::http::cookie;
 use crate::limits::COOKIES_READ_MAX;
@@ -23,6 +24,10 @@ pub struct Uses {
     pub request: bool,
     /// `session`
     pub session: bool,
+    /// `form` or `form_list`.
+    pub form: bool,
+    /// `statuses`, which come from what upstreams answer.
+    pub statuses: bool,
 }
 
 /// A request as templates see it. What [`Uses`] says is not used may be left empty.
@@ -38,6 +43,8 @@ pub struct Inputs {
     pub query: Vec<(String, String)>,
     /// Parameters of the path, decoded.
     pub params: Params,
+    /// What was sent with the request, if that is looked at.
+    pub form: Option<Box<Form>>,
     /// Header fields, names in lower case; those named `cookie` are also what cookies come from.
     pub headers: Vec<(String, String)>,
     /// The host the request is for.
@@ -87,7 +94,15 @@ struct Root {
     cookies: Value,
     request: Value,
     now: Value,
-    /// Apart, as few pages have one.
+    /// What few pages have, so that it takes no room in others.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Rare {
+    form: Form,
+    /// What upstreams answered, for each node.
+    statuses: Vec<OnceLock<u16>>,
     session: Option<Box<Value>>,
 }
 
@@ -143,6 +158,12 @@ impl Context {
         let own = &names.own_cookies;
         let cookies = if uses.cookies { cookies(&inputs.headers, own) } else { Vec::new() };
         let slots = names.sorted.iter().map(|_| Slot::default()).collect();
+        let rare = (uses.form || uses.statuses || uses.session).then(|| {
+            let statuses = if uses.statuses { names.sorted.len() } else { 0 };
+            let form = inputs.form.map_or_else(Form::default, |form| *form);
+            let statuses = vec![OnceLock::new(); statuses];
+            Box::new(Rare { form, statuses, session: inputs.session })
+        });
         let root = Root {
             names,
             slots,
@@ -152,7 +173,7 @@ impl Context {
             cookies: fields(uses.cookies, cookies, false),
             request: fields(uses.request, request, false),
             now: Value::from(inputs.now),
-            session: inputs.session,
+            rare,
         };
         Self { root: Arc::new(root) }
     }
@@ -178,6 +199,15 @@ impl Context {
         self.set(node, fallback.unwrap_or_else(|| Value::from(()).into()));
     }
 
+    /// Notes the status that a fetch was answered with, for pages that look at those.
+    pub fn answered(&self, node: usize, status: u16) {
+        let statuses = self.root.rare.as_ref().and_then(|rare| rare.statuses.get(node));
+        if let Some(noted) = statuses {
+            // Of an `each` the first counts.
+            let _ = noted.set(status);
+        }
+    }
+
     /// What a fetch got, unless it failed.
     pub(crate) fn fetched(&self, node: usize) -> Option<&Data> {
         let slot = self.root.slots.get(node)?;
@@ -186,7 +216,7 @@ impl Context {
 
     /// The values of the session that the request came with, if the page uses it.
     pub(crate) fn session(&self) -> Option<&Value> {
-        self.root.session.as_deref()
+        self.root.session()
     }
 
     /// The value of a node, once it has one.
@@ -211,6 +241,12 @@ impl Context {
     }
 }
 
+impl Root {
+    fn session(&self) -> Option<&Value> {
+        self.rare.as_ref()?.session.as_deref()
+    }
+}
+
 impl Object for Root {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.get_value_by_str(key.as_str()?)
@@ -220,12 +256,20 @@ impl Object for Root {
         Some(match key {
             "path" => self.path.clone(),
             "query" => self.query.clone(),
-            "form" => Value::from_object(Fields::default()),
+            "form" => match &self.rare {
+                Some(rare) => rare.form.first(),
+                None => Value::from_object(Fields::default()),
+            },
+            "form_list" => match &self.rare {
+                Some(rare) => rare.form.all(),
+                None => Value::from_object(Fields::default()),
+            },
+            "statuses" => Value::from_object(Statuses { root: self.clone() }),
             "headers" => self.headers.clone(),
             "cookies" => self.cookies.clone(),
             "request" => self.request.clone(),
             "now" => self.now.clone(),
-            "session" => self.session.as_deref().cloned().unwrap_or_default(),
+            "session" => self.session().cloned().unwrap_or_default(),
             "errors" => Value::from_object(Errors { root: self.clone() }),
             name => self.slots.get(self.names.slot(name)?)?.value()?.clone(),
         })
@@ -286,9 +330,23 @@ impl Object for Errors {
     }
 }
 
+/// `statuses`: what upstreams answered; none where a fetch was not made, or had no answer.
+#[derive(Debug)]
+struct Statuses {
+    root: Arc<Root>,
+}
+
+impl Object for Statuses {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let slot = self.root.names.slot(key.as_str()?)?;
+        let noted = self.root.rare.as_ref().and_then(|rare| rare.statuses.get(slot)?.get());
+        Some(noted.map_or(Value::from(()), |status| Value::from(*status)))
+    }
+}
+
 /// Whether a name is the page's own, whatever its nodes are called.
 pub(super) fn is_reserved(name: &str) -> bool {
-    super::REQUEST_NAMES.contains(&name) || matches!(name, "now" | "errors")
+    super::REQUEST_NAMES.contains(&name) || matches!(name, "now" | "errors" | "statuses")
 }
 
 /// A map of these pairs if it is used; what is not used costs nothing.
@@ -330,7 +388,7 @@ mod tests {
             ..Inputs::default()
         };
         let uses =
-            Uses { query: true, headers: true, cookies: true, request: true, session: false };
+            Uses { query: true, headers: true, cookies: true, request: true, ..Uses::default() };
         Context::new(Arc::new(names), uses, inputs)
     }
 

@@ -5,6 +5,7 @@
 //! site's and the page's concern.
 
 mod answer;
+mod body;
 mod builder;
 mod compiled;
 mod context;
@@ -13,6 +14,7 @@ mod error;
 mod escape;
 mod fields;
 mod filters;
+mod form;
 mod json;
 mod names;
 mod octets;
@@ -22,6 +24,7 @@ mod url;
 
 pub(crate) use answer::split_origin;
 pub use answer::{LocationTemplate, TextTemplate};
+pub use body::BodyTemplate;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;
@@ -30,6 +33,7 @@ pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::{PressError, Spot};
 pub use fields::Params;
+pub use form::{Form, FormFile};
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};

@@ -34,20 +34,24 @@ pub struct FieldTemplate {
     pieces: Vec<Piece>,
 }
 
+/// A piece of a template.
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub enum Piece {
+    /// It is sent as it is written.
     Text(String),
+    /// The value of an expression.
     Print(Print),
 }
 
+/// An expression whose value is printed.
 #[derive(Clone, Debug)]
-pub(super) struct Print {
+pub struct Print {
     pub(super) id: ExpressionId,
     /// It is the rest of the path the page was asked for: its slashes are slashes.
     pub(super) is_rest: bool,
     /// It is a plain look-up in the visitor's request, where it is no mistake of the site when
     /// nothing is there.
-    is_lookup: bool,
+    pub(super) is_lookup: bool,
     /// It takes something of the visitor's request: a value that cannot be used is their doing.
     from_request: bool,
 }
@@ -99,7 +103,7 @@ impl PathTemplate {
                     slash_last = print.is_rest && text.ends_with('/') && text.len() > 1;
                 }
             }
-            bound(out.len() - start, FETCH_TARGET_BYTES_MAX, "the target of a fetch")?;
+            bound_bytes(out.len() - start, FETCH_TARGET_BYTES_MAX, "the target of a fetch")?;
         }
         self.check_segments(out.get(start..).unwrap_or_default(), slash_last)
     }
@@ -157,16 +161,31 @@ impl QueryTemplate {
     /// # Errors
     /// When an expression fails, or gives what is no text.
     pub fn write(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
+        let most = (FETCH_TARGET_BYTES_MAX, "the target of a fetch");
+        self.write_pairs(press, root, out, Some(b'?'), most)
+    }
+
+    /// Appends the pairs, what they begin with before the first. No more bytes than `most`, and
+    /// what they are.
+    pub(super) fn write_pairs(
+        &self,
+        press: &Press,
+        root: &Value,
+        out: &mut Vec<u8>,
+        begins: Option<u8>,
+        most: (usize, &str),
+    ) -> Result<(), PageError> {
         let start = out.len();
         for (name, pieces) in &self.pairs {
             let Some(texts) = texts(pieces, press, root)? else { continue };
-            out.push(if out.len() == start { b'?' } else { b'&' });
+            let between = if out.len() == start { begins } else { Some(b'&') };
+            out.extend(between);
             out.extend_from_slice(name);
             out.push(b'=');
             for text in &texts {
                 push_component(text, out);
             }
-            bound(out.len() - start, FETCH_TARGET_BYTES_MAX, "the target of a fetch")?;
+            bound_bytes(out.len() - start, most.0, most.1)?;
         }
         Ok(())
     }
@@ -217,7 +236,7 @@ impl Print {
         Ok(text.into_owned())
     }
 
-    fn no_text(&self, press: &Press, value: &Value) -> PageError {
+    pub(super) fn no_text(&self, press: &Press, value: &Value) -> PageError {
         let text = press.text(self.id);
         let place = press.place(self.id);
         if self.is_lookup && value.is_undefined() {
@@ -229,12 +248,17 @@ impl Print {
             ValueKind::Number => "not a finite number".to_owned(),
             kind => format!("{}, not a text or a number", kind_name(kind)),
         };
-        PageError::new(PageErrorKind::Internal, format!("`{text}` is {found} (in {place})"))
+        // A list or a file where a text was asked for is the visitor's, if it is theirs at all.
+        PageError::new(blame(self.is_lookup), format!("`{text}` is {found} (in {place})"))
     }
 }
 
 /// The texts of all pieces; `None` when they are one expression without a value.
-fn texts(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<Vec<String>>, PageError> {
+pub(super) fn texts(
+    pieces: &[Piece],
+    press: &Press,
+    root: &Value,
+) -> Result<Option<Vec<String>>, PageError> {
     if let [Piece::Print(print)] = pieces {
         let value = press.evaluate(print.id, root)?;
         if value.is_none() || (print.is_lookup && value.is_undefined()) {
@@ -370,7 +394,7 @@ pub(crate) fn kind_name(kind: ValueKind) -> &'static str {
     }
 }
 
-fn bound(length: usize, max: usize, what: &str) -> Result<(), PageError> {
+pub(super) fn bound_bytes(length: usize, max: usize, what: &str) -> Result<(), PageError> {
     if length <= max {
         return Ok(());
     }
@@ -391,4 +415,4 @@ pub(super) fn blame(from_request: bool) -> PageErrorKind {
 
 /// The names by which a visitor's request is seen.
 pub(crate) const REQUEST_NAMES: &[&str] =
-    &["path", "query", "form", "headers", "cookies", "request", "session"];
+    &["path", "query", "form", "form_list", "headers", "cookies", "request", "session"];

@@ -65,6 +65,7 @@ impl Scope<'_> {
                 "request" => {
                     return member("request", &mut REQUEST_FIELDS.iter().copied(), "field");
                 }
+                "statuses" => return member("statuses", &mut self.nodes.iter().copied(), "fetch"),
                 "errors" => return member("errors", &mut self.nodes.iter().copied(), "fetch"),
                 "it" | "index" => {
                     let hint = "it is an item of the list of `each` of a fetch";
@@ -82,7 +83,7 @@ impl Scope<'_> {
         let request = if self.is_page { REQUEST_NAMES } else { &[] };
         let names = self.nodes.iter().chain(self.others).chain(request).copied();
         let functions = self.functions.iter().map(String::as_str);
-        let hint = suggestion(top, names.chain(["errors", "now"]).chain(functions));
+        let hint = suggestion(top, names.chain(["errors", "statuses", "now"]).chain(functions));
         Some((format!("unknown name `{top}`"), hint))
     }
 }
@@ -161,6 +162,8 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
             "cookies" => uses.cookies = true,
             "request" => uses.request = true,
             "session" => uses.session = true,
+            "form" | "form_list" => uses.form = true,
+            "statuses" => uses.statuses = true,
             // It prints all of the context.
             "debug" => return ALL_USES,
             _ => {}
@@ -170,8 +173,15 @@ pub(super) fn request_uses<'a>(tops: impl Iterator<Item = &'a str>) -> Uses {
 }
 
 /// What templates that are not known may look at.
-pub(super) const ALL_USES: Uses =
-    Uses { query: true, headers: true, cookies: true, request: true, session: true };
+pub(super) const ALL_USES: Uses = Uses {
+    query: true,
+    headers: true,
+    cookies: true,
+    request: true,
+    session: true,
+    form: true,
+    statuses: true,
+};
 
 /// Names that minijinja gives in loops, blocks and macros; an included template sees them, and
 /// its analysis by itself does not.

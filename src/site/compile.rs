@@ -2,9 +2,11 @@
 //! not fit is told.
 
 mod answers;
+mod asks;
 mod fetches;
 
 use super::answers::AnswerPlan;
+use super::asks::Takes;
 use super::budget;
 use super::check::{self, Scope, Templates};
 use super::cycle::find_cycle;
@@ -121,6 +123,7 @@ struct Compiler<'a> {
 struct Draft {
     pattern: Pattern,
     text: String,
+    takes: Takes,
     template: Option<String>,
     deadline: Duration,
     priority: Priority,
@@ -165,7 +168,9 @@ impl Draft {
             // What the visitor gets beside the page is not remembered.
             NodeKind::Fetch(ref fetch) => fetch.pass.is_empty(),
         };
-        let from_address = !uses.headers && !uses.cookies && !uses.request && !uses.session;
+        // A form is empty wherever a page is remembered: of POST none is.
+        let from_address =
+            !uses.headers && !uses.cookies && !uses.request && !uses.session && !uses.statuses;
         let is_pure = from_address
             && template.is_some_and(|template| press.is_pure(template))
             && self.nodes.iter().all(is_pure);
@@ -174,6 +179,7 @@ impl Draft {
             place,
             version: is_pure.then(|| xxh3_64_with_seed(self.text.as_bytes(), *version)),
             pattern: self.text,
+            takes: self.takes,
             deadline: self.deadline,
             priority: self.priority,
             template,
@@ -250,6 +256,7 @@ impl Compiler<'_> {
         Some(Draft {
             pattern: pattern?,
             text: page.path.as_ref()?.value.clone(),
+            takes: Takes::new(&page.takes),
             template,
             deadline: page.deadline,
             priority: page.priority,
@@ -313,9 +320,12 @@ impl Compiler<'_> {
         let uses: Vec<Use> = facts.into_iter().flat_map(|facts| facts.uses).collect();
         for found in &uses {
             let trouble = match scope.trouble(found) {
-                None if found.path == "errors" => Some((
-                    "`errors` as a whole depends on the order in which fetches end".to_owned(),
-                    Some("name the fetch: `errors.NAME`".to_owned()),
+                None if matches!(&*found.path, "errors" | "statuses") => Some((
+                    format!(
+                        "`{}` as a whole depends on the order in which fetches end",
+                        found.path
+                    ),
+                    Some(format!("name the fetch: `{}.NAME`", found.path)),
                 )),
                 trouble => trouble,
             };
@@ -340,7 +350,7 @@ impl Compiler<'_> {
     /// The nodes that must be there before what uses these names can begin.
     fn needs(&self, uses: &[Use], names: &[&str]) -> Vec<usize> {
         let named = uses.iter().filter_map(|found| match found.top() {
-            "errors" => found.second(),
+            "errors" | "statuses" => found.second(),
             top => Some(top),
         });
         let needs: BTreeSet<usize> =
@@ -427,11 +437,13 @@ fn union(a: Uses, b: Uses) -> Uses {
         cookies: a.cookies | b.cookies,
         request: a.request | b.request,
         session: a.session | b.session,
+        form: a.form | b.form,
+        statuses: a.statuses | b.statuses,
     }
 }
 
 /// Names of the context beside those of the request, and words of the language.
 const RESERVED: &[&str] = &[
-    "errors", "now", "it", "index", "true", "false", "none", "True", "False", "None", "and", "or",
-    "not", "in", "is", "if", "else",
+    "errors", "statuses", "now", "it", "index", "true", "false", "none", "True", "False", "None",
+    "and", "or", "not", "in", "is", "if", "else",
 ];

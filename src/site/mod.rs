@@ -3,6 +3,7 @@
 
 mod admin;
 mod answers;
+mod asks;
 mod budget;
 mod caching;
 mod check;
@@ -26,6 +27,7 @@ pub(crate) use crate::press::is_template;
 pub use crate::press::{Context, FetchFailure, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};
 pub use answers::{Asker, Said};
+pub use asks::{Asks, Takes};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;

@@ -1,6 +1,7 @@
 //! One page: its nodes in the order they are written, and what each makes of a context.
 
 use super::answers::{AnswerPlan, Asker, Said};
+use super::asks::{Asks, Takes};
 use super::budget::Budget;
 use super::caching::Caching;
 use crate::config::Priority;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub struct Page {
     pub(super) place: usize,
     pub(super) pattern: String,
+    pub(super) takes: Takes,
     pub(super) deadline: Duration,
     pub(super) priority: Priority,
     pub(super) nodes: Vec<Node>,
@@ -74,6 +76,8 @@ pub enum NodeKind {
 pub struct Fetch {
     /// The upstream's index in the site.
     pub upstream: usize,
+    /// How it asks.
+    pub asks: Asks,
     /// Whether the page can do without.
     pub optional: bool,
     /// What stands for it, or for an item of it, where it failed.

@@ -83,7 +83,8 @@ impl Answers {
         Self { from: from.into(), all: HashMap::new() }
     }
 
-    /// Adds the answer to a target: a whole HTTP/1.1 response. False when there is one already.
+    /// Adds the answer to a target, or to a method and a target with a space between where that is
+    /// not GET: a whole HTTP/1.1 response. False when there is one already.
     pub fn insert(&mut self, upstream: &str, target: &[u8], response: Vec<u8>) -> bool {
         let targets = self.all.entry(upstream.to_owned()).or_default();
         targets.insert(target.to_owned(), response.into()).is_none()

@@ -61,16 +61,40 @@ impl Seat {
 /// What to fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Which upstream, by its place in the site.
-    pub upstream: usize,
+    /// Which upstream, by its place in the site. No wider, as pages that wait hold a few of these.
+    pub upstream: u32,
     /// The method.
     pub method: Method,
     /// Path and query, percent-encoded, the upstream's base path included.
     pub target: &'a [u8],
     /// All other header fields, the upstream's own included, each with its CRLF.
     pub headers: &'a [u8],
+    /// What is sent with it, if anything is. Not a slice, which is longer: pages that wait without
+    /// a body are to stay small.
+    pub body: Option<&'a Vec<u8>>,
     /// When the response must be whole.
     pub deadline: Instant,
+}
+
+/// The place of an upstream in a site, as a request has it. A site with more upstreams than that
+/// does not fit into memory.
+pub fn place(upstream: usize) -> u32 {
+    u32::try_from(upstream).unwrap_or(u32::MAX)
+}
+
+impl Request<'_> {
+    /// The place of its upstream in the site.
+    pub(super) fn place(&self) -> usize {
+        self.upstream as usize
+    }
+
+    /// The Content-Length to send, if one is. Where a body would mean something it is told that
+    /// there is none (RFC 9110 section 8.6).
+    pub(super) fn body_length(&self) -> Option<u64> {
+        let means_something = matches!(self.method, Method::Post | Method::Put | Method::Patch);
+        let none = means_something.then_some(0);
+        self.body.map(|body| body.len() as u64).or(none)
+    }
 }
 
 impl<D: Driver> Clone for Client<D> {
@@ -172,7 +196,7 @@ impl<D: Driver> Client<D> {
     /// [`FetchError`]; a response with an error status is not one.
     pub async fn fetch(&self, request: Request<'_>) -> Result<Response, FetchError> {
         let tally = Tally::start(&self.0.metrics);
-        let outcome = match self.0.stand_in(request.upstream) {
+        let outcome = match self.0.stand_in(request.place()) {
             None => self.0.fetch(&request).await,
             // Boxed: a page that waits as usual is not to be larger for this.
             Some(stand_in) => Box::pin(self.0.through(stand_in, &request)).await,
@@ -199,7 +223,7 @@ impl<D: Driver> Client<D> {
 
 impl<D: Driver> Inner<D> {
     pub(super) async fn fetch(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        let Some(origin) = self.origins.get(request.upstream) else {
+        let Some(origin) = self.origins.get(request.place()) else {
             return Err(FetchError::NoAddress { host: String::new() });
         };
         let _pass = match origin.gate.try_enter() {

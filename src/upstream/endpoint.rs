@@ -139,14 +139,25 @@ impl<D: Driver> Endpoint<D> {
         kept
     }
 
-    /// The warmest connection that is found quiet and has not been idle for too long.
-    pub(super) fn warm(&self, now: Instant, timeout: Duration) -> Option<Connection<D>> {
+    /// The warmest connection that is found quiet and has not been idle for too long; none, and it
+    /// stays, where it has been for longer than `idle_max`.
+    pub(super) fn warm(
+        &self,
+        now: Instant,
+        timeout: Duration,
+        idle_max: Duration,
+    ) -> Option<Connection<D>> {
         let next = || self.idle.borrow_mut().pop_back();
         while let Some(mut entry) = next() {
-            if entry.is_fresh(now, timeout) && entry.connection.is_quiet() {
+            if !entry.is_fresh(now, timeout) || !entry.connection.is_quiet() {
+                entry.connection.close();
+            } else if entry.is_fresh(now, idle_max) {
                 return Some(entry.connection);
+            } else {
+                // The others have been so for longer still.
+                self.idle.borrow_mut().push_back(entry);
+                return None;
             }
-            entry.connection.close();
         }
         None
     }

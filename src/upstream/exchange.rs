@@ -17,7 +17,7 @@ use super::connection::{Bounds, Connection, Failure, Halves, Response};
 use super::endpoint::Held;
 use super::error::{FetchError, Phase, Unsecured};
 use super::origin::Origin;
-use super::pool::{Lease, Wish};
+use super::pool::{Lease, Warmth, Wish};
 use super::tally::Tally;
 
 /// A try of a fetch.
@@ -81,10 +81,17 @@ impl<D: Driver> Inner<D> {
             target: request.target,
             host: plan.authority.as_bytes(),
         };
-        if let Err(error) = http::write_request_head(&mut bytes, line, request.headers, None) {
+        let length = request.body_length();
+        if let Err(error) = http::write_request_head(&mut bytes, line, request.headers, length) {
             return (Err(FetchError::Request(error)), None);
         }
-        let mut wish = Wish { fresh: false, avoid: ask.avoid };
+        // In one write with the head: no 100 is waited for.
+        bytes.extend_from_slice(request.body.map_or(&[][..], Vec::as_slice));
+        let warmth = match request.method.is_idempotent() {
+            true => Warmth::Any,
+            false => Warmth::Lately,
+        };
+        let mut wish = Wish { warmth, avoid: ask.avoid };
         loop {
             let (held, mut connection, reused) =
                 match self.connection(origin, &bounds, wish, ask.at, now).await {
@@ -110,7 +117,7 @@ impl<D: Driver> Inner<D> {
                     self.metrics.upstream_retries.add(1);
                     origin.counts.retries_stale.add(1);
                     bytes = request_bytes;
-                    wish.fresh = true;
+                    wish.warmth = Warmth::New;
                 }
                 Err(Failure { error, .. }) => return (Err(error), Some(held)),
             }
@@ -143,7 +150,7 @@ impl<D: Driver> Inner<D> {
         };
         match lease {
             Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, at)),
-            Lease::Open(..) => Box::pin(self.connected(origin, bounds, lease, at)).await,
+            Lease::Open(..) => Box::pin(self.connected(origin, bounds, (lease, wish), at)).await,
         }
     }
 
@@ -166,7 +173,7 @@ impl<D: Driver> Inner<D> {
         &self,
         origin: &Origin<D>,
         bounds: &Bounds,
-        mut lease: Lease<D>,
+        (mut lease, wish): (Lease<D>, Wish),
         at: &Cell<Option<SocketAddr>>,
     ) -> Result<Connected<D>, FetchError> {
         let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
@@ -202,7 +209,7 @@ impl<D: Driver> Inner<D> {
             if tried.len() >= limits::CONNECT_ATTEMPTS_MAX || now >= bounds.deadline {
                 return Err(failure);
             }
-            match origin.pool.another(now, &tried, slot) {
+            match origin.pool.another(now, &tried, slot, wish.warmth) {
                 Some(other) => lease = other,
                 None => return Err(failure),
             }

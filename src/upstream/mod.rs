@@ -28,6 +28,6 @@ mod usual;
 mod window;
 
 pub use address::{Addresses, Directory};
-pub use client::{Client, Request, Seat};
+pub use client::{Client, Request, Seat, place};
 pub use connection::Response;
 pub use error::{FetchError, NotRecorded, Phase, Unsecured};

@@ -1,6 +1,7 @@
 //! What a fetch may cost beyond one try: retries after failures, and hedges against slow answers.
 //!
-//! Only idempotent methods (RFC 9110 section 9.2.2), and all within one budget. Both prefer another
+//! Only idempotent methods (RFC 9110 section 9.2.2), hedges only of safe ones, and all within one
+//! budget. Both prefer another
 //! address than the one that has just failed, or that keeps us waiting.
 
 use std::cell::Cell;
@@ -33,7 +34,7 @@ impl<D: Driver> Inner<D> {
         let mut tries = 1;
         loop {
             let outcome = match origin.plan.hedge {
-                Some(_) if request.method.is_idempotent() => self.hedged(origin, ask).await,
+                Some(_) if request.method.is_safe() => self.hedged(origin, ask).await,
                 _ => self.attempt(origin, &ask).await,
             };
             let Some(pause) = self.pause_before_retry(origin, request, tries, &outcome) else {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Eject;
 use crate::driver::Driver;
+use crate::limits::UPSTREAM_IDLE_UNREPEATABLE;
 use crate::metrics::{UpstreamMetrics, WorkerMetrics};
 
 use super::choice::choose;
@@ -52,10 +53,21 @@ pub(super) struct Bounds {
 /// What is asked of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
-    /// Whether only a connection will do that has not served before.
-    pub(super) fresh: bool,
+    /// Which connections will do.
+    pub(super) warmth: Warmth,
     /// An address that another one would be preferred to.
     pub(super) avoid: Option<SocketAddr>,
+}
+
+/// Which connections will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Warmth {
+    /// Any that is open.
+    Any,
+    /// One that has served a moment ago, or a new one: what is sent on it may not be sent twice.
+    Lately,
+    /// Only one that has not served before.
+    New,
 }
 
 /// What a pool gives: an address, and a connection to it or leave to open one.
@@ -125,12 +137,13 @@ impl<D: Driver> Pool<D> {
         now: Instant,
         tried: &[SocketAddr],
         slot: Slot,
+        warmth: Warmth,
     ) -> Option<Lease<D>> {
         let endpoints = self.endpoints.borrow();
         let untried = |one: &&Rc<Endpoint<D>>| !tried.contains(&one.address());
         let index = choose(endpoints.iter().filter(untried).map(|one| one.candidate(now, false)));
         let endpoint = endpoints.iter().filter(untried).nth(index?)?;
-        Some(match endpoint.warm(now, self.state.bounds.idle_timeout) {
+        Some(match self.warm(endpoint, now, warmth) {
             Some(connection) => Lease::Reused(endpoint.hold(), connection),
             None => Lease::Open(endpoint.hold(), slot),
         })
@@ -174,16 +187,13 @@ impl<D: Driver> Pool<D> {
     fn take(&self, now: Instant, wish: Wish) -> Option<Lease<D>> {
         let endpoints = self.endpoints.borrow();
         let chosen = self.choose(&endpoints, now, wish.avoid)?;
-        let timeout = self.state.bounds.idle_timeout;
-        if !wish.fresh
-            && let Some(connection) = chosen.warm(now, timeout)
-        {
+        if let Some(connection) = self.warm(chosen, now, wish.warmth) {
             return Some(Lease::Reused(self.hold(chosen, wish), connection));
         }
         if self.state.open.get() >= self.state.bounds.connections_max {
             // One that is idle elsewhere will do, rather than be closed for a new one.
-            let mut others = endpoints.iter().filter(|one| !wish.fresh && one.is_available(now));
-            let warm = others.find_map(|one| Some((one, one.warm(now, timeout)?)));
+            let mut others = endpoints.iter().filter(|one| one.is_available(now));
+            let warm = others.find_map(|one| Some((one, self.warm(one, now, wish.warmth)?)));
             if let Some((endpoint, connection)) = warm {
                 return Some(Lease::Reused(self.hold(endpoint, wish), connection));
             }
@@ -193,6 +203,16 @@ impl<D: Driver> Pool<D> {
             }
         }
         Some(Lease::Open(self.hold(chosen, wish), Slot::new(&self.state)))
+    }
+
+    /// The warmest connection at an address, if that is warm enough.
+    fn warm(&self, endpoint: &Endpoint<D>, now: Instant, warmth: Warmth) -> Option<Connection<D>> {
+        let timeout = self.state.bounds.idle_timeout;
+        match warmth {
+            Warmth::Any => endpoint.warm(now, timeout, timeout),
+            Warmth::Lately => endpoint.warm(now, timeout, UPSTREAM_IDLE_UNREPEATABLE),
+            Warmth::New => None,
+        }
     }
 
     fn choose<'a>(

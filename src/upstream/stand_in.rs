@@ -33,11 +33,20 @@ impl<D: Driver> Inner<D> {
     }
 
     fn recall(&self, answers: &Answers, request: &Request<'_>) -> Result<Response, FetchError> {
-        let upstream = self.origins.get(request.upstream).map_or("", |origin| &origin.plan.name);
-        let Some(recorded) = answers.get(upstream, request.target) else {
+        let upstream = self.origins.get(request.place()).map_or("", |origin| &origin.plan.name);
+        // As in the files that they are read from: of a GET the target alone.
+        let named = || [request.method.as_str().as_bytes(), b" ", request.target].concat();
+        let recorded = match request.method {
+            Method::Get => answers.get(upstream, request.target),
+            _ => answers.get(upstream, &named()),
+        };
+        let Some(recorded) = recorded else {
             return Err(FetchError::NotRecorded(Box::new(NotRecorded {
                 upstream: upstream.to_owned(),
-                target: String::from_utf8_lossy(request.target).into_owned(),
+                target: match request.method {
+                    Method::Get => String::from_utf8_lossy(request.target).into_owned(),
+                    _ => String::from_utf8_lossy(&named()).into_owned(),
+                },
                 from: answers.from().to_owned(),
             })));
         };
@@ -54,11 +63,11 @@ impl<D: Driver> Inner<D> {
     fn note(&self, recorder: &Recorder, request: &Request<'_>, response: &Response) {
         let status = response.head.status;
         // An answer that says that one of before is still right is not one to anybody else, and
-        // neither is a part.
+        // neither is a part. What changes something is not recorded: its answer is to that body.
         if matches!(status, 206 | 304) || request.method != Method::Get {
             return;
         }
-        let Some(origin) = self.origins.get(request.upstream) else { return };
+        let Some(origin) = self.origins.get(request.place()) else { return };
         let fields = response.head.headers.iter(&response.buffer);
         recorder.note(Record {
             upstream: origin.plan.name.clone(),

@@ -15,7 +15,9 @@ use smallvec::SmallVec;
 use crate::driver::Driver;
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
-use crate::http::{self, BodyReader, Connection, Framing, Head, RequestHead, Version, request};
+use crate::http::{
+    self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, request,
+};
 use crate::limits;
 use crate::tls;
 
@@ -261,7 +263,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let bounds = &self.worker.bounds;
         let mut deadline = None;
         loop {
-            let parsed = request::parse(&self.buffer, &bounds.limits);
+            let parsed = request::parse(&self.buffer, &bounds.head_limits());
             self.is_head = request::is_head(&self.buffer);
             if let Some(head) = parsed? {
                 return Ok(head);
@@ -282,11 +284,16 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        let request = self.request(head, 0);
-        if !self.worker.service().wants_body(&request) {
+        let (request, bounds) = (self.request(head, 0), &self.worker.bounds);
+        let service = self.worker.service();
+        let bytes_max = service.body_bytes_max(&request, bounds.limits.body_bytes_max);
+        // Before anybody is told to go on.
+        if matches!(head.body, Framing::Length(length) if length > bytes_max) {
+            return Err(ParseError::BodyTooLong.into());
+        }
+        if !service.wants_body(&request) {
             return Ok(None);
         }
-        let bounds = &self.worker.bounds;
         let begun = D::now();
         let mut end = head.length;
         if head.expect_continue && self.buffer.len() == end {
@@ -295,7 +302,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
                 return Err(Stop::Gone);
             }
         }
-        let mut body = BodyReader::new(head.body, bounds.limits.body_bytes_max);
+        let mut body = BodyReader::new(head.body, bytes_max);
         loop {
             let progress = body.advance(&mut self.buffer, end)?;
             end = progress.end;

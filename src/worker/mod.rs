@@ -95,6 +95,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// The bounds of a head. How long the body may be that it announces, its page decides.
+    fn head_limits(&self) -> Limits {
+        Limits { body_bytes_max: u64::MAX, ..self.limits }
+    }
+
     /// What so many bytes add to a timeout: whoever sends or takes them at the least rate is
     /// never late.
     fn earned(&self, bytes: usize) -> Duration {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
-use crate::http;
+use crate::http::{self, Framing, Version};
 use crate::metrics::WorkerMetrics;
-use crate::page::{self, ALLOW, Answer, Challenges, Notes, Pages, Redirect};
+use crate::page::{self, Answer, Challenges, Notes, Pages, Redirect};
 use crate::site::{Priority, Report, Site};
 use crate::upstream::{Client, Directory, Seat};
 
@@ -124,7 +124,11 @@ impl Replicas {
 
 impl<D: Driver> Service for Pages<D> {
     fn wants_body(&self, request: &Request<'_>) -> bool {
-        Pages::wants_body(self, request.head.method)
+        Pages::wants_body(self, &as_page_sees(request))
+    }
+
+    fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
+        Pages::body_bytes_max(self, &as_page_sees(request), usual)
     }
 
     // Not an `async fn`: that would hold the request twice while the page waits.
@@ -213,6 +217,8 @@ pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
         host: head.host.map_or(&[], |host| request.span(host)),
         headers: Some(&head.headers),
         bytes: request.bytes,
+        body: request.body,
+        lacks_length: head.version == Version::Http10 && head.body == Framing::None,
         peer: request.peer,
         secure: request.secure,
         number: request.number,
@@ -226,8 +232,8 @@ pub fn fill(response: &mut Response, answer: Answer) {
     response.etag = answer.etag;
     (response.coding, response.varies) = (answer.coding, answer.varies);
     response.lines = answer.passed;
-    if answer.allow {
-        response.fields.push(("Allow", ALLOW.into()));
+    if let Some(methods) = answer.allow {
+        response.fields.push(("Allow", methods.allow().into_bytes()));
     }
     if let Some(seconds) = answer.retry_after_s {
         response.fields.push(("Retry-After", seconds.to_string().into_bytes()));

@@ -17,6 +17,12 @@ pub trait Service: 'static {
     /// the connection closes after the answer, if there is a body.
     fn wants_body(&self, request: &Request<'_>) -> bool;
 
+    /// How long that body may be, bytes, where `usual` is what the server takes. Over it: 413.
+    fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
+        let _ = request;
+        usual
+    }
+
     /// Answers one request: fills in the response, whatever happens.
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()>;
 

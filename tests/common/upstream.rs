@@ -29,6 +29,8 @@ struct Shared {
 pub(crate) struct Call<'a> {
     /// The request head as it came.
     pub(crate) head: &'a str,
+    /// What came after it, as its Content-Length says.
+    pub(crate) body: &'a [u8],
     /// The target of the request line.
     pub(crate) target: &'a str,
     /// Which connection it came on, from 1 on.
@@ -257,10 +259,22 @@ fn serve(
             }
         };
         let head = String::from_utf8(received.drain(..end).collect()).expect("an ASCII head");
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        });
+        while received.len() < length.unwrap_or(0) {
+            match stream.read(&mut bytes) {
+                Ok(n @ 1..) => received.extend_from_slice(&bytes[..n]),
+                _ => return,
+            }
+        }
+        let body: Vec<u8> = received.drain(..length.unwrap_or(0)).collect();
         let target = head.split(' ').nth(1).expect("a target");
         shared.calls.lock().expect("calls").push(target.to_owned());
         turn += 1;
-        let mut call = Call { head: &head, target, connection, turn, stream: &mut stream };
+        let mut call =
+            Call { head: &head, body: &body, target, connection, turn, stream: &mut stream };
         match script(&mut call) {
             Then::Keep => {}
             Then::Close => return stream.say_goodbye(),

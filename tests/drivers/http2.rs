@@ -281,7 +281,7 @@ impl Recipe for Mirror {
 }
 
 /// Sends a body as windows allow, and reads the answer.
-async fn post(browser: &mut Browser, request: http::Request<()>, body: &[u8]) -> Page {
+pub(crate) async fn post(browser: &mut Browser, request: http::Request<()>, body: &[u8]) -> Page {
     let (response, mut stream) = browser.begin(request, false).await;
     let mut rest = Bytes::copy_from_slice(body);
     tokio::spawn(async move {

@@ -9,7 +9,7 @@ use ringpress::driver::sim::Sim;
 use ringpress::worker::Bounds;
 
 use super::client::{Client, get, visit};
-use super::server::{SERVER, Server, assert_took, item_site, run};
+use super::server::{SERVER, Server, assert_took, item_site, run, site_of};
 use super::upstream::{self, Asked, Log, Step, answer, at, in_turn};
 
 const MS: Duration = Duration::from_millis(1);
@@ -177,5 +177,45 @@ fn an_upstream_may_close_while_idle_and_no_exchange_is_lost() {
         Sim::sleep(MS * 200).await;
         assert_eq!(server.metrics.upstream_connections.get(), 0);
         server.assert_exchanges(5);
+    });
+}
+
+/// A page whose fetch is a POST.
+fn start_post(plan: impl Fn(Asked<'_>) -> Vec<Step> + 'static) -> (Server, Rc<RefCell<Log>>) {
+    let log = upstream::start(at(81), plan);
+    let page = "[[page]]\npath = '/item/{id}'\ntemplate = 'page.html'\n[page.fetch]\n\
+                item = { from = 'api', method = 'POST', path = '/item/{{ path.id }}' }\n";
+    let site = site_of(page, "token={{ item.token }};");
+    (Server::start(&site, &[&[at(81)]], Bounds::default()), log)
+}
+
+#[test]
+fn what_may_not_be_sent_twice_goes_over_a_connection_that_has_just_served() {
+    run(|| async {
+        let (server, log) = start_post(after(50));
+        visit_all(&["a", "b"], MS * 500).await;
+        assert_eq!(visit(SERVER, "/item/c").await.0.status, 200);
+        assert_eq!(log.borrow().connections, 2);
+        Sim::sleep(MS * 1200).await;
+        // Those that are idle for longer stay, for what may be sent again.
+        assert_eq!(visit(SERVER, "/item/d").await.0.status, 200);
+        assert_eq!(log.borrow().closed, [false, false, false]);
+        assert_eq!(server.metrics.upstream_reused.get(), 1);
+    });
+}
+
+#[test]
+fn what_may_not_be_sent_twice_is_not() {
+    run(|| async {
+        let (server, log) = start_post(|asked| match asked.token {
+            "a" => vec![answer("a")],
+            _ => vec![Step::Close],
+        });
+        for (token, status) in [("a", 200), ("b", 502), ("c", 502)] {
+            assert_eq!(visit(SERVER, &format!("/item/{token}")).await.0.status, status);
+        }
+        assert_eq!(log.borrow().requests.len(), 3, "{log:?}");
+        assert_eq!(log.borrow().connections, 2);
+        server.assert_exchanges(3);
     });
 }

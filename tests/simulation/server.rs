@@ -70,7 +70,8 @@ impl Server {
     pub(crate) async fn fetch(&self, target: &str) -> Result<Response, FetchError> {
         let deadline = Sim::now() + Duration::from_secs(5);
         let (target, headers) = (target.as_bytes(), &b""[..]);
-        let request = Request { upstream: 0, method: Method::Get, target, headers, deadline };
+        let (method, body) = (Method::Get, None);
+        let request = Request { upstream: 0, method, target, headers, body, deadline };
         self.client.fetch(request).await
     }
 

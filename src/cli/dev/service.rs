@@ -122,9 +122,10 @@ impl<D: Driver> DevService<D> {
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
         if is_own_host(page_request.host) {
             let target = String::from_utf8_lossy(page_request.target);
+            let asked = format!("{} {target}", page_request.method.as_str());
             let (site, files) = (cast.pages.site(), self.stage.files());
             let trace = notes.into_trace().unwrap_or_default();
-            let told = Told::of_page(&target, &trace, site, files);
+            let told = Told::of_page(&asked, &trace, site, files);
             let told = told.map(|told| told.json());
             inject(response.body(), RESPONSE_HEAD_ROOM, cast.number, told.as_deref());
         }
@@ -206,7 +207,12 @@ impl Drop for Waiter<'_> {
 
 impl<D: Driver> Service for DevService<D> {
     fn wants_body(&self, request: &Request<'_>) -> bool {
-        self.cast().is_some_and(|cast| cast.pages.wants_body(request.head.method))
+        self.cast().is_some_and(|cast| cast.pages.wants_body(&as_page_sees(request)))
+    }
+
+    fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
+        let of = |cast: Rc<Cast<D>>| cast.pages.body_bytes_max(&as_page_sees(request), usual);
+        self.cast().map_or(usual, of)
     }
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {

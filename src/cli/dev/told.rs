@@ -93,7 +93,7 @@ impl Told {
 
     /// Why a page could not be made, if it could not.
     pub(super) fn of_page(
-        target: &str,
+        asked: &str,
         trace: &Trace,
         site: &Site,
         files: Files<'_>,
@@ -109,7 +109,7 @@ impl Told {
         let steps = failed.into_iter().chain(fine).take(FETCHES_SHOWN_MAX);
         Some(Self {
             title: format!("{status} {}", http::reason_phrase(status)),
-            note: format!("GET {target} · {}", failure.told),
+            note: format!("{asked} · {}", failure.told),
             folded: status < 500,
             problems: problems_of(failure, &trace.steps, files),
             more: 0,

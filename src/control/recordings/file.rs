@@ -25,7 +25,7 @@ pub(super) const EXTENSION: &str = "http";
 /// What is in a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// Path and query.
+    /// Path and query; of what is no GET the method and a space before them.
     pub(super) target: Vec<u8>,
     /// The response, as it would come from an upstream.
     pub(super) response: Vec<u8>,
@@ -60,7 +60,14 @@ pub(super) fn read(text: &[u8]) -> Result<Answer, (usize, String)> {
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     };
     let is_target = |target: &&[u8]| target.first() == Some(&b'/') && !target.contains(&b' ');
-    let target = line().and_then(|line| line.strip_prefix(b"GET ")).filter(is_target);
+    let asked = line().unwrap_or_default();
+    let target = match asked.strip_prefix(b"GET ") {
+        Some(target) => Some(target).filter(is_target),
+        // Such are not recorded, but can be written.
+        None => OTHERS.iter().find_map(|method| {
+            asked.strip_prefix(method.as_bytes()).filter(is_target).and(Some(asked))
+        }),
+    };
     let target = target.ok_or((1, "write what was asked, as in `GET /users/42`".to_owned()))?;
     let status = line().and_then(status_of);
     let status = status.ok_or((2, "write the status, as in `HTTP/1.1 200 OK`".to_owned()))?;
@@ -131,6 +138,9 @@ fn is_kept(name: &[u8]) -> bool {
     !LEFT_OUT.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
+/// What a file may begin with in place of GET.
+const OTHERS: &[&str] = &["POST ", "PUT ", "PATCH ", "DELETE "];
+
 const LEFT_OUT: &[&[u8]] = &[
     b"age",
     b"connection",
@@ -189,9 +199,12 @@ mod tests {
     fn what_people_write_is_read_and_mistakes_have_a_line() {
         let edited = read(b"GET /\r\n404\r\ncontent-length: 9\r\n\r\n{}").unwrap();
         assert_eq!(edited.response, b"HTTP/1.1 404 \r\nContent-Length: 2\r\n\r\n{}");
+        let posted = read(b"POST /a\n201\n\n{}").unwrap();
+        assert_eq!(posted.target, b"POST /a");
         for (text, line) in [
             ("", 1),
-            ("POST /\n200\n\n", 1),
+            ("HEAD /\n200\n\n", 1),
+            ("POST x\n200\n\n", 1),
             ("GET x\n200\n\n", 1),
             ("GET /\n", 2),
             ("GET /\nHTTP/1.1 99\n\n", 2),

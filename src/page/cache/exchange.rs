@@ -115,10 +115,11 @@ impl<D: Driver> FetchCache<D> {
     ) -> Result<(Came, Response), Failed> {
         let asked = D::now();
         let request = upstream::Request {
-            upstream: call.upstream,
+            upstream: upstream::place(call.upstream),
             method: Method::Get,
             target: &call.target,
             headers: &[call.lines.as_slice(), conditions].concat(),
+            body: None,
             deadline: call.deadline,
         };
         match self.client.fetch(request).await {

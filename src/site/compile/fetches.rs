@@ -22,6 +22,7 @@ impl Compiler<'_> {
     ) -> (Option<NodeKind>, Vec<Use>) {
         let mut uses = Vec::new();
         let each = table.each.as_ref().map(|each| self.list(each, scope, &mut uses));
+        let page_scope = scope;
         let others: &[&str] = if each.is_some() { &["it", "index"] } else { &[] };
         let scope = Scope { others, ..scope.clone() };
         let mut facts = Vec::new();
@@ -40,6 +41,7 @@ impl Compiler<'_> {
             query
         });
         let headers = self.fields(table, &mut facts);
+        let asks = self.asks(table, page_scope, &mut facts, &mut uses);
         uses.extend(self.known_names(facts, &scope));
         let upstream = table.from.as_ref().and_then(|from| self.upstream(from));
         let cache = upstream.and_then(|upstream| self.caching(page, table, upstream));
@@ -55,10 +57,15 @@ impl Compiler<'_> {
                     list: list?,
                 }),
             };
-            let own = || table.headers.iter().map(|(name, _)| name.value.as_str());
+            let asks = asks?;
+            // The type of a body goes before what the upstream is sent usually.
+            let of_body = asks.names_type.then_some("content-type");
+            let named = || table.headers.iter().map(|(name, _)| name.value.as_str());
+            let own = || named().chain(of_body);
             let base_path = upstream.origin.as_ref().map(|origin| origin.base_path.clone());
             Some(NodeKind::Fetch(Box::new(Fetch {
                 upstream: index,
+                asks,
                 optional: table.optional,
                 fallback,
                 cache,
@@ -85,6 +92,12 @@ impl Compiler<'_> {
         upstream: usize,
     ) -> Option<Caching> {
         let lines = &self.upstreams.get(upstream)?.headers;
+        // What changes something is not kept, nor what is of the moment.
+        let asks = &table.asks;
+        let is_get = asks.method.as_ref().is_none_or(|method| method.value == "GET");
+        if !is_get || asks.accept.is_some() {
+            return None;
+        }
         let own = table.headers.iter().map(|(name, _)| name.value.as_str());
         match Caching::new(table.cache.as_ref(), page.cache.as_ref(), lines, own) {
             Ok(caching) => caching,

@@ -16,7 +16,7 @@ use h2::{Reason, RecvStream};
 
 use crate::driver::Driver;
 use crate::driver::timers::Timer;
-use crate::http::{ParseError, RequestHead};
+use crate::http::{Framing, ParseError, RequestHead};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
 use crate::worker::access::{Answered, Asked, Open, first_line};
@@ -53,7 +53,7 @@ pub(super) async fn answer<D: Driver, S: Service>(
     }
     let mut received = Vec::with_capacity(limits::DOWNSTREAM_READ_BYTES);
     let has_body = !stream.incoming.is_end_stream();
-    let head = head::translate(&parts, has_body, &worker.bounds.limits, &mut received);
+    let head = head::translate(&parts, has_body, &worker.bounds.head_limits(), &mut received);
     drop(parts);
     match head {
         Ok(head) => stream.exchange(&head, &mut received).await,
@@ -156,11 +156,16 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         head: &RequestHead,
         received: &mut Vec<u8>,
     ) -> Result<Option<usize>, Stop> {
-        let request = self.request(head, received, 0);
-        if !self.worker.service().wants_body(&request) {
+        let (request, bounds) = (self.request(head, received, 0), &self.worker.bounds);
+        let service = self.worker.service();
+        let bytes_max = service.body_bytes_max(&request, bounds.limits.body_bytes_max);
+        // Before anybody is told to go on.
+        if matches!(head.body, Framing::Length(length) if length > bytes_max) {
+            return Err(ParseError::BodyTooLong.into());
+        }
+        if !service.wants_body(&request) {
             return Ok(None);
         }
-        let bounds = &self.worker.bounds;
         if head.expect_continue {
             let mut interim = Outgoing::new(());
             *interim.status_mut() = StatusCode::CONTINUE;
@@ -174,7 +179,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
             let data = poll_fn(|context| incoming.poll_data(context));
             match self.timer.until(deadline, data).await {
                 Ok(Some(Ok(bytes))) => {
-                    if (length + bytes.len()) as u64 > bounds.limits.body_bytes_max {
+                    if (length + bytes.len()) as u64 > bytes_max {
                         return Err(ParseError::BodyTooLong.into());
                     }
                     received.extend_from_slice(&bytes);
