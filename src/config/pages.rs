@@ -21,6 +21,8 @@ pub struct PageTable {
     pub deadline: Duration,
     /// Who goes first when not all can.
     pub priority: Priority,
+    /// Whether it is a part of other pages only.
+    pub internal: bool,
     /// How answers to its fetches are kept, where those do not say.
     pub cache: Option<CacheTable>,
     /// `[page.fetch]`, in the order written.
@@ -113,6 +115,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         template: None,
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
+        internal: false,
         cache: None,
         fetches: Vec::new(),
         lets: Vec::new(),
@@ -133,6 +136,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 Some(priority) => page.priority = priority,
                 None => reader.wrong_form(entry, "\"high\", \"normal\" or \"low\""),
             },
+            "internal" => page.internal = reader.flag(entry).unwrap_or_default(),
             "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
@@ -251,7 +255,8 @@ fn settle_optional(reader: &mut Reader<'_>, table: &Entry<'_>, fetch: &mut Fetch
 /// More than any page should ask for; what bounds it in practice is the page's deadline.
 const ITEMS_MAX: usize = 100_000;
 
-const PAGE_KEYS: &[&str] = &["path", "template", "deadline", "priority", "cache", "fetch", "let"];
+const PAGE_KEYS: &[&str] =
+    &["path", "template", "deadline", "priority", "internal", "cache", "fetch", "let"];
 const FETCH_KEYS: &[&str] = &[
     "from",
     "path",

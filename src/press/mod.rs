@@ -4,6 +4,7 @@
 //! This layer makes text. Which fetch a text is for, and in which order things happen, is the
 //! site's and the page's concern.
 
+mod asks;
 mod builder;
 mod compiled;
 mod context;
@@ -12,13 +13,16 @@ mod error;
 mod escape;
 mod fields;
 mod filters;
+mod fragments;
 mod json;
 mod names;
 mod octets;
 mod program;
 mod scan;
 mod url;
+mod xml;
 
+pub use asks::{Always, Asks, What};
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;
@@ -27,6 +31,8 @@ pub use environment::content_type;
 pub(crate) use environment::is_template;
 pub use error::{PressError, Spot};
 pub use fields::Params;
+pub(crate) use fragments::trouble as fragment_trouble;
+pub use fragments::{Ask, Fragments};
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
@@ -34,3 +40,4 @@ pub use program::Uncovered;
 pub(crate) use scan::{BLOCK, PRINTED, markup};
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::{REQUEST_NAMES, kind_name};
+pub(crate) use xml::replace_forbidden;

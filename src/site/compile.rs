@@ -12,13 +12,13 @@ use super::route::{Pattern, Router, is_name};
 use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
-use super::{Site, error_page, policy};
+use super::{Site, error_page, fragments, policy};
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
 };
 use crate::limits::PAGE_NODES_MAX;
 use crate::press::{
-    Builder, ExpressionFacts, Names, Place, REQUEST_NAMES, Use, Uses, content_type,
+    Ask, Builder, ExpressionFacts, Names, Place, REQUEST_NAMES, Use, Uses, content_type,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ pub(super) fn compile(
     };
     let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
     let router = compiler.router(&written.pages, &drafts);
+    compiler.fragments(&router, &drafts);
     compiler.error_templates();
     let Compiler { builder, mut problems, .. } = compiler;
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
@@ -119,6 +120,8 @@ struct Draft {
     priority: Priority,
     nodes: Vec<Node>,
     uses: Uses,
+    internal: bool,
+    fragments: Option<Box<[Ask]>>,
 }
 
 impl Draft {
@@ -148,6 +151,8 @@ impl Draft {
             binding: press.bind(template, &names),
             content_type: content_type(&self.template),
             nodes: self.nodes,
+            internal: self.internal,
+            fragments: self.fragments,
             uses: self.uses,
             names: Arc::new(names),
             press: press.clone(),
@@ -211,6 +216,8 @@ impl Compiler<'_> {
             priority: page.priority,
             nodes: nodes.collect::<Option<_>>()?,
             uses,
+            internal: page.internal,
+            fragments: fragments::asked(&template.value, self.templates),
         })
     }
 
@@ -354,6 +361,17 @@ impl Compiler<'_> {
             self.problems.push(self.file.problem(path.span.clone(), message));
         }
         router
+    }
+
+    /// Whether the fragments that templates name are there. Of a site with broken pages it cannot
+    /// be told.
+    fn fragments(&mut self, router: &Router, drafts: &[Option<Draft>]) {
+        let drafts: Option<Vec<&Draft>> = drafts.iter().map(Option::as_ref).collect();
+        let Some(drafts) = drafts else { return };
+        let templates: Vec<&str> = drafts.iter().map(|draft| draft.template.as_str()).collect();
+        let patterns: Vec<&str> = drafts.iter().map(|draft| draft.text.as_str()).collect();
+        let wrong = fragments::check(self.templates, router, &templates, &patterns);
+        self.problems.extend(wrong);
     }
 
     fn error_templates(&mut self) {
