@@ -50,10 +50,14 @@ mod challenges;
 mod command;
 #[path = "drivers/conformance.rs"]
 mod conformance;
+#[path = "drivers/contents.rs"]
+mod contents;
 #[path = "drivers/corpus.rs"]
 mod corpus;
 #[path = "drivers/fields.rs"]
 mod fields;
+#[path = "drivers/fragments.rs"]
+mod fragments;
 #[cfg(feature = "http2")]
 #[path = "drivers/frames.rs"]
 mod frames;

@@ -11,6 +11,7 @@ mod execution;
 mod failed;
 mod failures;
 mod fetch;
+mod fragments;
 mod memo;
 mod notes;
 mod redirect;
@@ -28,7 +29,7 @@ use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
 use crate::metrics::Histogram;
-use crate::site::{Context, Inputs, Node, Page, Site};
+use crate::site::{Context, Inputs, Node, Page, Site, Value};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
@@ -41,6 +42,7 @@ use cache::FetchCache;
 use counts::{Begun, Counts};
 use execution::Execution;
 use failures::Failures;
+use fragments::Composed;
 use memo::Memo;
 use notes::NotesKept;
 use ties::Ties;
@@ -188,12 +190,15 @@ impl<D: Driver> Pages<D> {
             Err(answered) => return answered,
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
-        let outcome = execution.run().await;
+        let outcome = match page.fragments() {
+            None => execution.run().await.map(|()| None),
+            Some(_) => self.compose(request, &execution).await.map(Some),
+        };
         let begun = Begun { at: execution.start, page: page.place() };
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
         let outcome = match outcome {
-            Ok(()) => Outcome::Ready(page, context, passed),
+            Ok(composed) => Outcome::Ready(page, context, passed, composed),
             Err(error) => Outcome::Failed(error),
         };
         Gathered { outcome, begun }
@@ -245,8 +250,8 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         notes: Option<&Notes>,
     ) -> Answer {
-        let (page, context, passed) = match outcome {
-            Outcome::Ready(page, context, passed) => (page, context, passed),
+        let (page, context, passed, mut composed) = match outcome {
+            Outcome::Ready(page, context, passed, composed) => (page, context, passed, composed),
             Outcome::Methods => return Answer::methods(),
             Outcome::Refused(status, reason) => {
                 let path = String::from_utf8_lossy(request.path);
@@ -255,7 +260,9 @@ impl<D: Driver> Pages<D> {
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
         };
-        let inputs = self.inputs(request, page, &context);
+        let texts = composed.as_mut().map(|composed| std::mem::take(&mut composed.texts));
+        let texts = texts.unwrap_or_default();
+        let inputs = self.inputs(request, page, &context, &texts);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
         if request.wants_another(etag) {
             let path = String::from_utf8_lossy(request.path);
@@ -275,8 +282,11 @@ impl<D: Driver> Pages<D> {
         }
         let start = D::now_exactly();
         let before = out.len();
-        let rendered = page.render(&context, out);
-        let took = D::now_exactly().saturating_duration_since(start);
+        let (rendered, before_that) = match &mut composed {
+            None => (page.render(&context, out), Duration::ZERO),
+            Some(composed) => (composed.write(page, &context, out), composed.took),
+        };
+        let took = before_that + D::now_exactly().saturating_duration_since(start);
         if let Some(renders) = renders {
             renders.record(took);
         }
@@ -306,6 +316,7 @@ impl<D: Driver> Pages<D> {
         request: &Request<'a>,
         page: &Page,
         context: &'a Context,
+        fragments: &'a [(String, Value)],
     ) -> Option<memo::Inputs<'a>> {
         let version = page.version().filter(|_| self.memo.is_on())?;
         let mut inputs = memo::Inputs::new(version);
@@ -317,6 +328,10 @@ impl<D: Driver> Pages<D> {
             {
                 return None;
             }
+        }
+        for (target, text) in fragments {
+            inputs.push(target.as_bytes());
+            inputs.push(text.as_str().unwrap_or_default().as_bytes());
         }
         Some(inputs)
     }
@@ -343,7 +358,8 @@ impl<D: Driver> Pages<D> {
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
-        let Some((found, page, params)) = self.site.route_numbered(path) else {
+        let found = self.site.route_numbered(path).filter(|(_, page, _)| !page.is_internal());
+        let Some((found, page, params)) = found else {
             let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
             return Err(Outcome::Failed(error));
         };
@@ -395,8 +411,9 @@ pub struct Gathered<'a> {
 }
 
 enum Outcome<'a> {
-    /// A page, all it is made from, and the field lines that go with it.
-    Ready(&'a Page, Context, Vec<u8>),
+    /// A page, all it is made from, the field lines that go with it, and its fragments, if it has
+    /// any.
+    Ready(&'a Page, Context, Vec<u8>, Option<Box<Composed>>),
     /// The methods there are, no body.
     Methods,
     /// Another status, and why.

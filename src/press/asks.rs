@@ -183,7 +183,10 @@ mod tests {
             (what, one.in_block)
         });
         let wanted = [
-            ("base.html", false), ("x.html", false), ("/a false", true), ("/c true", true),
+            ("base.html", false),
+            ("x.html", false),
+            ("/a false", true),
+            ("/c true", true),
             ("/f false", false),
         ];
         assert_eq!(shown, wanted.map(|(what, in_block)| (what.to_owned(), in_block)));

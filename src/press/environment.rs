@@ -63,8 +63,20 @@ pub(crate) fn is_template(name: &str) -> bool {
     TEMPLATE_EXTENSIONS.contains(&extension)
 }
 
-const TEMPLATE_EXTENSIONS: &[&str] =
-    &["html", "htm", "xml", "svg", "atom", "rss", "txt", "json", "webmanifest", "j2", "jinja", "jinja2"];
+const TEMPLATE_EXTENSIONS: &[&str] = &[
+    "html",
+    "htm",
+    "xml",
+    "svg",
+    "atom",
+    "rss",
+    "txt",
+    "json",
+    "webmanifest",
+    "j2",
+    "jinja",
+    "jinja2",
+];
 
 /// The filters there are, to suggest one of; a test holds the list to the environment.
 pub(super) const FILTERS: &[&str] = &[

@@ -84,9 +84,11 @@ impl Fragments {
     /// Why the page cannot be made, if something that it asked for has failed.
     pub fn take_failure(&self) -> Option<PageError> {
         let mut entries = self.entries.borrow_mut();
-        entries.iter_mut().filter(|entry| entry.is_wanted).find_map(|entry| match &mut entry.state {
-            State::Failed(error) => error.take(),
-            _ => None,
+        entries.iter_mut().filter(|entry| entry.is_wanted).find_map(|entry| {
+            match &mut entry.state {
+                State::Failed(error) => error.take(),
+                _ => None,
+            }
         })
     }
 
@@ -147,9 +149,7 @@ impl Fragments {
         };
         match self.entries.borrow().get(place).map(|entry| &entry.state) {
             Some(State::Made(value)) => Ok(value.clone()),
-            Some(State::Refused(why)) => {
-                Err(Error::new(ErrorKind::InvalidOperation, why.clone()))
-            }
+            Some(State::Refused(why)) => Err(Error::new(ErrorKind::InvalidOperation, why.clone())),
             _ => Ok(Value::from_safe_string(String::new())),
         }
     }

@@ -6,8 +6,7 @@ use crate::config::Priority;
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
     Ask, Binding, Context, Data, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
-    QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name,
-    replace_forbidden,
+    QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name, replace_forbidden,
 };
 use minijinja::value::ValueKind;
 use std::sync::Arc;
