@@ -54,6 +54,8 @@ mod coding;
 mod command;
 #[path = "drivers/conformance.rs"]
 mod conformance;
+#[path = "drivers/contents.rs"]
+mod contents;
 #[path = "drivers/corpus.rs"]
 mod corpus;
 #[path = "drivers/fields.rs"]
@@ -62,6 +64,8 @@ mod fields;
 mod form_bodies;
 #[path = "drivers/forms.rs"]
 mod forms;
+#[path = "drivers/fragments.rs"]
+mod fragments;
 #[cfg(feature = "http2")]
 #[path = "drivers/frames.rs"]
 mod frames;

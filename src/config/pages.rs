@@ -28,6 +28,8 @@ pub struct PageTable {
     pub priority: Priority,
     /// Whether it may be packed.
     pub compress: bool,
+    /// Whether it is a part of other pages only.
+    pub internal: bool,
     /// How answers to its fetches are kept, where those do not say.
     pub cache: Option<CacheTable>,
     /// What it answers beside its body.
@@ -126,6 +128,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         deadline: limits::PAGE_DEADLINE,
         priority: Priority::Normal,
         compress: true,
+        internal: false,
         cache: None,
         answers: AnswerTable::default(),
         fetches: Vec::new(),
@@ -148,6 +151,7 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
                 None => reader.wrong_form(entry, "\"high\", \"normal\" or \"low\""),
             },
             "compress" => page.compress = reader.flag(entry).unwrap_or(true),
+            "internal" => page.internal = reader.flag(entry).unwrap_or_default(),
             "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
@@ -282,6 +286,7 @@ const PAGE_KEYS: &[&str] = &[
     "deadline",
     "priority",
     "compress",
+    "internal",
     "cache",
     "status",
     "redirect",

@@ -29,6 +29,8 @@ pub(super) struct Execution<'a, D: Driver> {
     pub(super) context: &'a Context,
     pub(super) ties: &'a Ties,
     pub(super) notes: Option<&'a Notes>,
+    /// Which fragment of the page that is noted it is, if it is one.
+    pub(super) part: Option<u16>,
     /// Field lines that fetches hand to the visitor.
     pub(super) passed: RefCell<Vec<u8>>,
     /// The age of the oldest answer that such lines are of, if it was kept.
@@ -49,7 +51,8 @@ impl<'a, D: Driver> Execution<'a, D> {
         let start = D::now();
         let deadline = start + page.deadline();
         let (passed, age, cache) = (RefCell::default(), Cell::default(), cache.as_ref());
-        Self { site, client, cache, page, context, ties, notes, passed, age, start, deadline }
+        let part = None;
+        Self { site, client, cache, page, context, ties, notes, part, passed, age, start, deadline }
     }
 
     /// Fills the context, or says why the page cannot be made: the first failure of something

@@ -119,6 +119,7 @@ impl<D: Driver> Execution<'_, D> {
         // Looked for here, so that no page that waits has to hold it.
         let place = self.number(node);
         notes.fetched(Noted {
+            part: self.part.unwrap_or_default(),
             node: place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX),
             item: item.map(|(_, index)| u32::try_from(index).unwrap_or(u32::MAX)),
             status,
@@ -139,7 +140,10 @@ impl<D: Driver> Execution<'_, D> {
             });
             let begun = start.saturating_duration_since(self.start);
             let failure = value.as_ref().err().map(PageError::chain).unwrap_or_default();
-            let name = name(node, item);
+            let mut name = name(node, item);
+            if self.part.is_some() {
+                name = format!("{name} of {}", self.page.pattern());
+            }
             let line = node.line;
             Step { name, line, url, status, bytes, begun, took, reused, how, failure }
         });

@@ -12,6 +12,7 @@ mod failed;
 mod failures;
 mod fetch;
 mod forms;
+mod fragments;
 mod memo;
 mod notes;
 mod packing;
@@ -31,7 +32,7 @@ use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, Coding, EntityTag, Method, Methods};
 use crate::limits::RENDER_SLOW;
 use crate::metrics::Histogram;
-use crate::site::{Context, Inputs, Node, Page, Site};
+use crate::site::{Context, Inputs, Node, Page, Site, Value};
 use crate::upstream::Client;
 
 pub use challenges::Challenges;
@@ -44,6 +45,7 @@ use cache::FetchCache;
 use counts::{Begun, Counts};
 use execution::Execution;
 use failures::Failures;
+use fragments::Composed;
 use memo::Memo;
 use notes::NotesKept;
 use packing::{Kept, Packing};
@@ -206,12 +208,15 @@ impl<D: Driver> Pages<D> {
             Err(answered) => return answered,
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
-        let outcome = execution.run().await;
+        let outcome = match page.fragments() {
+            None => execution.run().await.map(|()| None),
+            Some(_) => self.compose(request, &execution).await.map(Some),
+        };
         let begun = Begun { at: execution.start, page: page.place() };
         let passed = execution.into_passed();
         self.client.give_back([ties.into_buffer(), Vec::new()]);
         let outcome = match outcome {
-            Ok(()) => Outcome::Ready(page, context, passed),
+            Ok(composed) => Outcome::Ready(page, context, passed, composed),
             Err(error) => Outcome::Failed(error),
         };
         Gathered { outcome, begun }
@@ -265,8 +270,8 @@ impl<D: Driver> Pages<D> {
         out: &mut Vec<u8>,
         notes: Option<&Notes>,
     ) -> Answer {
-        let (page, context, passed) = match outcome {
-            Outcome::Ready(page, context, passed) => (page, context, passed),
+        let (page, context, passed, composed) = match outcome {
+            Outcome::Ready(page, context, passed, composed) => (page, context, passed, composed),
             Outcome::Methods(methods) => return Answer::methods(methods),
             Outcome::NotAllowed(methods) => {
                 let path = String::from_utf8_lossy(request.path);
@@ -287,23 +292,25 @@ impl<D: Driver> Pages<D> {
                 Err(error) => return self.fail(request, &error, out, notes),
             }
         }
-        self.body(request, (page, &context), answer, renders, out, notes)
+        self.body(request, (page, &context, composed), answer, renders, out, notes)
     }
 
     /// Makes the body of an answer, unless the visitor has it, or it was made before.
     fn body(
         &self,
         request: &Request<'_>,
-        (page, context): (&Page, &Context),
+        (page, context, mut composed): (&Page, &Context, Option<Box<Composed>>),
         mut answer: Answer,
         renders: Option<&Histogram>,
         out: &mut Vec<u8>,
         notes: Option<&Notes>,
     ) -> Answer {
+        let texts = composed.as_mut().map(|composed| composed.hand_over(&mut answer));
+        let texts = texts.unwrap_or_default();
         // Conditions are about the page as it is, not about a page that says it is another (RFC
         // 9110 section 13.2.1).
         let is_usual = answer.status == 200;
-        let inputs = is_usual.then(|| self.inputs(request, page, context)).flatten();
+        let inputs = is_usual.then(|| self.inputs(request, page, context, &texts)).flatten();
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
         let chosen = etag.map(|etag| self.chosen(request, etag));
         if is_usual && request.wants_another(chosen) {
@@ -324,8 +331,11 @@ impl<D: Driver> Pages<D> {
         }
         let start = D::now_exactly();
         let before = out.len();
-        let rendered = page.render(context, out);
-        let took = D::now_exactly().saturating_duration_since(start);
+        let (rendered, before_that) = match &mut composed {
+            None => (page.render(context, out), Duration::ZERO),
+            Some(composed) => (composed.write(page, context, out), composed.took),
+        };
+        let took = before_that + D::now_exactly().saturating_duration_since(start);
         if let Some(renders) = renders {
             renders.record(took);
         }
@@ -356,6 +366,7 @@ impl<D: Driver> Pages<D> {
         request: &Request<'a>,
         page: &Page,
         context: &'a Context,
+        fragments: &'a [(String, Value)],
     ) -> Option<memo::Inputs<'a>> {
         if !request.method.is_safe() {
             return None;
@@ -370,6 +381,10 @@ impl<D: Driver> Pages<D> {
             {
                 return None;
             }
+        }
+        for (target, text) in fragments {
+            inputs.push(target.as_bytes());
+            inputs.push(text.as_str().unwrap_or_default().as_bytes());
         }
         Some(inputs)
     }
@@ -396,7 +411,8 @@ impl<D: Driver> Pages<D> {
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
-        let Some((found, page, params)) = self.site.route_numbered(path) else {
+        let found = self.site.route_numbered(path).filter(|(_, page, _)| !page.is_internal());
+        let Some((found, page, params)) = found else {
             let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
             return Err(Outcome::Failed(error));
         };
@@ -459,8 +475,9 @@ pub struct Gathered<'a> {
 }
 
 enum Outcome<'a> {
-    /// A page, all it is made from, and the field lines that go with it.
-    Ready(&'a Page, Context, Vec<u8>),
+    /// A page, all it is made from, the field lines that go with it, and its fragments, if it has
+    /// any.
+    Ready(&'a Page, Context, Vec<u8>, Option<Box<Composed>>),
     /// The methods there are, no body.
     Methods(Methods),
     /// A method that the page does not have; those that it has.

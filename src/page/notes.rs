@@ -21,6 +21,8 @@ use super::trace::{Step, Trace};
 #[derive(Debug, Default)]
 pub struct Notes {
     names: RefCell<Option<Rc<Names>>>,
+    /// Those of the fragments that it has.
+    parts: RefCell<Vec<Rc<Names>>>,
     fetches: RefCell<SmallVec<[Noted; 2]>>,
     left_out: Cell<u32>,
     render_us: Cell<Option<u32>>,
@@ -33,7 +35,9 @@ pub struct Notes {
 /// What is noted of one fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct Noted {
-    /// Which node of the page it is.
+    /// Which fragment of the page it is of, from 1 on; 0 for the page itself.
+    pub part: u16,
+    /// Which node of that it is.
     pub node: u16,
     /// Which item of a list, if it is one call of several.
     pub item: Option<u32>,
@@ -84,6 +88,14 @@ impl Notes {
         self.names.borrow().clone()
     }
 
+    /// The names of a fragment, or with 0 those of the page.
+    pub fn names_of(&self, part: u16) -> Option<Rc<Names>> {
+        match usize::from(part).checked_sub(1) {
+            None => self.names(),
+            Some(part) => self.parts.borrow().get(part).cloned(),
+        }
+    }
+
     /// The fetches, in the order in which they ended, and how many more there were.
     pub fn fetches(&self, each: impl FnMut(&Noted)) -> u32 {
         self.fetches.borrow().iter().for_each(each);
@@ -98,8 +110,8 @@ impl Notes {
     /// The value of a Server-Timing field.
     pub fn server_timing(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let names = self.names();
         self.fetches(|noted| {
+            let names = self.names_of(noted.part);
             let node = names.as_ref().and_then(|names| names.nodes.get(usize::from(noted.node)));
             let token = node.map_or("fetch", |node| node.token.as_str());
             let mut entry = String::from(token);
@@ -120,6 +132,17 @@ impl Notes {
 
     pub(super) fn begin(&self, names: &Rc<Names>) {
         self.names.replace(Some(Rc::clone(names)));
+    }
+
+    /// The number of a fragment with these names.
+    pub(super) fn part(&self, names: &Rc<Names>) -> u16 {
+        let mut parts = self.parts.borrow_mut();
+        let known = parts.iter().position(|one| Rc::ptr_eq(one, names));
+        let place = known.unwrap_or_else(|| {
+            parts.push(Rc::clone(names));
+            parts.len() - 1
+        });
+        u16::try_from(place + 1).unwrap_or(u16::MAX)
     }
 
     pub(super) fn fetched(&self, noted: Noted) {
@@ -153,6 +176,7 @@ impl Notes {
 
     fn clear(&self) {
         self.names.take();
+        self.parts.borrow_mut().clear();
         self.fetches.borrow_mut().clear();
         self.left_out.set(0);
         self.render_us.set(None);
@@ -246,8 +270,15 @@ mod tests {
         let notes = Notes::default();
         assert_eq!(notes.server_timing(), b"");
         notes.begin(&names());
-        let user =
-            Noted { node: 0, item: None, status: Some(200), failed: false, how: "new", us: 12_345 };
+        let user = Noted {
+            part: 0,
+            node: 0,
+            item: None,
+            status: Some(200),
+            failed: false,
+            how: "new",
+            us: 12_345,
+        };
         notes.fetched(user);
         notes.fetched(Noted { node: 1, item: Some(3), failed: true, ..user });
         notes.fetched(Noted { node: 1, status: None, how: "", failed: true, ..user });
@@ -263,8 +294,15 @@ mod tests {
         let kept = NotesKept::default();
         let notes = kept.take();
         notes.begin(&names());
-        let noted =
-            Noted { node: 0, item: Some(1), status: None, failed: true, how: "", us: u32::MAX };
+        let noted = Noted {
+            part: 0,
+            node: 0,
+            item: Some(1),
+            status: None,
+            failed: true,
+            how: "",
+            us: u32::MAX,
+        };
         (0..100).for_each(|_| notes.fetched(noted));
         let mut told = 0;
         let left_out = notes.fetches(|_| told += 1);

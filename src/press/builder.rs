@@ -1,5 +1,6 @@
 //! Gathers a site's templates and expressions, checks each, and compiles them into a [`Press`].
 
+use super::asks::{self, Asks};
 use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
 use super::names::{self, Reference, Use};
@@ -46,6 +47,8 @@ pub struct TemplateFacts {
     pub assigned: BTreeSet<String>,
     /// The templates it names.
     pub references: Vec<Reference>,
+    /// What it asks for by `fragment`.
+    pub asks: Asks,
     /// Whether it also takes templates by names that are made when it runs.
     pub dynamic: bool,
 }
@@ -93,8 +96,9 @@ impl Builder {
         let uses = names::uses(undeclared, &file.text, &tokens);
         let assigned = names::assigned(&file.text, &tokens);
         let (references, dynamic) = names::references(&file.text, &tokens);
+        let asks = asks::asks(&file.text, &tokens);
         self.templates.push(file.clone());
-        Ok(TemplateFacts { uses, assigned, references, dynamic })
+        Ok(TemplateFacts { uses, assigned, references, asks, dynamic })
     }
 
     /// Adds the expression in `range` of a string of the site file.
@@ -138,6 +142,10 @@ impl Builder {
                 .collect());
         }
         let mut uses = names::uses(undeclared, text, &tokens);
+        if let Some(found) = uses.iter().find(|found| found.top() == "fragment") {
+            let message = "`fragment` is for templates: nothing here waits for a page";
+            return Err(vec![place.file.problem(within(found.span.clone()), message)]);
+        }
         let is_lookup = uses.len() == 1 && uses.iter().all(|found| found.path == text);
         let lookup = is_lookup.then(|| text.to_owned());
         for found in &mut uses {

@@ -4,7 +4,7 @@
 //! whether it is there does not, since APIs leave fields out: `{% if user.bio %}` is no mistake.
 //! A name that a page cannot have at all is found when the site is checked.
 
-use super::filters;
+use super::{filters, fragments};
 use crate::limits::RENDER_FUEL;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
@@ -20,6 +20,7 @@ pub(super) fn new<'source>() -> Environment<'source> {
     // `now` is a value of the context, the same for all of a page.
     environment.remove_global("now");
     filters::add(&mut environment);
+    environment.add_function("fragment", fragments::fragment);
     environment
 }
 
@@ -37,6 +38,7 @@ pub fn content_type(template: &str) -> &'static str {
         "atom" => "application/atom+xml",
         "rss" => "application/rss+xml",
         "json" => "application/json",
+        "webmanifest" => "application/manifest+json",
         _ => "text/plain; charset=utf-8",
     }
 }
@@ -44,7 +46,7 @@ pub fn content_type(template: &str) -> &'static str {
 pub(super) fn auto_escape(template: &str) -> AutoEscape {
     match extension(template) {
         "html" | "htm" | "xml" | "svg" | "atom" | "rss" => AutoEscape::Html,
-        "json" => AutoEscape::Json,
+        "json" | "webmanifest" => AutoEscape::Json,
         _ => AutoEscape::None,
     }
 }
@@ -61,8 +63,20 @@ pub(crate) fn is_template(name: &str) -> bool {
     TEMPLATE_EXTENSIONS.contains(&extension)
 }
 
-const TEMPLATE_EXTENSIONS: &[&str] =
-    &["html", "htm", "xml", "svg", "atom", "rss", "txt", "json", "j2", "jinja", "jinja2"];
+const TEMPLATE_EXTENSIONS: &[&str] = &[
+    "html",
+    "htm",
+    "xml",
+    "svg",
+    "atom",
+    "rss",
+    "txt",
+    "json",
+    "webmanifest",
+    "j2",
+    "jinja",
+    "jinja2",
+];
 
 /// The filters there are, to suggest one of; a test holds the list to the environment.
 pub(super) const FILTERS: &[&str] = &[
@@ -188,6 +202,7 @@ mod tests {
     fn a_template_is_known_by_its_extension() {
         assert_eq!(content_type("a/b.html"), "text/html; charset=utf-8");
         assert_eq!(content_type("feed.atom.j2"), "application/atom+xml");
+        assert_eq!(content_type("app.webmanifest"), "application/manifest+json");
         assert_eq!(content_type("x.j2"), "text/plain; charset=utf-8");
         assert_eq!(auto_escape("a.html.jinja2"), AutoEscape::Html);
         assert_eq!(auto_escape("a.txt"), AutoEscape::None);

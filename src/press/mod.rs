@@ -5,6 +5,7 @@
 //! site's and the page's concern.
 
 mod answer;
+mod asks;
 mod body;
 mod builder;
 mod compiled;
@@ -15,15 +16,18 @@ mod escape;
 mod fields;
 mod filters;
 mod form;
+mod fragments;
 mod json;
 mod names;
 mod octets;
 mod program;
 mod scan;
 mod url;
+mod xml;
 
 pub(crate) use answer::split_origin;
 pub use answer::{LocationTemplate, TextTemplate};
+pub use asks::{Always, Asks, What};
 pub use body::BodyTemplate;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
@@ -34,6 +38,8 @@ pub(crate) use environment::is_template;
 pub use error::{PressError, Spot};
 pub use fields::Params;
 pub use form::{Form, FormFile};
+pub(crate) use fragments::trouble as fragment_trouble;
+pub use fragments::{Ask, Fragments};
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Reference, Use};
@@ -41,3 +47,4 @@ pub use program::Uncovered;
 pub(crate) use scan::{BLOCK, PRINTED, markup};
 pub use url::{FieldTemplate, PathTemplate, QueryTemplate};
 pub(crate) use url::{REQUEST_NAMES, kind_name};
+pub(crate) use xml::replace_forbidden;

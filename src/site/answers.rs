@@ -87,8 +87,8 @@ impl AnswerPlan {
         self.write_session(press, context, asker, &mut said.lines)?;
         // What is for one visitor is not for a cache that others share (RFC 9111 section 5.2.2.7).
         let is_private = self.sessions.is_some() || said.lines.len() > own;
-        if is_private && !has_line(&said.lines, CACHE_CONTROL) {
-            said.lines.extend_from_slice(PRIVATE);
+        if is_private {
+            keep_private(&mut said.lines);
         }
         match self.location(press, &root)? {
             Some((location, status)) => {
@@ -203,6 +203,13 @@ fn to_json(value: &Value) -> Option<SessionValues> {
     match serde_json::to_value(value).ok()? {
         serde_json::Value::Object(values) => Some(values),
         _ => None,
+    }
+}
+
+/// Has caches that others share keep nothing of it, unless the fields say what they may.
+pub(crate) fn keep_private(lines: &mut Vec<u8>) {
+    if !has_line(lines, CACHE_CONTROL) {
+        lines.extend_from_slice(PRIVATE);
     }
 }
 

@@ -16,14 +16,15 @@ use super::route::{Pattern, Router, is_name};
 use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
-use super::{Site, error_page, policy};
+use super::{Site, error_page, fragments, policy};
 use crate::coding;
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
 };
+use crate::http::Method;
 use crate::limits::PAGE_NODES_MAX;
 use crate::press::{
-    Builder, ExpressionFacts, Names, Place, REQUEST_NAMES, Use, Uses, content_type,
+    Ask, Builder, ExpressionFacts, Names, Place, REQUEST_NAMES, Use, Uses, content_type,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ pub(super) fn compile(
     };
     let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
     let router = compiler.router(&written.pages, &drafts);
+    compiler.fragments(&router, &drafts);
     compiler.error_templates();
     let Compiler { builder, mut problems, .. } = compiler;
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
@@ -134,6 +136,8 @@ struct Draft {
     /// And what it answers beside the body.
     answers: AnswerPlan,
     answers_use: Uses,
+    internal: bool,
+    fragments: Option<Box<[Ask]>>,
 }
 
 /// What a page takes of the site as a whole.
@@ -151,6 +155,12 @@ impl Whole<'_> {
 }
 
 impl Draft {
+    /// The page as part of others.
+    fn part(&self) -> fragments::Part<'_> {
+        let template = self.template.as_deref();
+        fragments::Part { template: template.filter(|_| self.takes.methods.have(Method::Get)) }
+    }
+
     fn page(mut self, place: usize, whole: &Whole<'_>, cookies: &Arc<[String]>) -> Option<Page> {
         let Whole { press, version, secured } = whole;
         budget::assign(&mut self.nodes, self.deadline);
@@ -189,6 +199,8 @@ impl Draft {
             packs: self.compress && coding::is_packable(content_type),
             is_personal: !from_address,
             nodes: self.nodes,
+            internal: self.internal,
+            fragments: self.fragments,
             uses: all_uses,
             names: Arc::new(names),
             press: Arc::clone(press),
@@ -253,6 +265,7 @@ impl Compiler<'_> {
             let (line, _) = self.file.place(name.span.start);
             Some(Node { name: name.value.clone(), line, needs, kind: kind? })
         });
+        let asked = template.as_deref().and_then(|name| fragments::asked(name, self.templates));
         Some(Draft {
             pattern: pattern?,
             text: page.path.as_ref()?.value.clone(),
@@ -265,6 +278,8 @@ impl Compiler<'_> {
             uses,
             answers,
             answers_use,
+            internal: page.internal,
+            fragments: asked,
         })
     }
 
@@ -411,6 +426,17 @@ impl Compiler<'_> {
             self.problems.push(self.file.problem(path.span.clone(), message));
         }
         router
+    }
+
+    /// Whether the fragments that templates name are there. Of a site with broken pages it cannot
+    /// be told.
+    fn fragments(&mut self, router: &Router, drafts: &[Option<Draft>]) {
+        let drafts: Option<Vec<&Draft>> = drafts.iter().map(Option::as_ref).collect();
+        let Some(drafts) = drafts else { return };
+        let parts: Vec<fragments::Part<'_>> = drafts.iter().map(|draft| draft.part()).collect();
+        let patterns: Vec<&str> = drafts.iter().map(|draft| draft.text.as_str()).collect();
+        let wrong = fragments::check(self.templates, router, &parts, &patterns);
+        self.problems.extend(wrong);
     }
 
     fn error_templates(&mut self) {

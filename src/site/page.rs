@@ -7,8 +7,8 @@ use super::caching::Caching;
 use crate::config::Priority;
 use crate::error::{PageError, PageErrorKind};
 use crate::press::{
-    Binding, Context, Data, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
-    QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name,
+    Ask, Binding, Context, Data, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
+    QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name, replace_forbidden,
 };
 use minijinja::value::ValueKind;
 use std::sync::Arc;
@@ -34,6 +34,10 @@ pub struct Page {
     pub(super) content_type: &'static str,
     pub(super) packs: bool,
     pub(super) is_personal: bool,
+    /// Whether it is for other pages only.
+    pub(super) internal: bool,
+    /// What it asks for in each of its runs, if it has fragments.
+    pub(super) fragments: Option<Box<[Ask]>>,
     pub(super) uses: Uses,
     pub(super) names: Arc<Names>,
     pub(super) press: Arc<Press>,
@@ -182,6 +186,16 @@ impl Page {
         self.is_personal
     }
 
+    /// Whether it is a part of other pages only, and nobody's by itself.
+    pub fn is_internal(&self) -> bool {
+        self.internal
+    }
+
+    /// The fragments that it asks for whatever happens, if it may ask for any.
+    pub fn fragments(&self) -> Option<&[Ask]> {
+        self.fragments.as_deref()
+    }
+
     /// What its templates look at in a request; the rest need not be in [`Inputs`].
     pub fn uses(&self) -> Uses {
         self.uses
@@ -313,7 +327,12 @@ impl Page {
         let Some(template) = self.template else {
             return Err(internal(format!("the page `{}` has no template", self.pattern)));
         };
-        self.press.page(template, &self.binding, context, out)
+        let start = out.len();
+        self.press.page(template, &self.binding, context, out)?;
+        if self.content_type.ends_with("xml") {
+            replace_forbidden(out, start);
+        }
+        Ok(())
     }
 }
 

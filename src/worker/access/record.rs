@@ -204,6 +204,11 @@ fn push_notes(out: &mut Vec<u8>, notes: &Notes) {
     let left_out = notes.fetches(|noted| {
         out.extend_from_slice(before);
         before = b",{";
+        let part = (noted.part > 0).then(|| notes.names_of(noted.part)).flatten();
+        if let Some(part) = &part {
+            push_text(out, "fragment", part.pattern.as_bytes(), FIELD);
+        }
+        let names = part.as_ref().unwrap_or(&names);
         if let Some(node) = names.nodes.get(usize::from(noted.node)) {
             push_text(out, "name", node.name.as_bytes(), ACCESS_NAME_BYTES_MAX);
             push_text(out, "upstream", node.upstream.as_bytes(), ACCESS_NAME_BYTES_MAX);
