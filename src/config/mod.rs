@@ -19,6 +19,7 @@ mod reader;
 mod report;
 mod secure;
 mod server;
+mod statics;
 mod units;
 mod upstream_tls;
 mod upstreams;
@@ -37,6 +38,7 @@ pub use reader::At;
 pub use report::{Problem, Report, SourceFile, suggestion};
 pub use secure::{CertificateTable, Redirect, Secure};
 pub use server::{DriverChoice, Server, TLS as ADD_CERTIFICATE, Workers, listen_address};
+pub use statics::{StaticKind, StaticTable};
 pub use units::{parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
@@ -54,6 +56,8 @@ pub struct SiteFile {
     pub upstreams: Vec<Upstream>,
     /// `[[page]]`, in the order written.
     pub pages: Vec<PageTable>,
+    /// `[[static]]`, in the order written.
+    pub statics: Vec<StaticTable>,
 }
 
 /// Reads a site file. What could be read is returned along with all that is wrong with it; the
@@ -73,6 +77,7 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
             "admin" => site.admin = admin::read(&mut reader, &entry),
             "upstreams" => site.upstreams = upstreams::read(&mut reader, &entry),
             "page" => site.pages = pages::read(&mut reader, &entry),
+            "static" => site.statics = statics::read(&mut reader, &entry),
             _ => reader.unknown_key(&entry, TOP_KEYS, "at the top of the file"),
         }
     }
@@ -83,7 +88,7 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
 /// readers of this module together.
 pub const SCHEMA: &str = include_str!("site.schema.json");
 
-const TOP_KEYS: &[&str] = &["server", "admin", "upstreams", "page"];
+const TOP_KEYS: &[&str] = &["server", "admin", "upstreams", "page", "static"];
 
 #[cfg(test)]
 mod tests {

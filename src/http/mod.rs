@@ -16,6 +16,7 @@
 //! | `forwarded`, `proxy` | who a visitor is behind proxies |
 //! | `caching`, `validator` | what may be kept, and what is still the same |
 //! | `coding` | how bodies are packed, and what readers take |
+//! | `conditions` | what is sent only if, and in part |
 //! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
 //! | `error` | why a message was refused, and the status for it |
@@ -24,6 +25,7 @@ mod body;
 pub mod caching;
 mod chunked;
 mod coding;
+mod conditions;
 mod error;
 mod fields;
 pub mod forwarded;
@@ -45,6 +47,7 @@ mod validator;
 pub use body::{BodyReader, Framing, Progress};
 pub use chunked::ChunkedDecoder;
 pub use coding::Coding;
+pub use conditions::{Part, Validators, Verdict};
 pub use error::ParseError;
 pub use fields::Headers;
 pub use head::{
