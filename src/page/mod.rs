@@ -15,6 +15,7 @@ mod memo;
 mod notes;
 mod redirect;
 mod request;
+mod statics;
 mod ties;
 mod trace;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
+use crate::driver::file_body::FileBody;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, EntityTag, Method};
 use crate::limits::RENDER_SLOW;
@@ -43,6 +45,7 @@ use execution::Execution;
 use failures::Failures;
 use memo::Memo;
 use notes::NotesKept;
+use statics::{Served, Statics, Wanted};
 use ties::Ties;
 
 /// The pages of a site, served on one worker.
@@ -57,6 +60,8 @@ pub struct Pages<D: Driver> {
     counts: Counts,
     /// Where what is noted of pages comes from, and their names, if anybody wants to know.
     noting: Option<(NotesKept, Vec<Rc<Names>>)>,
+    /// Static files, if the site has any.
+    statics: Option<Statics>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -80,12 +85,18 @@ pub struct Answer {
     pub etag: Option<EntityTag>,
     /// Field lines that the page's fetches hand to the visitor.
     pub passed: Vec<u8>,
+    /// Whether it is a file: its bytes are not to be changed, and its fields say what they are.
+    pub is_file: bool,
+    /// What is to be sent after the body, where a file is not in memory.
+    pub file: Option<Box<FileBody>>,
 }
 
 impl Default for Answer {
     fn default() -> Self {
         let (content_type, passed) = ("", Vec::new());
-        Self { status: 200, content_type, allow: false, retry_after_s: None, etag: None, passed }
+        let (retry_after_s, etag, file) = (None, None, None);
+        let (status, allow, is_file) = (200, false, false);
+        Self { status, content_type, allow, retry_after_s, etag, passed, is_file, file }
     }
 }
 
@@ -103,6 +114,7 @@ impl<D: Driver> Pages<D> {
             let names = site.pages().iter().map(|page| Names::of(page, site.upstreams()));
             (NotesKept::default(), names.collect())
         });
+        let statics = (!site.statics().is_empty()).then(Statics::new::<D>);
         let (challenges, redirect) = (None, None);
         Self {
             site,
@@ -112,6 +124,7 @@ impl<D: Driver> Pages<D> {
             failures,
             counts,
             noting,
+            statics,
             id_prefix,
             challenges,
             redirect,
@@ -129,7 +142,11 @@ impl<D: Driver> Pages<D> {
             (Some(_), Some(kept)) => Some(kept.go_on(self.client.clone())),
             (new, _) => new.clone(),
         };
-        Self { memo, cache, ..self }
+        let statics = match (self.statics, &old.statics) {
+            (Some(_), Some(old)) => Some(Statics::going_on(old)),
+            (new, _) => new,
+        };
+        Self { memo, cache, statics, ..self }
     }
 
     /// The same, and it answers these challenges.
@@ -185,6 +202,11 @@ impl<D: Driver> Pages<D> {
     pub async fn gather(&self, request: &Request<'_>, notes: Option<&Notes>) -> Gathered<'_> {
         let (page, context, ties) = match self.begin(request, notes) {
             Ok(ready) => ready,
+            Err(Gathered { outcome: Outcome::Static(wanted), begun }) => {
+                let fetched = Box::pin(self.fetch_static(&wanted, request)).await;
+                let served = fetched.map(|served| Outcome::Served(Box::new(served)));
+                return Gathered { outcome: served.unwrap_or_else(Outcome::Failed), begun };
+            }
             Err(answered) => return answered,
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
@@ -206,7 +228,7 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         notes: Option<&Notes>,
     ) -> Result<(&Page, Context, Ties), Gathered<'_>> {
-        let mut number = self.site.pages().len();
+        let mut number = self.site.pages().len() + self.site.statics().len();
         let (page, inputs) = self.find(request, &mut number).map_err(|outcome| {
             let begun = Begun { at: D::now(), page: number };
             Gathered { outcome, begun }
@@ -254,6 +276,9 @@ impl<D: Driver> Pages<D> {
                 return Answer { allow: status == 405, ..answer };
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
+            Outcome::Served(served) => return self.press_static(request, *served, out, notes),
+            // It has been waited for, and is served by now.
+            Outcome::Static(_) => return self.press_static(request, Served::Missing, out, notes),
         };
         let inputs = self.inputs(request, page, &context);
         let etag = inputs.as_ref().map(|inputs| EntityTag::new(inputs.digest));
@@ -344,8 +369,7 @@ impl<D: Driver> Pages<D> {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
         let Some((found, page, params)) = self.site.route_numbered(path) else {
-            let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
-            return Err(Outcome::Failed(error));
+            return Err(self.find_static(request.method, path, number));
         };
         *number = found;
         match request.method {
@@ -403,6 +427,10 @@ enum Outcome<'a> {
     Refused(u16, &'static str),
     /// A failure.
     Failed(PageError),
+    /// A static file, which is still to be looked for.
+    Static(Box<Wanted>),
+    /// And what has come of it.
+    Served(Box<Served>),
 }
 
 impl From<PageError> for Outcome<'_> {

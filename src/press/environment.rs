@@ -4,9 +4,11 @@
 //! whether it is there does not, since APIs leave fields out: `{% if user.bio %}` is no mistake.
 //! A name that a page cannot have at all is found when the site is checked.
 
+use super::assets::Assets;
 use super::filters;
 use crate::limits::RENDER_FUEL;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use std::sync::Arc;
 
 /// An environment without templates.
 pub(super) fn new<'source>() -> Environment<'source> {
@@ -20,6 +22,8 @@ pub(super) fn new<'source>() -> Environment<'source> {
     // `now` is a value of the context, the same for all of a page.
     environment.remove_global("now");
     filters::add(&mut environment);
+    // Those of a site take its place when it is compiled.
+    Arc::new(Assets::default()).add_to(&mut environment);
     environment
 }
 

@@ -4,6 +4,7 @@
 //! This layer makes text. Which fetch a text is for, and in which order things happen, is the
 //! site's and the page's concern.
 
+mod assets;
 mod builder;
 mod compiled;
 mod context;
@@ -19,6 +20,7 @@ mod program;
 mod scan;
 mod url;
 
+pub use assets::Assets;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;

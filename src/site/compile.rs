@@ -12,6 +12,7 @@ use super::route::{Pattern, Router, is_name};
 use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
+use super::statics::Statics;
 use super::{Site, error_page, policy};
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
@@ -40,7 +41,9 @@ pub(super) fn compile(
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
     let security = security
         .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());
-    let mut builder = Builder::default();
+    let statics = Statics::compile(&files, &written.statics, &mut problems);
+    let assets = statics.assets(&files, &mut problems);
+    let mut builder = Builder::default().with_assets(Arc::clone(&assets));
     let mut templates = Templates::new();
     for file in &files.templates {
         match builder.template(file) {
@@ -63,13 +66,14 @@ pub(super) fn compile(
         problems,
     };
     let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
-    let router = compiler.router(&written.pages, &drafts);
+    let mut router = compiler.router(&written.pages, &drafts);
     compiler.error_templates();
     let Compiler { builder, mut problems, .. } = compiler;
+    statics.route(&files.site, &written.pages, &mut router, &mut problems);
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
-    let (press, version) = (Arc::new(press), files.version());
+    let (press, version) = (Arc::new(press), assets.version(files.version()));
     let pages =
         drafts.into_iter().enumerate().map(|(place, draft)| draft?.page(place, &press, version));
     let pages = pages.collect::<Option<Vec<_>>>();
@@ -87,6 +91,7 @@ pub(super) fn compile(
         server,
         upstreams,
         pages,
+        statics: statics.into_statics(),
         router,
         press,
         error_templates,

@@ -225,6 +225,7 @@ pub fn fill(response: &mut Response, answer: Answer) {
     response.content_type = answer.content_type.into();
     response.etag = answer.etag;
     response.lines = answer.passed;
+    response.file = answer.file;
     if answer.allow {
         response.fields.push(("Allow", ALLOW.into()));
     }

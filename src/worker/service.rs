@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::driver::buffers::Buffers;
+use crate::driver::file_body::FileBody;
 use crate::http::{EntityTag, RequestHead, Span};
 use crate::limits;
 use crate::page::LentNotes;
@@ -98,6 +99,9 @@ pub struct Response {
     pub lines: Vec<u8>,
     /// The entity tag of the body, if it has one.
     pub etag: Option<EntityTag>,
+    /// What comes after the body, if anything does: a file that is read while it is sent. Boxed, as
+    /// few responses have it.
+    pub file: Option<Box<FileBody>>,
     /// What was noted while it was made, if anything was.
     pub notes: Option<LentNotes>,
     buffer: Vec<u8>,
@@ -110,8 +114,8 @@ impl Response {
     pub fn new(buffers: Buffers) -> Self {
         let content_type = Cow::Borrowed("");
         let (fields, lines, buffer) = (Vec::new(), Vec::new(), Vec::new());
-        let (etag, notes) = (None, None);
-        Self { status: 200, content_type, fields, lines, etag, notes, buffer, buffers }
+        let (etag, file, notes) = (None, None, None);
+        Self { status: 200, content_type, fields, lines, etag, file, notes, buffer, buffers }
     }
 
     /// Where to append the body.
@@ -130,13 +134,15 @@ impl Response {
         self.fields.clear();
         self.lines.clear();
         self.etag = None;
+        self.file = None;
         self.notes = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
     }
 
-    /// The body so far, bytes.
-    pub(super) fn body_bytes(&self) -> usize {
-        self.buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM)
+    /// The body with the file that comes after it, bytes.
+    pub(super) fn body_bytes(&self) -> u64 {
+        let buffered = self.buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM) as u64;
+        buffered + self.file.as_ref().map_or(0, |file| file.left())
     }
 
     /// The buffer: room for the head, then the body.
