@@ -92,6 +92,8 @@ mod secure;
 mod secure_troubles;
 #[path = "drivers/stage.rs"]
 mod stage;
+#[path = "drivers/statics.rs"]
+mod statics;
 #[path = "drivers/tls.rs"]
 mod tls;
 #[path = "common/trust.rs"]
