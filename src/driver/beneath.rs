@@ -159,17 +159,10 @@ mod tests {
         symlink(outside.path(), path("away")).unwrap();
         symlink("sub/a.txt", path("in")).unwrap();
         symlink("loop", path("loop")).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            path("pipe"),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
+        fs::mknodat(fs::CWD, path("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         let by_walk = |name: &str| {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
-            let folder = rustix::fs::open(root.path(), flags, Mode::empty()).unwrap();
+            let folder = fs::open(root.path(), flags, Mode::empty()).unwrap();
             match walk(&folder, name) {
                 Ok(file) => look(file),
                 Err(error) => {

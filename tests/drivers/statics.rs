@@ -105,6 +105,7 @@ fn a_file_and_what_is_said_of_it(kind: Kind) {
     assert_eq!(post.field("Allow"), Some("GET, HEAD, OPTIONS"));
     post.is_error(405);
     visitor.get("/files/none.css").is_error(404);
+    drop(visitor);
     stage.finish();
     let ruled = script(kind).policy(files.table("cache_control = 'public, max-age=60'\n"));
     let stage = ruled.start(Upstream::json("{}"));
@@ -187,6 +188,7 @@ fn a_large_file_in_pieces(kind: Kind) {
         // The connection goes on.
         assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
     }
+    drop(visitor);
     // Many at once, with one worker.
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -417,6 +419,7 @@ fn files_over_http2(kind: Kind) {
             }
         };
         assert!(matches!(&ended, Some(Err(error)) if error.is_reset()), "{ended:?}");
+        drop(body);
         assert!(browser.get("/files/large.bin").await.body == content);
         browser.close().await.expect("an orderly end");
     });
