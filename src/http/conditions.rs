@@ -70,7 +70,8 @@ impl Validators {
     pub fn part(&self, headers: &Headers, bytes: &[u8], length: u64, now: u64) -> Part {
         let Some(range) = headers.get(bytes, b"range") else { return Part::Whole };
         let is_current = headers.get(bytes, b"if-range").is_none_or(|value| {
-            // A date says which one it was only if there were no two in its second (section 8.8.2.2).
+            // A date says which one it was only if there were no two in its second (RFC 9110
+            // section 8.8.2.2).
             let by_date = || {
                 let wanted = seconds(value);
                 wanted.is_some() && wanted == self.modified && wanted.is_some_and(|at| at + 1 < now)

@@ -39,8 +39,8 @@ impl Assets {
         self.paths.values().fold(seed, |seed, path| xxh3_64_with_seed(path.as_bytes(), seed))
     }
 
-    /// What `asset()` gives for a name where text is escaped so. The paths have nothing in them that
-    /// HTML would have to escape, so they are printed as they are.
+    /// What `asset()` gives for a name where text is escaped so. The paths have nothing in them
+    /// that HTML would have to escape, so they are printed as they are.
     pub(super) fn value(&self, name: &str, escape: &AutoEscape) -> Option<Value> {
         let path = self.path(name)?;
         Some(match escape {

@@ -44,16 +44,7 @@ pub(super) fn compile(
     let statics = Statics::compile(&files, &written.statics, &mut problems);
     let assets = statics.assets(&files, &mut problems);
     let mut builder = Builder::default().with_assets(Arc::clone(&assets));
-    let mut templates = Templates::new();
-    for file in &files.templates {
-        match builder.template(file) {
-            Ok(facts) => {
-                templates.insert(&file.name, (file, facts));
-            }
-            Err(wrong) => problems.extend(wrong),
-        }
-    }
-    problems.extend(check::references(&templates));
+    let templates = templates_of(&files, &mut builder, &mut problems);
     let functions = builder.functions().to_vec();
     let mut compiler = Compiler {
         file: &files.site,
@@ -101,6 +92,25 @@ pub(super) fn compile(
         files,
         overrides,
     })
+}
+
+/// Adds all templates, and what is known of those that are fine.
+fn templates_of<'a>(
+    files: &'a Files,
+    builder: &mut Builder,
+    problems: &mut Vec<Problem>,
+) -> Templates<'a> {
+    let mut templates = Templates::new();
+    for file in &files.templates {
+        match builder.template(file) {
+            Ok(facts) => {
+                templates.insert(&file.name, (file, facts));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    problems.extend(check::references(&templates));
+    templates
 }
 
 struct Compiler<'a> {

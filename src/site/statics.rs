@@ -199,8 +199,8 @@ impl<'a> Statics<'a> {
         Self { compiled }
     }
 
-    /// What `asset()` can name, where any text of the site asks it: nothing otherwise, as files have
-    /// to be read for it.
+    /// What `asset()` can name, where any text of the site asks it: nothing otherwise, as files
+    /// have to be read for it.
     pub(super) fn assets(&self, files: &Files, problems: &mut Vec<Problem>) -> Arc<Assets> {
         let is_asked = |file: &SourceFile| file.text.contains("asset");
         if !std::iter::once(&files.site).chain(&files.templates).any(is_asked) {

@@ -84,8 +84,8 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
         (true, buffer)
     }
 
-    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced, all
-    /// that is left is to end the connection (RFC 9112 section 8): false then, too.
+    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced,
+    /// all that is left is to end the connection (RFC 9112 section 8): false then, too.
     pub(super) async fn stream(&mut self, mut file: Box<FileBody>) -> bool {
         let mut buffer = self.worker.buffers.take();
         while file.left() > 0 {

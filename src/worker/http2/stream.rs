@@ -277,8 +277,8 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         }
     }
 
-    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced, the
-    /// stream is reset.
+    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced,
+    /// the stream is reset.
     async fn stream(&mut self, mut outgoing: SendStream<Body>, mut file: Box<FileBody>) -> Ended {
         loop {
             let buffers = self.worker.buffers.clone();
