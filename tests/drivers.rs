@@ -106,6 +106,8 @@ mod secure_troubles;
 mod sessions;
 #[path = "drivers/stage.rs"]
 mod stage;
+#[path = "drivers/statics.rs"]
+mod statics;
 #[path = "drivers/tls.rs"]
 mod tls;
 #[path = "common/trust.rs"]

@@ -21,7 +21,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(site) => {
             let (pages, upstreams) = (site.pages().len(), site.upstreams().len());
             let name = site.name();
-            say(format_args!("{name}: fine (pages: {pages}, upstreams: {upstreams})"));
+            let statics = match site.statics().len() {
+                0 => String::new(),
+                count => format!(", static: {count}"),
+            };
+            say(format_args!("{name}: fine (pages: {pages}, upstreams: {upstreams}{statics})"));
             for page in site.pages() {
                 if let Some(uncovered) = page.uncovered() {
                     let pattern = page.pattern();

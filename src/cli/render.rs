@@ -159,7 +159,15 @@ impl Job {
         };
         let notes = Notes::in_full();
         let mut body = Vec::new();
-        let answer = pages.answer(&request, &mut body, Some(&notes)).await;
+        let mut answer = pages.answer(&request, &mut body, Some(&notes)).await;
+        if let Some(mut file) = answer.file.take() {
+            while file.left() > 0 {
+                match file.next(Vec::new()).await {
+                    Ok(piece) => body.extend_from_slice(&piece),
+                    Err(_) => break,
+                }
+            }
+        }
         (answer, body, notes.into_trace().unwrap_or_default())
     }
 }

@@ -25,6 +25,7 @@ mod report;
 mod secure;
 mod server;
 mod session;
+mod statics;
 mod units;
 mod upstream_tls;
 mod upstreams;
@@ -49,6 +50,7 @@ pub use report::{Problem, Report, SourceFile, suggestion};
 pub use secure::{CertificateTable, Redirect, Secure};
 pub use server::{DriverChoice, Server, TLS as ADD_CERTIFICATE, Workers, listen_address};
 pub use session::{SESSION_KEY_HINT, Session};
+pub use statics::{StaticKind, StaticTable};
 pub use units::{parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
 pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
@@ -66,6 +68,8 @@ pub struct SiteFile {
     pub upstreams: Vec<Upstream>,
     /// `[[page]]`, in the order written.
     pub pages: Vec<PageTable>,
+    /// `[[static]]`, in the order written.
+    pub statics: Vec<StaticTable>,
 }
 
 /// Reads a site file. What could be read is returned along with all that is wrong with it; the
@@ -85,6 +89,7 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
             "admin" => site.admin = admin::read(&mut reader, &entry),
             "upstreams" => site.upstreams = upstreams::read(&mut reader, &entry),
             "page" => site.pages = pages::read(&mut reader, &entry),
+            "static" => site.statics = statics::read(&mut reader, &entry),
             _ => reader.unknown_key(&entry, TOP_KEYS, "at the top of the file"),
         }
     }
@@ -95,7 +100,7 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
 /// readers of this module together.
 pub const SCHEMA: &str = include_str!("site.schema.json");
 
-const TOP_KEYS: &[&str] = &["server", "admin", "upstreams", "page"];
+const TOP_KEYS: &[&str] = &["server", "admin", "upstreams", "page", "static"];
 
 #[cfg(test)]
 mod tests {

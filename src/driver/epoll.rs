@@ -93,6 +93,12 @@ impl Driver for Epoll {
         let (reader, writer) = super::monoio::split(stream);
         Ok((reader, EpollWriter { writer, probe: Some(probe) }))
     }
+
+    fn adopt(stream: std::net::TcpStream) -> io::Result<(MonoioReader, EpollWriter)> {
+        stream.set_nonblocking(true)?;
+        let (reader, writer) = super::monoio::split(TcpStream::from_std(stream)?);
+        Ok((reader, EpollWriter { writer, probe: None }))
+    }
 }
 
 /// A listening socket on epoll.

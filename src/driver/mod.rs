@@ -9,15 +9,18 @@
 //! be left pending while its connection is idle, which is how a pooled connection notices bytes
 //! or an end that nobody asked for.
 
+pub mod beneath;
 pub mod buffers;
 #[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod clock;
 #[cfg(feature = "epoll")]
 pub mod epoll;
+pub mod file_body;
 pub mod inbound;
 pub mod kind;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
+pub mod offload;
 #[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod shut;
 #[cfg(feature = "sim")]
@@ -115,6 +118,13 @@ pub trait Driver: Sized + 'static {
     fn connect(
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>> + 'static;
+
+    /// Takes over a stream that is connected, of whatever family.
+    ///
+    /// # Errors
+    /// When the kernel refuses to register it; [`io::ErrorKind::Unsupported`] where this driver has
+    /// nothing to do with the machine's sockets.
+    fn adopt(stream: std::net::TcpStream) -> io::Result<(Self::Reader, Self::Writer)>;
 }
 
 /// The read half of a connection.

@@ -95,6 +95,11 @@ impl super::Driver for MonoioUring {
         stream.set_nodelay(true)?;
         Ok(split(stream))
     }
+
+    fn adopt(stream: std::net::TcpStream) -> io::Result<(MonoioReader, MonoioWriter)> {
+        stream.set_nonblocking(false)?;
+        Ok(split(TcpStream::from_std(stream)?))
+    }
 }
 
 /// A listening socket of monoio's ring.

@@ -142,6 +142,11 @@ impl Driver for Sim {
     ) -> impl Future<Output = io::Result<(ReadHalf, WriteHalf)>> + 'static {
         network::connect(address)
     }
+
+    /// Real sockets have no place here.
+    fn adopt(_stream: std::net::TcpStream) -> io::Result<(ReadHalf, WriteHalf)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// What goes wrong in a run, and how much of it. Probabilities are from 0 to 1.

@@ -83,6 +83,11 @@ impl Driver for TokioUring {
         stream.set_nodelay(true)?;
         Ok(split(stream))
     }
+
+    fn adopt(stream: std::net::TcpStream) -> io::Result<(TokioUringReader, TokioUringWriter)> {
+        stream.set_nonblocking(false)?;
+        Ok(split(TcpStream::from_std(stream)))
+    }
 }
 
 /// A listening socket of tokio-uring.

@@ -17,6 +17,7 @@
 //! | `caching`, `validator` | what may be kept, and what is still the same |
 //! | `cookie` | values of cookies |
 //! | `coding` | how bodies are packed, and what readers take |
+//! | `conditions` | what is sent only if, and in part |
 //! | `trace_context` | what ties requests together |
 //! | `octet` | which octet may stand where |
 //! | `error` | why a message was refused, and the status for it |
@@ -25,6 +26,7 @@ mod body;
 pub mod caching;
 mod chunked;
 mod coding;
+mod conditions;
 pub mod cookie;
 mod error;
 mod fields;
@@ -48,6 +50,7 @@ mod validator;
 pub use body::{BodyReader, Framing, Progress};
 pub use chunked::ChunkedDecoder;
 pub use coding::Coding;
+pub use conditions::{Part, Validators, Verdict};
 pub use error::ParseError;
 pub use fields::Headers;
 pub use head::{

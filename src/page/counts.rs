@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::limits::COUNTED_PAGES_MAX;
 use crate::metrics::{PageMetrics, WorkerMetrics};
-use crate::site::{Page, Site};
+use crate::site::{Page, Site, Static};
 
 /// The numbers of each page, and last those of what no page was asked for.
 pub(super) struct Counts(Vec<Arc<PageMetrics>>);
@@ -25,6 +25,7 @@ impl Counts {
         metrics.upstreams.retain(&upstreams);
         let mut patterns = vec![NO_PAGE];
         patterns.extend(site.pages().iter().map(Page::pattern));
+        patterns.extend(site.statics().iter().map(Static::pattern));
         let mut counts = metrics.pages.of(&patterns, COUNTED_PAGES_MAX);
         counts.rotate_left(1);
         Self(counts)

@@ -19,6 +19,7 @@ mod packing;
 mod redirect;
 mod request;
 mod said;
+mod statics;
 mod ties;
 mod trace;
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
+use crate::driver::file_body::FileBody;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, Coding, EntityTag, Method, Methods};
 use crate::limits::RENDER_SLOW;
@@ -49,6 +51,7 @@ use fragments::Composed;
 use memo::Memo;
 use notes::NotesKept;
 use packing::{Kept, Packing};
+use statics::{Served, Statics, Wanted};
 use ties::Ties;
 
 /// The pages of a site, served on one worker.
@@ -65,6 +68,8 @@ pub struct Pages<D: Driver> {
     counts: Counts,
     /// Where what is noted of pages comes from, and their names, if anybody wants to know.
     noting: Option<(NotesKept, Vec<Rc<Names>>)>,
+    /// Static files, if the site has any.
+    statics: Option<Statics>,
     /// Makes request ids unique beyond this worker.
     id_prefix: u32,
     /// Challenges of an ACME directory, if the site has one.
@@ -96,6 +101,10 @@ pub struct Answer {
     kept: Option<Kept>,
     /// Field lines that the page's fetches hand to the visitor.
     pub passed: Vec<u8>,
+    /// Whether it is a file: its bytes are not to be changed, and its fields say what they are.
+    pub is_file: bool,
+    /// What is to be sent after the body, where a file is not in memory.
+    pub file: Option<Box<FileBody>>,
 }
 
 impl Default for Answer {
@@ -111,6 +120,8 @@ impl Default for Answer {
             is_personal: false,
             kept: None,
             passed: Vec::new(),
+            is_file: false,
+            file: None,
         }
     }
 }
@@ -127,6 +138,7 @@ impl<D: Driver> Pages<D> {
             let names = site.pages().iter().map(|page| Names::of(page, site.upstreams()));
             (NotesKept::default(), names.collect())
         });
+        let statics = (!site.statics().is_empty()).then(Statics::new::<D>);
         let (challenges, redirect) = (None, None);
         Self {
             site,
@@ -137,6 +149,7 @@ impl<D: Driver> Pages<D> {
             failures,
             counts,
             noting,
+            statics,
             id_prefix,
             challenges,
             redirect,
@@ -154,7 +167,11 @@ impl<D: Driver> Pages<D> {
             (Some(_), Some(kept)) => Some(kept.go_on(self.client.clone())),
             (new, _) => new.clone(),
         };
-        Self { memo, cache, ..self }
+        let statics = match (self.statics, &old.statics) {
+            (Some(_), Some(old)) => Some(Statics::going_on(old)),
+            (new, _) => new,
+        };
+        Self { memo, cache, statics, ..self }
     }
 
     /// The same, and it answers these challenges.
@@ -205,6 +222,11 @@ impl<D: Driver> Pages<D> {
     pub async fn gather(&self, request: &Request<'_>, notes: Option<&Notes>) -> Gathered<'_> {
         let (page, context, ties) = match self.begin(request, notes) {
             Ok(ready) => ready,
+            Err(Gathered { outcome: Outcome::Static(wanted), begun }) => {
+                let fetched = Box::pin(self.fetch_static(&wanted, request)).await;
+                let served = fetched.map(|served| Outcome::Served(Box::new(served)));
+                return Gathered { outcome: served.unwrap_or_else(Outcome::Failed), begun };
+            }
             Err(answered) => return answered,
         };
         let execution = Execution::new(self, page, &context, &ties, notes);
@@ -229,7 +251,7 @@ impl<D: Driver> Pages<D> {
         request: &Request<'_>,
         notes: Option<&Notes>,
     ) -> Result<(&Page, Context, Ties), Gathered<'_>> {
-        let mut number = self.site.pages().len();
+        let mut number = self.site.pages().len() + self.site.statics().len();
         let (page, inputs) = self.find(request, &mut number).map_err(|outcome| {
             let begun = Begun { at: D::now(), page: number };
             Gathered { outcome, begun }
@@ -283,6 +305,9 @@ impl<D: Driver> Pages<D> {
                 return self.error_page(status, reason, &path, "", None, out);
             }
             Outcome::Failed(error) => return self.fail(request, &error, out, notes),
+            Outcome::Served(served) => return self.press_static(request, *served, out, notes),
+            // It has been waited for, and is served by now.
+            Outcome::Static(_) => return self.press_static(request, Served::Missing, out, notes),
         };
         let mut answer = Answer { passed, ..self.unpacked(page) };
         if page.says() {
@@ -411,8 +436,10 @@ impl<D: Driver> Pages<D> {
         let path = std::str::from_utf8(&normalized).map_err(|error| {
             PageError::new(PageErrorKind::BadRequest, "the path is not UTF-8").because(error)
         })?;
-        let found = self.site.route_numbered(path).filter(|(_, page, _)| !page.is_internal());
-        let Some((found, page, params)) = found else {
+        let Some((found, page, params)) = self.site.route_numbered(path) else {
+            return Err(self.find_static(request.method, path, number));
+        };
+        if page.is_internal() {
             let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
             return Err(Outcome::Failed(error));
         };
@@ -486,6 +513,10 @@ enum Outcome<'a> {
     Refused(u16, &'static str),
     /// A failure.
     Failed(PageError),
+    /// A static file, which is still to be looked for.
+    Static(Box<Wanted>),
+    /// And what has come of it.
+    Served(Box<Served>),
 }
 
 impl From<PageError> for Outcome<'_> {

@@ -1,6 +1,7 @@
 //! Gathers a site's templates and expressions, checks each, and compiles them into a [`Press`].
 
 use super::asks::{self, Asks};
+use super::assets::Assets;
 use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
 use super::names::{self, Reference, Use};
@@ -9,6 +10,7 @@ use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What is compiled so far.
 pub struct Builder {
@@ -16,6 +18,7 @@ pub struct Builder {
     functions: Vec<String>,
     templates: Vec<SourceFile>,
     origins: Vec<Origin>,
+    assets: Arc<Assets>,
 }
 
 /// A string of the site file that holds template code.
@@ -60,11 +63,18 @@ impl Default for Builder {
             functions: environment::function_names(),
             templates: Vec::new(),
             origins: Vec::new(),
+            assets: Arc::default(),
         }
     }
 }
 
 impl Builder {
+    /// The same, with these static files. To be said before templates and expressions are added.
+    #[must_use]
+    pub fn with_assets(self, assets: Arc<Assets>) -> Self {
+        Self { assets, ..self }
+    }
+
     /// The names of functions that all templates and expressions see.
     pub fn functions(&self) -> &[String] {
         &self.functions
@@ -86,6 +96,13 @@ impl Builder {
             let problems = unknown.into_iter();
             return Err(problems
                 .map(|(span, message, hint)| file.problem(span, message).hint_if(hint))
+                .collect());
+        }
+        let missing = names::missing_assets(&self.assets, &file.text, &tokens);
+        if !missing.is_empty() {
+            let problems = missing.into_iter();
+            return Err(problems
+                .map(|(span, (m, hint))| file.problem(span, m).hint(hint))
                 .collect());
         }
         let unsliced = scan::without_slices(&file.text, &tokens);
@@ -141,6 +158,13 @@ impl Builder {
                 })
                 .collect());
         }
+        let missing = names::missing_assets(&self.assets, text, &tokens);
+        if !missing.is_empty() {
+            let problems = missing.into_iter();
+            let problem =
+                |(span, (message, hint))| place.file.problem(within(span), message).hint(hint);
+            return Err(problems.map(problem).collect());
+        }
         let mut uses = names::uses(undeclared, text, &tokens);
         if let Some(found) = uses.iter().find(|found| found.top() == "fragment") {
             let message = "`fragment` is for templates: nothing here waits for a page";
@@ -164,10 +188,12 @@ impl Builder {
     /// # Errors
     /// When it does not compile together.
     pub fn finish(self) -> Result<Press, Problem> {
-        Press::compile(self.templates, self.origins, &self.functions).map_err(|error| {
-            let name = error.name().unwrap_or_default().to_owned();
-            Problem::of_file(name, PressError::of(&error, None).to_string())
-        })
+        Press::compile(self.templates, self.origins, &self.functions, self.assets).map_err(
+            |error| {
+                let name = error.name().unwrap_or_default().to_owned();
+                Problem::of_file(name, PressError::of(&error, None).to_string())
+            },
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 //! Templates borrow their texts. minijinja keeps templates that own theirs behind a mutex, which
 //! every include of every worker would take.
 
+use super::assets::Assets;
 use super::context::{Context, Names, is_reserved};
 use super::environment;
 use super::error::PressError;
@@ -19,6 +20,7 @@ use minijinja::{Environment, Expression, Template, Value};
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// All programs of a site.
 pub struct Press {
@@ -98,14 +100,16 @@ impl Press {
         templates: Vec<SourceFile>,
         origins: Vec<Origin>,
         functions: &[String],
+        assets: Arc<Assets>,
     ) -> Result<Self, minijinja::Error> {
         let expressions = origins.iter().map(|origin| origin.text.clone()).collect();
         let mut foreign = ForeignTexts::default();
         let silent = foreign.add(SILENT.to_owned());
-        let programs = programs(&templates, functions, &mut foreign)?;
+        let programs = programs(&templates, functions, &assets, &mut foreign)?;
         let texts = Texts { templates, expressions, foreign: foreign.into_texts() };
         let environment = EnvironmentCell::try_new(texts, |texts| {
             let mut environment = environment::new();
+            assets.add_to(&mut environment);
             for file in &texts.templates {
                 environment.add_template(&file.name, &file.text)?;
             }
@@ -360,10 +364,11 @@ impl<'a> Host<'a> for PageHost<'a> {
 fn programs<'s>(
     templates: &'s [SourceFile],
     functions: &[String],
+    assets: &'s Assets,
     foreign: &mut ForeignTexts,
 ) -> Result<Vec<Result<Program, Uncovered>>, minijinja::Error> {
     let escape = |name: &str| Escape::of(&environment::auto_escape(name)).unwrap_or(Escape::Html);
-    let library = Library::new(templates, functions, escape)?;
+    let library = Library::new(templates, functions, assets, escape)?;
     let assigned = library.assigned();
     let compile = |file: &'s SourceFile| program::compile(&file.name, &library, &assigned, foreign);
     Ok(templates.iter().map(compile).collect())

@@ -4,9 +4,11 @@
 //! whether it is there does not, since APIs leave fields out: `{% if user.bio %}` is no mistake.
 //! A name that a page cannot have at all is found when the site is checked.
 
+use super::assets::Assets;
 use super::{filters, fragments};
 use crate::limits::RENDER_FUEL;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use std::sync::Arc;
 
 /// An environment without templates.
 pub(super) fn new<'source>() -> Environment<'source> {
@@ -21,6 +23,8 @@ pub(super) fn new<'source>() -> Environment<'source> {
     environment.remove_global("now");
     filters::add(&mut environment);
     environment.add_function("fragment", fragments::fragment);
+    // Those of a site take its place when it is compiled.
+    Arc::new(Assets::default()).add_to(&mut environment);
     environment
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod asks;
+mod assets;
 mod body;
 mod builder;
 mod compiled;
@@ -28,6 +29,7 @@ mod xml;
 pub(crate) use answer::split_origin;
 pub use answer::{LocationTemplate, TextTemplate};
 pub use asks::{Always, Asks, What};
+pub use assets::Assets;
 pub use body::BodyTemplate;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};

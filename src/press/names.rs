@@ -1,5 +1,6 @@
 //! Which names a text uses, gives and expects, with their places.
 
+use super::assets::{self, Assets};
 use super::environment::{FILTERS, TESTS};
 use super::filters;
 use super::scan::{Kind, Token};
@@ -135,6 +136,27 @@ pub(super) fn assigned(text: &str, tokens: &[Token]) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// The static files that are named in a text and that there are none of, each with what is wrong.
+pub(super) fn missing_assets(
+    assets: &Assets,
+    text: &str,
+    tokens: &[Token],
+) -> Vec<(Range<usize>, (String, String))> {
+    let mut missing = Vec::new();
+    for (_, after) in occurrences(assets::FUNCTION, text, tokens) {
+        let Some(token) = tokens.get(after + 1) else { continue };
+        let is_call = is_mark(tokens, after, b'(') && is_mark(tokens, after + 2, b')');
+        let quoted = text.get(token.span.clone()).filter(|_| is_call && token.kind == Kind::Text);
+        let name = quoted.and_then(|quoted| quoted.get(1..quoted.len().checked_sub(1)?));
+        // One with an escape in it is found when it runs.
+        let Some(name) = name.filter(|name| !name.contains('\\')) else { continue };
+        if assets.path(name).is_none() {
+            missing.push((token.span.clone(), assets.trouble(name)));
+        }
+    }
+    missing
 }
 
 /// The templates a template names, and whether it also takes some whose name is not fixed.

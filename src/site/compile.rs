@@ -16,6 +16,7 @@ use super::route::{Pattern, Router, is_name};
 use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
+use super::statics::Statics;
 use super::{Site, error_page, fragments, policy};
 use crate::coding;
 use crate::config::{
@@ -46,17 +47,10 @@ pub(super) fn compile(
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
     let security = security
         .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());
-    let mut builder = Builder::default();
-    let mut templates = Templates::new();
-    for file in &files.templates {
-        match builder.template(file) {
-            Ok(facts) => {
-                templates.insert(&file.name, (file, facts));
-            }
-            Err(wrong) => problems.extend(wrong),
-        }
-    }
-    problems.extend(check::references(&templates));
+    let statics = Statics::compile(&files, &written.statics, &mut problems);
+    let assets = statics.assets(&files, &mut problems);
+    let mut builder = Builder::default().with_assets(Arc::clone(&assets));
+    let templates = templates_of(&files, &mut builder, &mut problems);
     let functions = builder.functions().to_vec();
     let policy = policy::Policy::new(&written.server.headers, &files.templates);
     let mut compiler = Compiler {
@@ -72,15 +66,17 @@ pub(super) fn compile(
         problems,
     };
     let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
-    let router = compiler.router(&written.pages, &drafts);
+    let mut router = compiler.router(&written.pages, &drafts);
     compiler.fragments(&router, &drafts);
     compiler.error_templates();
     let Compiler { builder, mut problems, .. } = compiler;
+    statics.route(&files.site, &written.pages, &mut router, &mut problems);
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
     let report = |problems| Err(Report::new(&files.name, &files.site.name, problems));
     let (Some(press), true) = (press, problems.is_empty()) else { return report(problems) };
     let press = Arc::new(press);
-    let whole = Whole { press: &press, version: files.version(), secured: &secured };
+    let version = assets.version(files.version());
+    let whole = Whole { press: &press, version, secured: &secured };
     let pages = whole.pages(drafts, &own_cookies(&written.pages));
     let incomplete = |why| report(vec![Problem::of_file(&files.site.name, why)]);
     let Some(pages) = pages else { return incomplete("the site is incomplete".to_owned()) };
@@ -95,6 +91,7 @@ pub(super) fn compile(
         server,
         upstreams,
         pages,
+        statics: statics.into_statics(),
         router,
         press,
         error_templates,
@@ -104,6 +101,25 @@ pub(super) fn compile(
         files,
         overrides,
     })
+}
+
+/// Adds all templates, and what is known of those that are fine.
+fn templates_of<'a>(
+    files: &'a Files,
+    builder: &mut Builder,
+    problems: &mut Vec<Problem>,
+) -> Templates<'a> {
+    let mut templates = Templates::new();
+    for file in &files.templates {
+        match builder.template(file) {
+            Ok(facts) => {
+                templates.insert(&file.name, (file, facts));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    problems.extend(check::references(&templates));
+    templates
 }
 
 struct Compiler<'a> {

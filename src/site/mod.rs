@@ -4,6 +4,7 @@
 mod admin;
 mod answers;
 mod asks;
+mod assets;
 mod budget;
 mod caching;
 mod check;
@@ -21,6 +22,7 @@ mod security;
 mod session;
 mod source;
 mod stand_in;
+mod statics;
 
 pub use crate::config::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
@@ -30,15 +32,17 @@ pub use admin::{AdminAddress, AdminPlan, Token};
 pub(crate) use answers::keep_private;
 pub use answers::{Asker, Said};
 pub use asks::{Asks, Takes};
+pub use assets::{AssetHash, hash_of, hash_of_large, unhashed};
 pub use budget::Budget;
 pub use caching::Caching;
 pub use error_page::ErrorFacts;
 pub use page::{Each, Fetch, Node, NodeKind, Page, Ties};
 pub use plan::{Overrides, ServerPlan, UpstreamPlan};
 pub use secure::SecurePlan;
-pub use session::{Opened, SessionPlan, SessionValues};
+pub use session::{Opened as OpenedSession, SessionPlan, SessionValues};
 pub use source::Source;
 pub use stand_in::{Answers, Record, Recorder, StandIn, Tally};
+pub use statics::{INDEX, Opened, Root, Static, name_of};
 
 use crate::press::{Press, TemplateId};
 use policy::Policy;
@@ -56,6 +60,7 @@ pub struct Site {
     server: ServerPlan,
     upstreams: Vec<UpstreamPlan>,
     pages: Vec<Page>,
+    statics: Vec<Static>,
     router: Router,
     press: Arc<Press>,
     /// The template for each status, and with `None` that for all others.
@@ -160,6 +165,19 @@ impl Site {
     /// The pages.
     pub fn pages(&self) -> &[Page] {
         &self.pages
+    }
+
+    /// Its static files.
+    pub fn statics(&self) -> &[Static] {
+        &self.statics
+    }
+
+    /// The static files that a normalized path is among, with their place: it is counted on from
+    /// that of the last page; and the rest of the path, still encoded.
+    pub fn static_at<'s, 'p>(&'s self, path: &'p str) -> Option<(usize, &'s Static, &'p str)> {
+        let (number, _) = self.router.at(path)?;
+        let found = self.statics.get(number.checked_sub(self.pages.len())?)?;
+        Some((number, found, path.strip_prefix(found.prefix()).unwrap_or_default()))
     }
 
     /// Whether some pages go before others.

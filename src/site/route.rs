@@ -50,6 +50,11 @@ impl Pattern {
         Ok(pattern)
     }
 
+    /// What all its paths begin with: all of one that has no parameters.
+    pub(super) fn prefix(&self) -> &str {
+        self.route.split_once("{*").map_or(&self.route, |(prefix, _)| prefix)
+    }
+
     fn push_segment(&mut self, segment: &str, is_last: bool) -> Result<(), (String, &'static str)> {
         let (before, rest) = segment.split_once('{').unwrap_or((segment, ""));
         if rest.is_empty() && !segment.contains('{') {
@@ -110,6 +115,11 @@ impl Router {
             }
             _ => None,
         })
+    }
+
+    /// Has a literal path lead to a page, too, unless it leads to another.
+    pub(super) fn insert_if_free(&mut self, path: &str, page: usize) {
+        let _ = self.plain.insert(path, page);
     }
 
     /// The page of a path, and its parameters.

@@ -1,11 +1,13 @@
 //! Where a site's files come from: a folder, or the program itself.
 
+use super::statics;
 use crate::config::{Problem, Report, SourceFile};
 use crate::limits::{SITE_ENTRIES_MAX, SITE_FILE_BYTES_MAX, SITE_FOLDER_DEPTH_MAX, TEMPLATES_MAX};
-use crate::press::is_template;
+use crate::press::{Assets, is_template};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Where a site comes from.
@@ -30,6 +32,10 @@ pub(super) struct Files {
     pub(super) folder: Option<PathBuf>,
     pub(super) site: SourceFile,
     pub(super) templates: Vec<SourceFile>,
+    /// All files of an embedded site.
+    pub(super) embedded: &'static [(&'static str, &'static str)],
+    /// What `asset()` can name, once it is known.
+    pub(super) assets: OnceLock<Arc<Assets>>,
 }
 
 impl Files {
@@ -60,8 +66,13 @@ pub(super) fn read(source: &Source) -> Result<Files, Report> {
                 let problem = Problem::of_file(SITE_FILE, "the embedded site has no site.toml");
                 return Err(report(name, vec![problem]));
             };
-            let templates = named.by_ref().filter(|file| is_template(&file.name)).collect();
-            Ok(Files { name: (*name).to_owned(), folder: None, site, templates })
+            let statics = statics::places(&site);
+            let templates = named
+                .by_ref()
+                .filter(|file| is_template(&file.name) && !statics::is_among(&statics, &file.name))
+                .collect();
+            let (name, assets) = ((*name).to_owned(), OnceLock::new());
+            Ok(Files { name, folder: None, site, templates, embedded: files, assets })
         }
     }
 }
@@ -73,6 +84,8 @@ fn report(name: &str, problems: Vec<Problem>) -> Report {
 /// A folder being searched for templates.
 struct Folder {
     root: PathBuf,
+    /// What is served as it is, and is no template.
+    statics: Vec<String>,
     templates: Vec<SourceFile>,
     entries: usize,
     problems: Vec<Problem>,
@@ -97,7 +110,9 @@ impl Folder {
         })?;
         let text = read_text(&file, &file_name)
             .map_err(|problem| vec![problem.hint("a site is a folder with a site.toml in it")])?;
-        let mut search = Self { root, templates: Vec::new(), entries: 0, problems: Vec::new() };
+        let site = SourceFile::new(file_name, text);
+        let (statics, templates, problems) = (statics::places(&site), Vec::new(), Vec::new());
+        let mut search = Self { root, statics, templates, entries: 0, problems };
         let root = search.root.clone();
         search.search(&root, "", 0);
         if search.templates.len() > TEMPLATES_MAX {
@@ -109,8 +124,8 @@ impl Folder {
         }
         search.templates.sort_by(|a, b| a.name.cmp(&b.name));
         let name = path.display().to_string();
-        let (site, templates) = (SourceFile::new(file_name, text), search.templates);
-        Ok(Files { name, folder: Some(search.root), site, templates })
+        let (folder, templates) = (Some(search.root), search.templates);
+        Ok(Files { name, folder, site, templates, embedded: &[], assets: OnceLock::new() })
     }
 
     fn search(&mut self, folder: &Path, prefix: &str, depth: usize) {
@@ -147,6 +162,9 @@ impl Folder {
             return;
         }
         let shown = format!("{prefix}{name}");
+        if statics::is_among(&self.statics, &shown) {
+            return;
+        }
         // A link may point anywhere; what it points to must be in the folder.
         let Ok(real) = path.canonicalize() else {
             if is_template(name) {

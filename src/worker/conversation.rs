@@ -354,17 +354,31 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Sends a response; false when the peer did not take it. What is sent is made here and now, so
     /// that no connection holds room for the making.
-    fn send(&mut self, response: Response, connection: Connection) -> impl Future<Output = bool> {
-        let (buffer, from) = self.frame(response, connection);
+    fn send(
+        &mut self,
+        mut response: Response,
+        connection: Connection,
+    ) -> impl Future<Output = bool> {
+        let length = response.body_bytes();
+        let file = response.file.take().filter(|_| !self.is_head);
+        let (buffer, from) = self.frame(response, length, connection);
         async move {
             let (written, buffer) = self.write(buffer, from).await;
             self.worker.buffers.put(buffer);
-            written
+            match file {
+                Some(file) if written => Box::pin(self.stream(file)).await,
+                _ => written,
+            }
         }
     }
 
-    /// A response as it goes out: a buffer, and from where on.
-    fn frame(&self, mut response: Response, connection: Connection) -> (Vec<u8>, usize) {
+    /// A response with a body of so many bytes as it goes out: a buffer, and from where on.
+    fn frame(
+        &self,
+        mut response: Response,
+        body_length: u64,
+        connection: Connection,
+    ) -> (Vec<u8>, usize) {
         let mut buffer = response.take_buffer();
         let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
@@ -378,7 +392,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let head = Head {
             status: response.status,
             content_type: &response.content_type,
-            body_length: buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM) as u64,
+            body_length,
             date: &date,
             connection,
             extra: &fields,

@@ -232,6 +232,7 @@ pub fn fill(response: &mut Response, answer: Answer) {
     response.etag = answer.etag;
     (response.coding, response.varies) = (answer.coding, answer.varies);
     response.lines = answer.passed;
+    response.file = answer.file;
     if let Some(methods) = answer.allow {
         response.fields.push(("Allow", methods.allow().into_bytes()));
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::driver::buffers::Buffers;
+use crate::driver::file_body::FileBody;
 use crate::http::{Coding, EntityTag, RequestHead, Span};
 use crate::limits;
 use crate::page::LentNotes;
@@ -108,6 +109,9 @@ pub struct Response {
     pub coding: Coding,
     /// Whether readers who take other codings may get other bytes.
     pub varies: bool,
+    /// What comes after the body, if anything does: a file that is read while it is sent. Boxed, as
+    /// few responses have it.
+    pub file: Option<Box<FileBody>>,
     /// What was noted while it was made, if anything was.
     pub notes: Option<LentNotes>,
     buffer: Vec<u8>,
@@ -129,6 +133,7 @@ impl Response {
             etag,
             coding,
             varies,
+            file: None,
             notes,
             buffer,
             buffers,
@@ -152,6 +157,7 @@ impl Response {
         self.lines.clear();
         self.etag = None;
         (self.coding, self.varies) = (Coding::Identity, false);
+        self.file = None;
         self.notes = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
     }
@@ -165,9 +171,10 @@ impl Response {
         coding.into_iter().chain(vary)
     }
 
-    /// The body so far, bytes.
-    pub(super) fn body_bytes(&self) -> usize {
-        self.buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM)
+    /// The body with the file that comes after it, bytes.
+    pub(super) fn body_bytes(&self) -> u64 {
+        let buffered = self.buffer.len().saturating_sub(limits::RESPONSE_HEAD_ROOM) as u64;
+        buffered + self.file.as_ref().map_or(0, |file| file.left())
     }
 
     /// The buffer: room for the head, then the body.

@@ -54,6 +54,27 @@ impl Look {
         look
     }
 
+    /// Looks at what is in a folder that is served as it is, or at one file, too.
+    pub(super) fn and_at(mut self, place: &Path) -> Self {
+        let mut open = vec![(place.to_owned(), 0)];
+        while let Some((path, depth)) = open.pop() {
+            let is_hidden = path != place
+                && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if is_hidden || self.0.len() > SITE_ENTRIES_MAX {
+                continue;
+            }
+            match std::fs::read_dir(&path) {
+                Ok(listed) if depth < SITE_FOLDER_DEPTH_MAX => {
+                    let inside = listed.flatten().take(SITE_ENTRIES_MAX);
+                    open.extend(inside.map(|entry| (entry.path(), depth + 1)));
+                }
+                Ok(_) => {}
+                Err(_) => self.note(path.display().to_string(), &path),
+            }
+        }
+        self
+    }
+
     fn note(&mut self, name: String, path: &PathBuf) {
         // One that is a link to nowhere, or gone by now, is as good as none.
         if let Ok(found) = std::fs::metadata(path) {
@@ -137,6 +158,14 @@ mod tests {
         std::fs::write(path("notes.md"), "2").unwrap();
         std::fs::write(path(".a.html.swp"), "2").unwrap();
         assert_eq!(look().changed(&first), [""; 0]);
+        let with = || look().and_at(&path("assets")).and_at(&path("notes.md"));
+        std::fs::create_dir_all(path("assets/img")).unwrap();
+        let before = with();
+        std::fs::write(path("assets/img/a.png"), "1").unwrap();
+        std::fs::write(path("notes.md"), "333").unwrap();
+        let found = with().changed(&before);
+        let wanted = ["assets/img/a.png", "notes.md"].map(|name| path(name).display().to_string());
+        assert_eq!(found, wanted);
         std::fs::write(path("site.toml"), "22").unwrap();
         std::fs::write(path("b.html"), "1").unwrap();
         std::fs::remove_file(path("a.html")).unwrap();

@@ -113,9 +113,15 @@ impl<D: Driver> DevService<D> {
         let gathered = cast.pages.gather(&page_request, Some(&notes)).await;
         let _work = stints::begin::<D>().await;
         let answer = cast.pages.press(&page_request, gathered, response.body(), Some(&notes));
+        let is_file = answer.is_file;
         fill(response, answer);
         time_it(response, &notes);
         if !response.content_type.starts_with("text/html") {
+            return;
+        }
+        if is_file {
+            // It may be packed, or a part; it goes out as it is.
+            response.lines.extend_from_slice(&cast.fields);
             return;
         }
         response.lines.splice(0..0, cast.fields.iter().copied());

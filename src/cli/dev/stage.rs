@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::config::Report;
 use crate::control::machine;
 use crate::control::resolver::Resolver;
-use crate::site::{Overrides, Site, Source};
+use crate::site::{Overrides, Site, Source, Static};
 use crate::upstream::Directory;
 
 use super::super::say;
@@ -65,6 +65,8 @@ impl Stage {
         let now = ArcSwap::from_pointee(nothing);
         let stage = Self { source: Source::Folder(path), overrides, folder, file, now };
         stage.load();
+        // What is served as it is, is known only now.
+        let look = stage.and_at_statics(look);
         (Arc::new(stage), look)
     }
 
@@ -75,7 +77,13 @@ impl Stage {
 
     /// What its files look like.
     pub(super) fn look(&self) -> Look {
-        Look::at(&self.folder, &self.file)
+        self.and_at_statics(Look::at(&self.folder, &self.file))
+    }
+
+    fn and_at_statics(&self, look: Look) -> Look {
+        let now = self.now();
+        let statics = now.good.iter().flat_map(|good| good.site.statics());
+        statics.filter_map(Static::place).fold(look, |look, place| look.and_at(&place))
     }
 
     /// Its files, to show excerpts of.

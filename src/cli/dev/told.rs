@@ -101,7 +101,8 @@ impl Told {
         let failure = trace.failure.as_ref()?;
         let status = failure.status;
         let is_nowhere = status == 404 && trace.steps.is_empty();
-        let pages = site.pages().iter().map(|page| page.pattern().to_owned());
+        let statics = site.statics().iter().map(|one| one.pattern().to_owned());
+        let pages = site.pages().iter().map(|page| page.pattern().to_owned()).chain(statics);
         let pages = pages.take(if is_nowhere { PAGES_SHOWN_MAX } else { 0 });
         // Those that failed first, as they are what this is about.
         let (failed, fine): (Vec<_>, Vec<_>) =

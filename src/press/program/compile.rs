@@ -6,6 +6,7 @@ use super::op::{Escape, Macro, NameId, Program, Step};
 use super::scope::Scope;
 use crate::config::SourceFile;
 use crate::limits::{PROGRAM_DEPTH_MAX, PROGRAM_STEPS_MAX};
+use crate::press::assets::Assets;
 use minijinja::machinery::ast::{self, Stmt};
 use minijinja::machinery::{Span, parse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use std::fmt;
 pub(in crate::press) struct Library<'s> {
     templates: BTreeMap<&'s str, Parsed<'s>>,
     functions: BTreeSet<String>,
+    pub(super) assets: &'s Assets,
 }
 
 pub(super) struct Parsed<'s> {
@@ -38,6 +40,7 @@ impl<'s> Library<'s> {
     pub(in crate::press) fn new(
         files: &'s [SourceFile],
         functions: &[String],
+        assets: &'s Assets,
         escape: impl Fn(&str) -> Escape,
     ) -> Result<Self, minijinja::Error> {
         let mut templates = BTreeMap::new();
@@ -46,7 +49,7 @@ impl<'s> Library<'s> {
             templates.insert(&*file.name, Parsed { tree, escape: escape(&file.name) });
         }
         let functions = functions.iter().cloned().collect();
-        Ok(Self { templates, functions })
+        Ok(Self { templates, functions, assets })
     }
 
     /// All names that any template gives a value.

@@ -4,6 +4,7 @@ use super::compile::{Compiler, Covered, Place};
 use super::foreign::input;
 use super::op::{Escape, Expr, LoopField, Op, OpKind};
 use super::scope::Bound;
+use crate::press::assets;
 use crate::press::json::Name;
 use minijinja::Value;
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CallType, CompareOpKind};
@@ -303,10 +304,20 @@ impl<'s> Compiler<'s, '_> {
         if self.assigned.contains(name) || !self.templates.is_function(name) {
             return Err(self.uncovered(format!("a call of `{name}`")));
         }
+        if let Some(value) = self.asset(name, args) {
+            return Ok(constant(value));
+        }
         self.pure &= !is_impure(name);
         let mut inputs = Vec::new();
         let args = self.arguments(args, &mut inputs)?;
         Ok(self.op(OpKind::Foreign, inputs, format!("{name}({args})")))
+    }
+
+    /// What `asset()` of a constant comes to, which never changes.
+    fn asset(&self, name: &str, args: &'s [CallArg<'s>]) -> Option<Value> {
+        let [CallArg::Pos(argument)] = args else { return None };
+        let file = argument.as_const().filter(|_| name == assets::FUNCTION)?;
+        self.templates.assets.value(file.as_str()?, &self.escape.auto_escape())
     }
 
     fn cycle(&mut self, args: &'s [CallArg<'s>]) -> Covered<Expr> {

@@ -50,6 +50,6 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
 
     /// What of a response is sent beside its head, bytes.
     pub(super) fn body_bytes(&self, response: &Response) -> u64 {
-        if self.is_head { 0 } else { response.body_bytes() as u64 }
+        if self.is_head { 0 } else { response.body_bytes() }
     }
 }

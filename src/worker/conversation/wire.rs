@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Instant;
 
+use crate::driver::file_body::FileBody;
 use crate::driver::{Driver, Writer};
 use crate::limits;
 
@@ -81,6 +82,23 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
             }
         }
         (true, buffer)
+    }
+
+    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced,
+    /// all that is left is to end the connection (RFC 9112 section 8): false then, too.
+    pub(super) async fn stream(&mut self, mut file: Box<FileBody>) -> bool {
+        let mut buffer = self.worker.buffers.take();
+        while file.left() > 0 {
+            let piece = self.timer.timeout(limits::STATIC_READ_TIMEOUT, file.next(buffer)).await;
+            let Ok(Ok(piece)) = piece else { return false };
+            let (written, piece) = self.write(piece, 0).await;
+            if !written {
+                return false;
+            }
+            buffer = piece;
+        }
+        self.worker.buffers.put(buffer);
+        true
     }
 
     /// Drops what has been answered from the buffer. What a large request left of room is given

@@ -141,7 +141,7 @@ const CONNECTION_FIELDS: [&str; 5] =
 /// The head of a response with a body of so many bytes.
 pub(super) fn of_response(
     response: &Response,
-    body_bytes: usize,
+    body_bytes: u64,
     date: &[u8; 29],
     always: [&[(HeaderName, HeaderValue)]; 2],
 ) -> ::http::Response<()> {

@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use ::http::{Method, Request as Incoming, Response as Outgoing, StatusCode};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 
 use crate::driver::Driver;
+use crate::driver::file_body::FileBody;
 use crate::driver::timers::Timer;
 use crate::http::{Framing, ParseError, RequestHead};
 use crate::limits;
@@ -25,7 +26,7 @@ use crate::worker::exchange::{Outcome, Stop, has_body, respond};
 use crate::worker::service::{Request, Response, Service};
 use crate::worker::{Held, Worker};
 
-use super::body::Body;
+use super::body::{Body, Progress};
 use super::head::{self, Malformed};
 
 /// How a stream has ended.
@@ -132,7 +133,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
             Box::pin(respond(worker, (self.peer, self.secure, number), head, received, body_end));
         let Some(mut response) = self.attend(page).await else { return Ended::GivenUp };
         let (status, notes) = (response.status, response.notes.take());
-        let bytes = if self.is_head { 0 } else { response.body_bytes() as u64 };
+        let bytes = if self.is_head { 0 } else { response.body_bytes() };
         let ended = self.send(response).await;
         let (taken, notes) = (ended == Ended::Answered, notes.as_deref());
         outcome.end(taken, status);
@@ -214,7 +215,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service().refuse(status, reason, &mut response);
-        let bytes = if self.is_head { 0 } else { response.body_bytes() as u64 };
+        let bytes = if self.is_head { 0 } else { response.body_bytes() };
         (self.send(response).await, bytes)
     }
 
@@ -228,7 +229,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
     ) -> Ended {
         let mut buffer = self.worker.buffers.take();
         buffer.extend_from_slice(shed.refusal.body());
-        let ended = self.write(head::of_shed(&shed), buffer, 0).await;
+        let ended = self.write(head::of_shed(&shed), buffer, 0, None).await;
         let (status, taken) = (shed.refusal.status(), ended == Ended::Answered);
         outcome.end(taken, status);
         let bytes = if self.is_head { 0 } else { shed.refusal.body_bytes() };
@@ -240,6 +241,8 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
 
     async fn send(&mut self, mut response: Response) -> Ended {
         let worker = self.worker;
+        let body_bytes = response.body_bytes();
+        let file = response.file.take();
         let buffer = response.take_buffer();
         let from = limits::RESPONSE_HEAD_ROOM.min(buffer.len());
         let is_html = response.content_type.starts_with("text/html");
@@ -249,25 +252,67 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let secure_fields = self.secure.then(|| worker.http2.secure_fields(&*service));
         let fields = [page_fields.as_deref(), secure_fields.as_deref()];
         let fields = fields.map(Option::unwrap_or_default);
-        let body_bytes = buffer.len() - from;
         let head = head::of_response(&response, body_bytes, &date, fields);
-        self.write(head, buffer, from).await
+        self.write(head, buffer, from, file).await
     }
 
-    /// Hands an answer with the body `buffer[from..]` to h2, and waits until the client has taken
-    /// it: by its windows, and by reading what was written before. Each piece has its own time.
-    async fn write(&mut self, head: Outgoing<()>, buffer: Vec<u8>, from: usize) -> Ended {
-        let (bounds, buffers) = (&self.worker.bounds, self.worker.buffers.clone());
+    /// Hands an answer with the body `buffer[from..]` to h2, and then the file, if there is one.
+    async fn write(
+        &mut self,
+        head: Outgoing<()>,
+        buffer: Vec<u8>,
+        from: usize,
+        file: Option<Box<FileBody>>,
+    ) -> Ended {
+        let buffers = self.worker.buffers.clone();
         let may_have_body = !self.is_head && head::has_body(head.status().as_u16());
         let (body, progress) = Body::new(buffer, from, buffers);
-        let is_bodiless = !may_have_body || progress.left() == 0;
+        let file = file.filter(|file| may_have_body && file.left() > 0);
+        let is_bodiless = !may_have_body || (progress.left() == 0 && file.is_none());
         let Ok(mut outgoing) = self.reply.send_response(head, is_bodiless) else {
             return Ended::GivenUp;
         };
         if is_bodiless {
             return Ended::Answered;
         }
-        if outgoing.send_data(body, true).is_err() {
+        match file {
+            // The body before a file is empty.
+            Some(file) => Box::pin(self.stream(outgoing, file)).await,
+            None => self.pass(&mut outgoing, body, &progress, true).await,
+        }
+    }
+
+    /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced,
+    /// the stream is reset.
+    async fn stream(&mut self, mut outgoing: SendStream<Body>, mut file: Box<FileBody>) -> Ended {
+        loop {
+            let buffers = self.worker.buffers.clone();
+            let read = file.next(buffers.take());
+            let piece = self.timer.timeout(limits::STATIC_READ_TIMEOUT, read).await;
+            let Ok(Ok(piece)) = piece else {
+                outgoing.send_reset(Reason::INTERNAL_ERROR);
+                return Ended::GivenUp;
+            };
+            let is_last = file.left() == 0;
+            let (body, progress) = Body::new(piece, 0, buffers);
+            let ended = self.pass(&mut outgoing, body, &progress, is_last).await;
+            if is_last || ended == Ended::GivenUp {
+                return ended;
+            }
+        }
+    }
+
+    /// Hands a body to h2, and waits until the client has taken it: by its windows, and by reading
+    /// what was written before. Each piece has its own time.
+    async fn pass(
+        &mut self,
+        outgoing: &mut SendStream<Body>,
+        body: Body,
+        progress: &Progress,
+        is_last: bool,
+    ) -> Ended {
+        let bounds = &self.worker.bounds;
+        if outgoing.send_data(body, is_last).is_err() {
             return Ended::GivenUp;
         }
         loop {

@@ -1,0 +1,233 @@
+//! Static files: what a visitor gets of a file, or of the lack of one.
+//!
+//! Small files come out of memory, whatever their folder's disk does; each is looked at again a
+//! second later at the earliest. Larger ones are opened each time, and read while they are sent.
+//! What touches the disk is done beside the loop.
+//!
+//! | file | is |
+//! |---|---|
+//! | `item` | a file, with those beside it that are the same, packed |
+//! | `shelf` | those that are kept in memory |
+//! | `answer` | head and body for one request |
+
+mod answer;
+mod item;
+mod shelf;
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use crate::driver::Driver;
+use crate::driver::offload::{Entry, Offload};
+use crate::error::{PageError, PageErrorKind};
+use crate::http::{self, Coding, Method, Methods};
+use crate::limits::{STATIC_CACHE_BYTES_MAX, STATIC_LOOK, STATIC_READ_TIMEOUT};
+use crate::site::{Root, Static, name_of, unhashed};
+
+use super::{Outcome, Pages, Request};
+pub(super) use answer::Served;
+use answer::{Choice, fields};
+use item::{Found, Item};
+use shelf::Shelf;
+
+/// The static files of a site, on one worker.
+pub(super) struct Statics {
+    shelf: RefCell<Shelf>,
+    offload: Offload,
+}
+
+/// A file that is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Its place among pages and static files.
+    place: usize,
+    /// Its name, from the folder of its `[[static]]`.
+    name: String,
+    /// The path, normalized.
+    path: String,
+}
+
+impl Statics {
+    /// None yet, for a worker on this driver.
+    pub(super) fn new<D: Driver>() -> Self {
+        Self::beside(Offload::new::<D>())
+    }
+
+    /// None yet, with the threads of others.
+    pub(super) fn going_on(old: &Self) -> Self {
+        Self::beside(old.offload.clone())
+    }
+
+    fn beside(offload: Offload) -> Self {
+        Self { shelf: RefCell::new(Shelf::new(STATIC_CACHE_BYTES_MAX)), offload }
+    }
+}
+
+impl<D: Driver> Pages<D> {
+    /// The static file of a path, or what to answer instead; says in `number` where it is found.
+    pub(super) fn find_static(
+        &self,
+        method: Method,
+        path: &str,
+        number: &mut usize,
+    ) -> Outcome<'static> {
+        let nothing = || {
+            let error = PageError::new(PageErrorKind::NoSuchPage, "no page has this path");
+            Outcome::Failed(error)
+        };
+        let Some((place, found, rest)) = self.site().static_at(path) else { return nothing() };
+        *number = place;
+        match method {
+            Method::Get | Method::Head => {}
+            Method::Options => return Outcome::Methods(Methods::READ),
+            _ => return Outcome::NotAllowed(Methods::READ),
+        }
+        let name = match found.is_folder() {
+            true => name_of(rest),
+            false => Some(found.file().to_owned()),
+        };
+        match name {
+            Some(name) => Outcome::Static(Box::new(Wanted { place, name, path: path.to_owned() })),
+            None => nothing(),
+        }
+    }
+
+    /// Waits for a file, as far as there is anything to wait for.
+    pub(super) async fn fetch_static(
+        &self,
+        wanted: &Wanted,
+        request: &Request<'_>,
+    ) -> Result<Served, PageError> {
+        let place = wanted.place.checked_sub(self.site().pages().len());
+        let found = place.and_then(|place| self.site().statics().get(place));
+        let (Some(statics), Some(found)) = (&self.statics, found) else {
+            return Ok(Served::Missing);
+        };
+        let mut timer = self.client().timers().timer();
+        let work = self.serve_static(statics, found, wanted, request);
+        match timer.until(D::now() + STATIC_READ_TIMEOUT, work).await {
+            Ok(served) => served,
+            Err(_) => Err(failure(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn serve_static(
+        &self,
+        statics: &Statics,
+        found: &Static,
+        wanted: &Wanted,
+        request: &Request<'_>,
+    ) -> Result<Served, PageError> {
+        let item = match self.item(statics, found, wanted).await? {
+            Found::Item(item) => item,
+            Found::Folder => return Ok(Served::Moved(slashed(&wanted.path, request))),
+            Found::Nothing => return Ok(Served::Missing),
+        };
+        let coding = wanted_coding(&item, request);
+        let Some(variant) = item.variant(coding) else { return Ok(Served::Missing) };
+        let choice = Choice { item: &item, coding, fields: fields(&item, coding, found, wanted) };
+        match &variant.bytes {
+            Some(_) => Ok(choice.of_kept(variant, request)),
+            None => {
+                // What is asked for may have another answer than the file itself.
+                if let Some(served) = choice.without_body(variant, request) {
+                    return Ok(served);
+                }
+                let (root, name) = (found.root().clone(), item.name_of(coding));
+                let opened = move || item::open(&root, &name);
+                let opened = statics.offload.run(Entry::New, opened).await.map_err(failure)?;
+                let Some((file, variant)) = opened.map_err(failure)? else {
+                    return Ok(Served::Missing);
+                };
+                Ok(choice.of_file(file, &variant, request, &statics.offload))
+            }
+        }
+    }
+
+    /// A file as it is now, or was a moment ago.
+    async fn item(
+        &self,
+        statics: &Statics,
+        found: &Static,
+        wanted: &Wanted,
+    ) -> Result<Found, PageError> {
+        let now = D::now();
+        let key = (wanted.place, wanted.name.as_str());
+        let mut kept = statics.shelf.borrow().get(key);
+        if kept.is_none()
+            && let Some((plain, hash)) = unhashed(&wanted.name)
+        {
+            let plain = statics.shelf.borrow().get((wanted.place, &plain));
+            kept = plain.filter(|item| item.hash == hash.as_bytes());
+        }
+        if let Some(item) = &kept {
+            let looked = item.looked.get();
+            if now.saturating_duration_since(looked) < STATIC_LOOK {
+                return Ok(Found::Item(Rc::clone(item)));
+            }
+            // Others who come while it is looked at have it as it was.
+            item.looked.set(now);
+        }
+        let (root, name) = (found.root().clone(), wanted.name.clone());
+        let known = kept.as_ref().map(|item| item.stamps());
+        let looked = match &root {
+            Root::Disk(_) => {
+                let look = move || item::look(&root, &name, known);
+                statics.offload.run(Entry::New, look).await.map_err(failure)?
+            }
+            Root::Embedded(..) => item::look(&root, &name, known),
+        };
+        Ok(match looked.map_err(failure)? {
+            item::Looked::Same => kept.map_or(Found::Nothing, Found::Item),
+            item::Looked::New(made) => {
+                let item = Rc::new(Item::new(*made, now));
+                statics.shelf.borrow_mut().put(wanted.place, &item);
+                Found::Item(item)
+            }
+            item::Looked::Folder => Found::Folder,
+            item::Looked::Nothing => {
+                statics.shelf.borrow_mut().forget(key);
+                Found::Nothing
+            }
+        })
+    }
+}
+
+/// The coding of a file that a reader likes best, of those there are.
+fn wanted_coding(item: &Item, request: &Request<'_>) -> Coding {
+    if item.packed.is_empty() {
+        return Coding::Identity;
+    }
+    let ours: smallvec::SmallVec<[Coding; 3]> =
+        item.packed.iter().map(|(coding, _)| *coding).collect();
+    let fields = request.headers.into_iter().flat_map(|headers| headers.iter(request.bytes));
+    let values = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"accept-encoding"));
+    let values: smallvec::SmallVec<[&[u8]; 2]> = values.map(|(_, value)| value).collect();
+    Coding::best(values.iter().copied(), &ours)
+}
+
+/// Where a folder is that was asked for without the slash at its end. No path of ours begins with
+/// two slashes, which would lead to another host: such a name is none.
+fn slashed(path: &str, request: &Request<'_>) -> Vec<u8> {
+    let mut location = Vec::new();
+    let mut moved = format!("{path}/").into_bytes();
+    if !request.query.is_empty() {
+        moved.push(b'?');
+        moved.extend_from_slice(request.query);
+    }
+    // What cannot be in a field is in no target that was accepted.
+    let _ = http::push_field(&mut location, "Location", &moved);
+    location
+}
+
+fn failure(error: io::Error) -> PageError {
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::QuotaExceeded => {
+            (PageErrorKind::Overload, "too many files are being opened")
+        }
+        io::ErrorKind::TimedOut => (PageErrorKind::Timeout, "a file took too long to be opened"),
+        _ => (PageErrorKind::Internal, "a file cannot be read"),
+    };
+    PageError::new(kind, message).because(error)
+}
