@@ -42,6 +42,8 @@ fn demo_is_a_site_to_read() {
     assert_eq!(read(visitor, "/nowhere").status, 404);
     search_and_feed(visitor);
     new_comments(&server, items.first().unwrap(), visitor);
+    comment_form(&server, items.first().unwrap(), visitor);
+    assets(visitor);
     assert_eq!(server.terminate(PATIENCE), Some(0));
 }
 
@@ -103,4 +105,50 @@ fn new_comments(server: &Running, item: &str, visitor: &mut Visitor) {
     assert_eq!(refused.status, 422, "{}", refused.text());
     assert!(refused.text().starts_with(r#"{"errors":{"text":""#), "{}", refused.text());
     assert_eq!(post("text/plain", "hello").status, 400);
+}
+
+/// The form of a comment: as it is, found wanting, sent, and sent by another site.
+fn comment_form(server: &Running, item: &str, visitor: &mut Visitor) {
+    let path = format!("/item/{item}/comment");
+    let form = read(visitor, &path);
+    assert!(form.page().contains("<form class=\"write\" method=\"post\">"), "{}", form.page());
+    assert!(read(visitor, &format!("/item/{item}")).page().contains(&format!("href=\"{path}\"")));
+    let send = |fields: &str, body: &str| {
+        let length = body.len();
+        Visitor::to(server.address()).ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\n{fields}Content-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}"
+        ))
+    };
+    let own = "Origin: http://test\r\n";
+    let wanting = send(own, "author=a+b&text=%3C%2Ftextarea%3E%3Cb%3Etyped");
+    assert_eq!(wanting.status, 422, "{}", wanting.text());
+    assert!(wanting.text().contains("value=\"a b\""), "{}", wanting.text());
+    assert!(wanting.text().contains("&lt;b&gt;typed") && !wanting.text().contains("<b>typed"));
+    assert!(wanting.text().contains("aria-invalid=\"true\"></p>"), "{}", wanting.text());
+    assert!(
+        wanting.text().contains("id=\"author-wrong\"") && !wanting.text().contains("text-wrong")
+    );
+    assert_eq!(send("Origin: http://evil.example\r\n", "author=ann&text=Tea").status, 403);
+    let sent = send(own, "author=form_guest&text=Sent+by+the+form");
+    assert_eq!(sent.status, 303, "{}", sent.text());
+    let there = sent.field("location").unwrap();
+    assert!(there.starts_with(&format!("/item/{item}#c")), "{there}");
+    let page = read(visitor, &format!("/item/{item}"));
+    assert!(page.page().contains("Sent by the form"), "{}", page.page());
+    let anchor = there.split('#').nth(1).unwrap();
+    assert!(page.page().contains(&format!("id=\"{anchor}\"")), "{}", page.page());
+}
+
+/// The stylesheet under its name, which is its content's, and robots.txt.
+fn assets(visitor: &mut Visitor) {
+    let front = read(visitor, "/");
+    let style = links(front.page(), "rel=\"stylesheet\" href=\"")[0];
+    let sheet = read(visitor, style);
+    assert_eq!(
+        (sheet.status, sheet.field("content-type").unwrap().split(';').next()),
+        (200, Some("text/css"))
+    );
+    assert!(sheet.field("cache-control").unwrap().contains("immutable"));
+    assert!(read(visitor, "/robots.txt").text().starts_with("User-agent: *"));
 }
