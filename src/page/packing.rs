@@ -15,6 +15,7 @@ use crate::metrics::WorkerMetrics;
 use crate::site::Page;
 
 use super::memo::Made;
+use super::statics::Packs;
 use super::{Answer, Pages, Request};
 
 /// How a worker packs pages.
@@ -32,6 +33,15 @@ impl Packing {
         let bytes_min = usize::try_from(compress.min_size).unwrap_or(usize::MAX);
         let packer = RefCell::new(Packer::new(Levels::QUICK));
         (!codings.is_empty()).then_some(Self { codings, bytes_min, packer })
+    }
+
+    /// How files are packed, once for as long as they are kept.
+    pub(super) fn packs(&self) -> Packs {
+        let mut codings = [None; 3];
+        for (place, coding) in codings.iter_mut().zip(&self.codings) {
+            *place = Some(*coding);
+        }
+        Packs { codings, bytes_min: self.bytes_min }
     }
 
     /// The coding that a reader likes best of those there are.

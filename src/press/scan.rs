@@ -53,15 +53,21 @@ pub(super) fn template(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// The markup of a template: its text, with a private character for each piece of code.
+/// The markup of a template: its text, with a private character for each piece of code; but a path
+/// of this site where that is all that is printed.
 pub(crate) fn markup(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
-    for token in template(text) {
+    let tokens = template(text);
+    for (at, token) in tokens.iter().enumerate() {
         match token.kind {
             Kind::BlockStart | Kind::PrintStart => {
                 out.push_str(text.get(copied..token.span.start).unwrap_or_default());
-                out.push(if token.kind == Kind::PrintStart { PRINTED } else { BLOCK });
+                out.push(match token.kind {
+                    Kind::PrintStart if is_asset(text, tokens.get(at + 1..)) => '/',
+                    Kind::PrintStart => PRINTED,
+                    _ => BLOCK,
+                });
             }
             Kind::End => copied = token.span.end,
             _ => {}
@@ -69,6 +75,15 @@ pub(crate) fn markup(text: &str) -> String {
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     out
+}
+
+/// Whether this is `asset('NAME')` and nothing else.
+fn is_asset(text: &str, tokens: Option<&[Token]>) -> bool {
+    let Some([name, open, _, close, end, ..]) = tokens else { return false };
+    text.get(name.span.clone()) == Some("asset")
+        && open.kind == Kind::Mark(b'(')
+        && close.kind == Kind::Mark(b')')
+        && end.kind == Kind::End
 }
 
 /// What [`markup`] has for a value that is printed.

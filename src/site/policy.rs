@@ -353,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn assets_are_of_this_site() {
+        let link = |address: &str| found(&format!("<link rel=stylesheet href=\"{address}\">"));
+        assert!(link("{{ asset('style.css') }}").notes.is_empty());
+        assert!(link("{{- asset(name) -}}").notes.is_empty());
+        for other in ["{{ asset('a.css') if a else b }}", "{{ assets('a.css') }}", "{{ asset }}"] {
+            assert_eq!(link(other).notes.len(), 1, "{other}");
+        }
+    }
+
+    #[test]
     fn styles() {
         assert!(found("<style>p { color: red }</style>").styles.list().contains("'sha256-"));
         assert_eq!(found("<p style='color: red'>").styles.list(), "'self' 'unsafe-inline'");

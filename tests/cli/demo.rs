@@ -38,7 +38,9 @@ fn demo_is_a_site_to_read() {
         assert!(read(visitor, list).page().contains("href=\"/item/"), "{list}");
     }
     // The API answers `null` for what is not there, and the page says so.
-    assert!(read(visitor, "/item/1").page().contains("Nothing here"));
+    let missing = read(visitor, "/item/1");
+    assert_eq!(missing.status, 404);
+    assert!(missing.text().contains("Nothing here"), "{}", missing.text());
     assert_eq!(read(visitor, "/nowhere").status, 404);
     search_and_feed(visitor);
     new_comments(&server, items.first().unwrap(), visitor);

@@ -1,6 +1,7 @@
 //! Static files: what visitors get of them, and what they cannot get.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -18,6 +19,7 @@ on_every_driver!(
     a_large_file_in_pieces,
     a_file_that_becomes_shorter_ends_the_connection,
     packed_files,
+    texts_are_packed_once,
     nothing_but_what_is_in_the_folder,
     folders,
     pages_and_files_share_their_paths,
@@ -262,6 +264,48 @@ fn packed_files(kind: Kind) {
     let had = format!("Accept-Encoding: br\r\nIf-None-Match: {}\r\n", tags[0]);
     assert_eq!(reply(&had).text(), "in br");
     assert_eq!(stage.get("/files/b.css").field("Vary"), None);
+    stage.finish();
+}
+
+fn texts_are_packed_once(kind: Kind) {
+    let text = b"p { margin: 0 }\n".repeat(500);
+    let files = Files::of(&[
+        ("a.css", &text),
+        ("b.css", &text),
+        ("b.css.gz", b"in gzip"),
+        ("c.png", &text),
+        ("d.css", b"short"),
+    ]);
+    let stage = files.serve(kind);
+    let reply = |name: &str, coding: &str| {
+        ask(&stage, &format!("/files/{name}"), &format!("Accept-Encoding: {coding}\r\n"))
+    };
+    let zstd = reply("a.css", "gzip, zstd");
+    assert_eq!(zstd.field("Content-Encoding"), Some("zstd"));
+    assert_eq!(zstd.field("Vary"), Some("Accept-Encoding"));
+    assert_eq!(zstd::decode_all(zstd.body.as_slice()).unwrap(), text);
+    let gzip = reply("a.css", "gzip");
+    assert_eq!(gzip.field("Content-Encoding"), Some("gzip"));
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(gzip.body.as_slice()).read_to_end(&mut plain).unwrap();
+    assert_eq!(plain, text);
+    assert_ne!(gzip.field("ETag"), zstd.field("ETag"));
+    let fields =
+        format!("Accept-Encoding: zstd\r\nIf-None-Match: {}\r\n", zstd.field("ETag").unwrap());
+    assert_eq!(ask(&stage, "/files/a.css", &fields).status, 304);
+    // A part of it is one of the packed bytes.
+    let part = ask(&stage, "/files/a.css", "Accept-Encoding: zstd\r\nRange: bytes=0-3\r\n");
+    assert_eq!((part.status, part.body.as_slice()), (206, &zstd.body[..4]));
+    // What its owner has packed is taken as it is, and the rest is made.
+    assert_eq!(reply("b.css", "gzip").text(), "in gzip");
+    assert_eq!(zstd::decode_all(reply("b.css", "zstd").body.as_slice()).unwrap(), text);
+    for name in ["c.png", "d.css"] {
+        assert_eq!(reply(name, "zstd").field("Content-Encoding"), None, "{name}");
+    }
+    fs::write(files.path().join("a.css"), text.repeat(2)).unwrap();
+    wait("the file to change", || {
+        zstd::decode_all(reply("a.css", "zstd").body.as_slice()).unwrap().len() == 2 * text.len()
+    });
     stage.finish();
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::coding::{self, Levels, Packer};
 use crate::driver::beneath::Stamp;
 use crate::http::{Coding, EntityTag, Validators};
 use crate::limits::{ASSET_HASHED_BYTES_MAX, STATIC_KEPT_BYTES_MAX};
@@ -63,6 +64,43 @@ pub(super) struct Variant {
     pub(super) validators: Validators,
     /// What is in it, unless that is too much.
     pub(super) bytes: Option<Vec<u8>>,
+    /// Whether we have packed it: there is no such file.
+    is_made: bool,
+}
+
+/// How a file is packed that has nothing beside it that is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::page) struct Packs {
+    /// The codings, if any.
+    pub(in crate::page) codings: [Option<Coding>; 3],
+    /// Shorter ones stay as they are, bytes.
+    pub(in crate::page) bytes_min: usize,
+}
+
+impl Packs {
+    /// Adds what there is to add to a file that is kept in memory.
+    fn add(self, name: &str, plain: &Variant, packed: &mut Packed) {
+        let Some(bytes) = plain.bytes.as_ref().filter(|bytes| bytes.len() >= self.bytes_min) else {
+            return;
+        };
+        if !coding::is_packable(content_type(name)) {
+            return;
+        }
+        // Once, and seldom: it is not worth keeping the encoders.
+        let mut packer = Packer::new(Levels::SMALL);
+        for coding in self.codings.into_iter().flatten() {
+            let mut smaller = Vec::new();
+            if packed.iter().all(|(other, _)| *other != coding)
+                && packer.pack(coding, bytes, &mut smaller)
+            {
+                smaller.shrink_to_fit();
+                let stamp = Stamp { length: smaller.len() as u64, ..plain.stamp };
+                let variant = Variant { is_made: true, ..Variant::new(stamp, Some(smaller)) };
+                packed.push((coding, variant));
+            }
+        }
+        packed.sort_by_key(|(coding, _)| Coding::PACKED.iter().position(|one| one == coding));
+    }
 }
 
 /// The stamps of a file and of those beside it.
@@ -90,7 +128,8 @@ impl Item {
     pub(super) fn stamps(&self) -> Stamps {
         let mut stamps = [Some(self.plain.stamp), None, None, None];
         for (place, coding) in stamps.iter_mut().skip(1).zip(Coding::PACKED) {
-            *place = self.variant(coding).map(|variant| variant.stamp);
+            let variant = self.variant(coding).filter(|variant| !variant.is_made);
+            *place = variant.map(|variant| variant.stamp);
         }
         stamps
     }
@@ -115,12 +154,17 @@ impl Variant {
             }
         };
         let validators = Validators { etag: EntityTag::new(number), modified: stamp.modified };
-        Self { stamp, validators, bytes }
+        Self { stamp, validators, bytes, is_made: false }
     }
 }
 
 /// Looks at the file of this name. `known` is what it was when it was looked at before.
-pub(super) fn look(root: &Root, name: &str, known: Option<Stamps>) -> io::Result<Looked> {
+pub(super) fn look(
+    root: &Root,
+    name: &str,
+    known: Option<Stamps>,
+    packs: Packs,
+) -> io::Result<Looked> {
     let (opened, name) = match root.open(name)? {
         Some(Opened::Folder) => {
             let index = root.open(&format!("{name}/{INDEX}"))?;
@@ -161,7 +205,8 @@ pub(super) fn look(root: &Root, name: &str, known: Option<Stamps>) -> io::Result
     let plain = read(opened)?;
     let hash = plain.bytes.as_ref().map_or(hash, |bytes| hash_of(bytes));
     let packed = others.into_iter().map(|(coding, other)| Ok((coding, read(other)?)));
-    let packed = packed.collect::<io::Result<Packed>>()?;
+    let mut packed = packed.collect::<io::Result<Packed>>()?;
+    packs.add(&name, &plain, &mut packed);
     Ok(Looked::New(Box::new(Made { name, hash, plain, packed })))
 }
 

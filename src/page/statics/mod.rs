@@ -23,11 +23,13 @@ use crate::driver::offload::{Entry, Offload};
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, Coding, Method, Methods};
 use crate::limits::{STATIC_CACHE_BYTES_MAX, STATIC_LOOK, STATIC_READ_TIMEOUT};
-use crate::site::{Root, Static, name_of, unhashed};
+use crate::site::{Static, name_of, unhashed};
 
+use super::packing::Packing;
 use super::{Outcome, Pages, Request};
 pub(super) use answer::Served;
 use answer::{Choice, fields};
+pub(super) use item::Packs;
 use item::{Found, Item};
 use shelf::Shelf;
 
@@ -171,13 +173,9 @@ impl<D: Driver> Pages<D> {
         }
         let (root, name) = (found.root().clone(), wanted.name.clone());
         let known = kept.as_ref().map(|item| item.stamps());
-        let looked = match &root {
-            Root::Disk(_) => {
-                let look = move || item::look(&root, &name, known);
-                statics.offload.run(Entry::New, look).await.map_err(failure)?
-            }
-            Root::Embedded(..) => item::look(&root, &name, known),
-        };
+        let packs = self.packing.as_deref().map(Packing::packs).unwrap_or_default();
+        let look = move || item::look(&root, &name, known, packs);
+        let looked = statics.offload.run(Entry::New, look).await.map_err(failure)?;
         Ok(match looked.map_err(failure)? {
             item::Looked::Same => kept.map_or(Found::Nothing, Found::Item),
             item::Looked::New(made) => {
