@@ -84,7 +84,7 @@ fn new_begins_with_the_news_and_all_its_pages_are_right() {
         ("/", Some(0), "href=\"/item/"),
         ("/newest", Some(0), "href=\"/item/"),
         ("/jobs", Some(0), "href=\"/item/"),
-        ("/item/1", Some(0), "Nothing here"),
+        ("/item/1", Some(1), "Nothing here"),
         ("/nowhere", Some(1), "404"),
     ] {
         let ended = ringpress(&["render", &folder, url, "--upstream", &upstream]);

@@ -189,11 +189,19 @@ const REQUEST: &[u8] = b"GET /users/42 HTTP/1.1\r\nHost: site.example\r\n\
 fn receive_page(visitor: &mut impl Read) -> [u8; 8 * 1024] {
     let mut buffer = [0; 8 * 1024];
     let mut length = 0;
-    while !buffer[..length].trim_ascii_end().ends_with(b"</html>") {
+    while end_of(&buffer[..length]).is_none_or(|end| length < end) {
         match visitor.read(&mut buffer[length..]).unwrap() {
             0 => panic!("{}", String::from_utf8_lossy(&buffer[..length])),
             read => length += read,
         }
     }
     buffer
+}
+
+/// Where an answer ends, as its head says, once that is there.
+fn end_of(received: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(received);
+    let (head, _) = text.split_once("\r\n\r\n")?;
+    let length = head.split("\r\nContent-Length: ").nth(1)?.split("\r\n").next()?;
+    Some(head.len() + 4 + length.parse::<usize>().unwrap())
 }

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use ringpress::config::SourceFile;
 use ringpress::press::{
-    self, Binding, Builder, Context, Data, Inputs, Names, Press, TemplateId, Uses,
+    self, Assets, Binding, Builder, Context, Data, Inputs, Names, Press, TemplateId, Uses,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -136,7 +136,9 @@ struct Templates {
 impl Templates {
     /// Compiles templates, if all are well formed; the first is the page.
     fn new(files: Vec<SourceFile>) -> Option<Self> {
-        let mut builder = Builder::default();
+        let mut assets = Assets::default();
+        assets.add("style.css".to_owned(), "/assets/style.0123456789.css".to_owned());
+        let mut builder = Builder::default().with_assets(Arc::new(assets));
         let page = files.first()?.name.clone();
         let text = files.first()?.text.clone();
         for file in &files {

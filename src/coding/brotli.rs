@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use brotli::enc::{BrotliCompress, BrotliEncoderParams};
 
-/// Packs bytes into `room`, and gives how many it takes. Its tables are made anew each time: to keep
-/// them saves nothing, as they have to be cleared.
+/// Packs bytes into `room`, and gives how many it takes. Its tables are made anew each time: to
+/// keep them saves nothing, as they have to be cleared.
 pub(super) fn pack(level: u8, bytes: &[u8], room: &mut [u8]) -> Option<usize> {
     let mut params = BrotliEncoderParams {
         quality: i32::from(level),

@@ -40,6 +40,26 @@ pub struct PageTable {
     pub lets: Vec<LetTable>,
 }
 
+impl PageTable {
+    /// One that says nothing yet.
+    fn at(span: Range<usize>) -> Self {
+        Self {
+            span,
+            path: None,
+            takes: TakesTable::default(),
+            template: None,
+            deadline: limits::PAGE_DEADLINE,
+            priority: Priority::Normal,
+            compress: true,
+            internal: false,
+            cache: None,
+            answers: AnswerTable::default(),
+            fetches: Vec::new(),
+            lets: Vec::new(),
+        }
+    }
+}
+
 /// `priority`: which pages are made when not all can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
@@ -120,20 +140,7 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<PageTable>
 }
 
 fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
-    let mut page = PageTable {
-        span: table.key_span.clone(),
-        path: None,
-        takes: TakesTable::default(),
-        template: None,
-        deadline: limits::PAGE_DEADLINE,
-        priority: Priority::Normal,
-        compress: true,
-        internal: false,
-        cache: None,
-        answers: AnswerTable::default(),
-        fetches: Vec::new(),
-        lets: Vec::new(),
-    };
+    let mut page = PageTable::at(table.key_span.clone());
     let (mut has_path, mut has_template) = (false, false);
     for entry in &reader.table(table) {
         match entry.key {

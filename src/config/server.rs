@@ -240,21 +240,26 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             _ if secure::read(reader, entry, &mut server.secure) => {}
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
         }
-        let believes = matches!(entry.key, "forwarded" | "proxy_protocol");
-        if believes && !has_key(table, "trusted_proxies") {
-            let message = format!("`{}` needs `trusted_proxies`", entry.key);
-            let hint = "say whose word counts, as in trusted_proxies = [\"10.0.0.0/8\"]";
-            reader.problem_hint(entry.key_span.clone(), message, hint);
-        }
-        let has_certificate = has_key(table, "tls") || has_key(table, "acme");
-        if entry.key == "listen_tls" && !has_certificate {
-            reader.problem_hint(entry.key_span.clone(), "`listen_tls` needs a certificate", TLS);
-        }
+        needs(reader, table, entry);
     }
     if !server.secure.listen.is_empty() {
         server.listen_tls(server.secure.listen.clone());
     }
     server
+}
+
+/// Complains about a key that means nothing without another.
+fn needs(reader: &mut Reader<'_>, table: &Entry<'_>, entry: &Entry<'_>) {
+    let believes = matches!(entry.key, "forwarded" | "proxy_protocol");
+    if believes && !has_key(table, "trusted_proxies") {
+        let message = format!("`{}` needs `trusted_proxies`", entry.key);
+        let hint = "say whose word counts, as in trusted_proxies = [\"10.0.0.0/8\"]";
+        reader.problem_hint(entry.key_span.clone(), message, hint);
+    }
+    let has_certificate = has_key(table, "tls") || has_key(table, "acme");
+    if entry.key == "listen_tls" && !has_certificate {
+        reader.problem_hint(entry.key_span.clone(), "`listen_tls` needs a certificate", TLS);
+    }
 }
 
 pub(super) fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {

@@ -79,11 +79,13 @@ pub(crate) fn markup(text: &str) -> String {
 
 /// Whether this is `asset('NAME')` and nothing else.
 fn is_asset(text: &str, tokens: Option<&[Token]>) -> bool {
-    let Some([name, open, _, close, end, ..]) = tokens else { return false };
+    let Some([name, open, _, close, rest @ ..]) = tokens else { return false };
+    // White space after it may be wanted or not.
+    let mut rest = rest.iter().skip_while(|token| matches!(token.kind, Kind::Mark(b'-' | b'+')));
     text.get(name.span.clone()) == Some("asset")
         && open.kind == Kind::Mark(b'(')
         && close.kind == Kind::Mark(b')')
-        && end.kind == Kind::End
+        && rest.next().is_some_and(|token| token.kind == Kind::End)
 }
 
 /// What [`markup`] has for a value that is printed.

@@ -236,14 +236,13 @@ impl Compiler<'_> {
             return None;
         }
         let names = self.node_names(page);
-        let functions = self.functions;
         let scope = Scope {
             nodes: names.clone(),
             params: params.as_deref(),
-            functions,
-            others: &[],
+            functions: self.functions,
             is_page: true,
             has_sessions: self.has_sessions,
+            ..Scope::default()
         };
         let mut nodes = Vec::new();
         let mut all_uses = Vec::new();
@@ -266,9 +265,7 @@ impl Compiler<'_> {
         let (answers, answers_use) = self.answers(page, &scope, rest.as_deref());
         let mut answers_use = check::request_uses(answers_use.iter().map(Use::top));
         answers_use.session |= !answers.session.is_empty() || answers.end_session.is_some();
-        if let Some(template) = &page.template
-            && !self.template_exists(template)
-        {
+        if page.template.as_ref().is_some_and(|template| !self.template_exists(template)) {
             return None;
         }
         let template = page.template.as_ref().map(|template| template.value.clone());
