@@ -110,7 +110,7 @@ impl<D: Driver> Service for Mock<D> {
             b"size" => return tell(&self.items, id.min(ITEMS_MAX), response),
             b"broken" => return tell(&self.broken, id, response),
             b"count" => {
-                response.content_type = "text/plain".into();
+                response.content_type = "text/plain";
                 // Writing into a Vec does not fail.
                 let _ = write!(response.body(), "{}", self.answers.get());
                 return;
@@ -121,7 +121,7 @@ impl<D: Driver> Service for Mock<D> {
             self.timers.sleep(self.delay.get()).await;
         }
         self.answers.set(self.answers.get() + 1);
-        response.content_type = "application/json".into();
+        response.content_type = "application/json";
         match kind {
             b"users" => user(id, self.items.get(), response.body()),
             b"lists" => list(id, response.body()),
@@ -134,7 +134,7 @@ impl<D: Driver> Service for Mock<D> {
 
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
         response.status = status;
-        response.content_type = "text/plain".into();
+        response.content_type = "text/plain";
         response.body().extend_from_slice(reason.as_bytes());
     }
 }
@@ -146,7 +146,7 @@ impl<D: Driver> Mock<D> {
             0 => response.status = 500,
             1 => {
                 response.reset();
-                response.content_type = "text/html".into();
+                response.content_type = "text/html";
                 response.body().extend_from_slice(b"<h1>It works!</h1>");
             }
             _ => {

@@ -11,7 +11,7 @@ use crate::control::resolver::Resolver;
 use crate::driver::Driver;
 use crate::driver::kind::{Choice, Visit};
 use crate::driver::timers::Timers;
-use crate::http::Method;
+use crate::http::{Method, Span};
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, Answer, Notes, Pages, Trace};
 use crate::site::{Overrides, Site, Source};
@@ -143,14 +143,17 @@ impl Job {
             "" => self.url.path.clone(),
             query => format!("{}?{query}", self.url.path),
         };
+        let bytes = format!("{target}{}", self.url.host);
+        let end = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let (target, host) = (end(&target), end(&bytes));
         let request = page::Request {
             method: Method::Get,
-            target: target.as_bytes(),
+            target: Span { start: 0, end: target },
             path: self.url.path.as_bytes(),
             query: self.url.query.as_bytes(),
-            host: self.url.host.as_bytes(),
+            host: Span { start: target, end: host },
             headers: None,
-            bytes: &[],
+            bytes: bytes.as_bytes(),
             body: &[],
             lacks_length: false,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -114,7 +114,7 @@ impl Request<'_> {
         };
         let forwarded = self.forwarded(server);
         let https = forwarded.https.unwrap_or(self.secure);
-        let host = forwarded.host.unwrap_or(self.host);
+        let host = forwarded.host.unwrap_or(self.host());
         let Ok(host) = std::str::from_utf8(host) else { return true };
         // The same way of writing it. Where we know of no TLS a proxy may have ended it that tells
         // nobody; where we do, what comes from the site without TLS may be anybody's.

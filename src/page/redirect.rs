@@ -41,7 +41,7 @@ impl<D: Driver> Pages<D> {
         if forwarded.https.unwrap_or(request.secure) || !request.path.starts_with(b"/") {
             return None;
         }
-        let host = name(forwarded.host.unwrap_or(request.host));
+        let host = name(forwarded.host.unwrap_or(request.host()));
         Some(match host {
             Some(host) if redirect.tls.is_for(&host) => {
                 let location = redirect.location(&host, request);

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::ForwardedFields;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::forwarded::{self, Forwarded};
-use crate::http::{self, EntityTag, Headers, Method};
+use crate::http::{self, EntityTag, Headers, Method, Span};
 use crate::site::{Inputs, Page, ServerPlan};
 
 /// A request, borrowed from the connection it came on.
@@ -14,14 +14,14 @@ use crate::site::{Inputs, Page, ServerPlan};
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
-    /// The target as received.
-    pub target: &'a [u8],
+    /// The target as received; a range of `bytes`.
+    pub target: Span,
     /// Its path, still encoded; `*` for `OPTIONS *`.
     pub path: &'a [u8],
     /// Its query without the question mark, still encoded.
     pub query: &'a [u8],
-    /// Host and port, as the visitor named them.
-    pub host: &'a [u8],
+    /// Host and port, as the visitor named them; a range of `bytes`.
+    pub host: Span,
     /// The header fields; ranges of `bytes`.
     pub headers: Option<&'a Headers>,
     /// The head as received.
@@ -39,7 +39,17 @@ pub struct Request<'a> {
     pub number: u64,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The bytes of the target.
+    pub fn target(&self) -> &'a [u8] {
+        self.target.of(self.bytes)
+    }
+
+    /// The bytes of the host.
+    pub fn host(&self) -> &'a [u8] {
+        self.host.of(self.bytes)
+    }
+
     /// What the templates of `page` may use of the request, and no more.
     pub(super) fn inputs(
         &self,
@@ -71,9 +81,9 @@ impl Request<'_> {
                 &http::path::decode_segment(path.as_bytes())
                     .map_or_else(|_| path.as_bytes().into(), |path| path.as_bytes().to_vec()),
             );
-            inputs.target = text(self.target);
+            inputs.target = text(self.target());
             let forwarded = self.forwarded(server);
-            inputs.host = text(forwarded.host.unwrap_or(self.host));
+            inputs.host = text(forwarded.host.unwrap_or(self.host()));
             inputs.client = forwarded.client.to_string();
             let https = forwarded.https.unwrap_or(self.secure);
             inputs.scheme = if https { "https" } else { "http" };

@@ -20,7 +20,7 @@ impl<D: Driver> Pages<D> {
     ) -> Result<bool, PageError> {
         let forwarded = request.forwarded(self.site.server());
         let host_is_ours = || {
-            let name = std::str::from_utf8(forwarded.host.unwrap_or(request.host));
+            let name = std::str::from_utf8(forwarded.host.unwrap_or(request.host()));
             name.is_ok_and(host::is_loopback)
         };
         let is_secure = forwarded.https.unwrap_or(request.secure);

@@ -391,7 +391,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
             status: response.status,
-            content_type: &response.content_type,
+            content_type: response.content_type,
             body_length,
             date: &date,
             connection,

@@ -140,7 +140,7 @@ impl<D: Driver> Service for Pages<D> {
             .challenges(&request)
             .is_some_and(|open| open.answer(request.path, response.body()));
         if is_answered {
-            response.content_type = "application/octet-stream".into();
+            response.content_type = "application/octet-stream";
         }
         async move {
             if is_answered {
@@ -211,10 +211,10 @@ pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
     let head = request.head;
     page::Request {
         method: head.method,
-        target: request.span(head.target),
+        target: head.target,
         path: request.span(head.path),
         query: head.query.map_or(&[], |query| request.span(query)),
-        host: head.host.map_or(&[], |host| request.span(host)),
+        host: head.host.unwrap_or_default(),
         headers: Some(&head.headers),
         bytes: request.bytes,
         body: request.body,
@@ -228,7 +228,7 @@ pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
 /// Fills in what a page came out as, but for its body.
 pub fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
-    response.content_type = answer.content_type.into();
+    response.content_type = answer.content_type;
     response.etag = answer.etag;
     (response.coding, response.varies) = (answer.coding, answer.varies);
     response.lines = answer.passed;

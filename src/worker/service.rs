@@ -1,7 +1,6 @@
 //! What a worker serves: the seam between a connection, which knows HTTP, and what answers, which
 //! knows pages (or anything else: the demo's API is served the same way).
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
@@ -98,7 +97,7 @@ pub struct Response {
     /// The status (RFC 9110 section 15).
     pub status: u16,
     /// The media type of the body; none where empty.
-    pub content_type: Cow<'static, str>,
+    pub content_type: &'static str,
     /// Further fields; those that may not be sent are left out.
     pub fields: Vec<(&'static str, Vec<u8>)>,
     /// And further field lines, each made by [`push_field`](crate::http::push_field).
@@ -122,7 +121,7 @@ impl Response {
     /// An empty response with status 200. Its buffer is taken from `buffers` when the body
     /// begins: a page that waits for its fetches holds none.
     pub fn new(buffers: Buffers) -> Self {
-        let content_type = Cow::Borrowed("");
+        let content_type = "";
         let (fields, lines, buffer) = (Vec::new(), Vec::new(), Vec::new());
         let (etag, notes, coding, varies) = (None, None, Coding::Identity, false);
         Self {
@@ -152,7 +151,7 @@ impl Response {
     /// Takes back what was filled in, to start anew.
     pub fn reset(&mut self) {
         self.status = 200;
-        self.content_type = Cow::Borrowed("");
+        self.content_type = "";
         self.fields.clear();
         self.lines.clear();
         self.etag = None;

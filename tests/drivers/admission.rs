@@ -252,7 +252,7 @@ impl Service for Slow {
 
     async fn respond(&self, _: Request<'_>, response: &mut Response) {
         thread::sleep(Duration::from_millis(5));
-        response.content_type = "text/plain".into();
+        response.content_type = "text/plain";
         response.body().extend_from_slice(b"slow");
     }
 

@@ -255,7 +255,7 @@ impl Service for Mirror {
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {
         assert_ne!(request.span(request.head.path), b"/panic", "a panic that the test asked for");
-        response.content_type = "text/plain".into();
+        response.content_type = "text/plain";
         response.fields.push(("Connection", b"close".to_vec()));
         response.fields.push(("X-Length", request.body.len().to_string().into_bytes()));
         response.body().extend_from_slice(request.body);

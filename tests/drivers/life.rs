@@ -66,7 +66,7 @@ impl<D: Driver> Service for Jumpy<D> {
     }
 
     async fn respond(&self, request: Request<'_>, response: &mut Response) {
-        response.content_type = "text/html; charset=utf-8".into();
+        response.content_type = "text/html; charset=utf-8";
         response.fields.push(("X-Half", b"done".to_vec()));
         response.body().extend_from_slice(b"half of it, ");
         match request.span(request.head.path) {

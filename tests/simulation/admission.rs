@@ -43,7 +43,7 @@ impl Service for Costly {
         Sim::sleep(self.wait).await;
         let _work = stints::begin::<Sim>().await;
         Sim::burn(MS - self.before);
-        response.content_type = "text/plain".into();
+        response.content_type = "text/plain";
         response.body().extend_from_slice(b"page");
     }
 

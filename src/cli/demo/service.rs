@@ -80,12 +80,12 @@ impl<D: Driver> Service for ApiService<D> {
             }
             _ => return self.refuse(405, "this API is for reading, and for comments", response),
         };
-        response.content_type = "application/json; charset=utf-8".into();
+        response.content_type = "application/json; charset=utf-8";
     }
 
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
         response.status = status;
-        response.content_type = "text/plain; charset=utf-8".into();
+        response.content_type = "text/plain; charset=utf-8";
         response.body().extend_from_slice(reason.as_bytes());
     }
 }

@@ -126,8 +126,8 @@ impl<D: Driver> DevService<D> {
         }
         response.lines.splice(0..0, cast.fields.iter().copied());
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
-        if is_own_host(page_request.host) {
-            let target = String::from_utf8_lossy(page_request.target);
+        if is_own_host(page_request.host()) {
+            let target = String::from_utf8_lossy(page_request.target());
             let asked = format!("{} {target}", page_request.method.as_str());
             let (site, files) = (cast.pages.site(), self.stage.files());
             let trace = notes.into_trace().unwrap_or_default();
@@ -140,7 +140,7 @@ impl<D: Driver> DevService<D> {
     /// Answers where no site has been fine yet.
     fn no_site(&self, state: &State, response: &mut Response) {
         response.status = 500;
-        response.content_type = "text/html; charset=utf-8".into();
+        response.content_type = "text/html; charset=utf-8";
         let policy = format!("default-src 'none'; script-src {}; connect-src 'self'", self.hash);
         let _ = push_field(&mut response.lines, "Content-Security-Policy", policy.as_bytes());
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
@@ -167,7 +167,7 @@ impl<D: Driver> DevService<D> {
                 let told = state.trouble.as_deref().map(|Trouble { told, .. }| told.json());
                 let told = told.as_deref().unwrap_or("null");
                 let news = format!("{{\"number\":\"{number}\",\"told\":{told}}}");
-                response.content_type = "application/json".into();
+                response.content_type = "application/json";
                 response.body().extend_from_slice(news.as_bytes());
                 return;
             }
@@ -240,7 +240,7 @@ impl<D: Driver> Service for DevService<D> {
             }
             None => {
                 response.status = status;
-                response.content_type = "text/plain; charset=utf-8".into();
+                response.content_type = "text/plain; charset=utf-8";
                 response.body().extend_from_slice(reason.as_bytes());
             }
         }
