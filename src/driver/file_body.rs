@@ -1,9 +1,12 @@
-//! A file on its way to a visitor: read in pieces, one of which is in memory at a time.
+//! A file on its way to a visitor: read in pieces, one of which is in memory at a time. What the
+//! kernel has in its memory is copied here and now, and for the rest other threads wait.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::limits::STATIC_PIECE_BYTES;
 
@@ -35,16 +38,29 @@ impl FileBody {
     /// When it cannot be read: also where the file has become shorter than it was.
     pub async fn next(&mut self, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(STATIC_PIECE_BYTES);
-        let (file, at) = (Arc::clone(&self.file), self.at);
-        let read = move || {
-            buffer.resize(length, 0);
-            file.read_exact_at(&mut buffer, at).map(|()| buffer)
-        };
-        let buffer = self.offload.run(Entry::GoingOn, read).await??;
+        buffer.resize(length, 0);
+        let has = read_at_once(&self.file, self.at, &mut buffer);
+        if has < length {
+            let (file, at) = (Arc::clone(&self.file), self.at + has as u64);
+            let read = move || {
+                let rest = buffer.get_mut(has..).unwrap_or_default();
+                file.read_exact_at(rest, at).map(|()| buffer)
+            };
+            buffer = self.offload.run(Entry::GoingOn, read).await??;
+        }
         self.at += length as u64;
         self.left -= length as u64;
         Ok(buffer)
     }
+}
+
+/// Reads what the kernel has in memory, and waits for nothing: how many bytes that is. None where a
+/// disk would have to be asked, and on file systems that do not tell (preadv2(2), RWF_NOWAIT).
+fn read_at_once(file: &File, at: u64, buffer: &mut [u8]) -> usize {
+    let length = buffer.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT);
+    // Whatever is wrong with the file, who waits for it is told the same.
+    read.map_or(0, |read| read.min(length))
 }
 
 impl PartialEq for FileBody {
@@ -54,3 +70,21 @@ impl PartialEq for FileBody {
 }
 
 impl Eq for FileBody {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn what_has_just_been_written_is_there_at_once_and_nothing_beyond_the_end() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut buffer = [0; 4];
+        let has = read_at_once(&file, 3, &mut buffer);
+        // A file system may not be able to tell.
+        assert!(has == 0 || (has, &buffer) == (4, b"3456"), "{has}");
+        assert_eq!(read_at_once(&file, 10, &mut buffer), 0);
+        assert!(read_at_once(&file, 8, &mut buffer) <= 2);
+    }
+}

@@ -6,7 +6,9 @@
 use super::builder::{Builder, Place};
 use super::compiled::Press;
 use super::escape::{HEX, is_dot_segment, plain_text, push_component, push_segments};
-use super::url::{Compiled, Piece, blame, is_path_character, is_triplet, of_request, split};
+use super::url::{
+    Compiled, Piece, blame, is_path_character, is_triplet, mark_rest, of_request, split,
+};
 use crate::config::Problem;
 use crate::error::PageError;
 use crate::http;
@@ -98,14 +100,7 @@ impl LocationTemplate {
     ) -> Compiled<Self> {
         let (mut pieces, facts) = split(builder, place)?;
         origins.extend(check_literals(place, &pieces)?);
-        let rest = rest.map(|name| format!("path.{name}"));
-        for (piece, _) in &mut pieces {
-            if let Piece::Print(print) = piece {
-                let lookup = facts.iter().find(|facts| facts.id == print.id);
-                let lookup = lookup.and_then(|facts| facts.lookup.as_ref());
-                print.is_rest = rest.is_some() && lookup == rest.as_ref();
-            }
-        }
+        mark_rest(&mut pieces, &facts, rest);
         let pieces = pieces.into_iter().map(|(piece, _)| piece).collect();
         let template = TextTemplate { pieces, text: place.text.to_owned(), at: place.line() };
         let location = Self { template, origins };

@@ -66,14 +66,7 @@ impl PathTemplate {
     pub fn compile(builder: &mut Builder, place: &Place<'_>, rest: Option<&str>) -> Compiled<Self> {
         let (mut pieces, facts) = split(builder, place)?;
         check_literals(place, &pieces)?;
-        let rest = rest.map(|name| format!("path.{name}"));
-        for (piece, _) in &mut pieces {
-            if let Piece::Print(print) = piece {
-                let lookup = facts.iter().find(|facts| facts.id == print.id);
-                let lookup = lookup.and_then(|facts| facts.lookup.as_ref());
-                print.is_rest = rest.is_some() && lookup == rest.as_ref();
-            }
-        }
+        mark_rest(&mut pieces, &facts, rest);
         let pieces = pieces.into_iter().map(|(piece, _)| piece).collect();
         Ok((Self { pieces, text: place.text.to_owned() }, facts))
     }
@@ -315,6 +308,22 @@ pub(super) fn split(
         }
     }
     if problems.is_empty() { Ok((pieces, all_facts)) } else { Err(problems) }
+}
+
+/// Marks those that are the page's `{rest*}` parameter of this name, and nothing else.
+pub(super) fn mark_rest(
+    pieces: &mut [(Piece, Range<usize>)],
+    facts: &[ExpressionFacts],
+    rest: Option<&str>,
+) {
+    let rest = rest.map(|name| format!("path.{name}"));
+    for (piece, _) in pieces {
+        if let Piece::Print(print) = piece {
+            let lookup = facts.iter().find(|facts| facts.id == print.id);
+            let lookup = lookup.and_then(|facts| facts.lookup.as_ref());
+            print.is_rest = rest.is_some() && lookup == rest.as_ref();
+        }
+    }
 }
 
 fn push_text(text: &str, range: Range<usize>, pieces: &mut Vec<(Piece, Range<usize>)>) {

@@ -69,7 +69,8 @@ pub(super) fn check(
                 Ok(page) => literals.push(Literal { target, file, span, page }),
                 Err(message) => {
                     let path = target.split('?').next().unwrap_or_default();
-                    let plain = patterns.iter().copied().filter(|one| !one.contains('{'));
+                    let plain = patterns.iter().copied();
+                    let plain = plain.filter(|one| !one.contains('{') && *one != path);
                     let hint = suggestion(path, plain);
                     problems.push(file.problem(span.clone(), message).hint_if(hint));
                 }

@@ -18,6 +18,7 @@ on_every_driver!(
     an_old_session_is_none,
     a_session_that_is_too_large,
     pages_with_sessions_are_not_shared,
+    a_page_around_one_with_a_session_is_not_shared_either,
 );
 
 const OLD: &str = "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBv";
@@ -42,6 +43,8 @@ fn start(kind: Kind, server: &'static str) -> Stage {
         .page("/me", "", ME)
         .page("/change", change, "{{ session | tojson }}")
         .page("/plain", "", "plain {{ cookies.x | default('') }}")
+        .page("/around", "", "around {{ fragment('/me') }}")
+        .page("/around/plain", "", "around {{ fragment('/plain') }}")
         .start(Upstream::json("{}"))
 }
 
@@ -235,6 +238,21 @@ fn pages_with_sessions_are_not_shared(kind: Kind) {
         }
     }
     assert_eq!(visitor.get("/plain").field("Cache-Control"), None);
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_page_around_one_with_a_session_is_not_shared_either(kind: Kind) {
+    let stage = start(kind, USUAL);
+    let mut visitor = stage.visitor();
+    let reply = visitor.get("/in?user=ann");
+    let held = format!("session={}", cookie(&reply).0);
+    for (cookies, shown) in [(held.as_str(), "around ann 1"), ("a=b", "around nobody")] {
+        let reply = with(&mut visitor, "/around", cookies);
+        assert!(reply.page().starts_with(shown), "{}", reply.page());
+        assert_eq!(reply.field("Cache-Control"), Some("private, no-cache"));
+    }
+    assert_eq!(visitor.get("/around/plain").field("Cache-Control"), None);
     drop(visitor);
     stage.finish();
 }

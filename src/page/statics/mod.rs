@@ -199,10 +199,7 @@ fn wanted_coding(item: &Item, request: &Request<'_>) -> Coding {
     }
     let ours: smallvec::SmallVec<[Coding; 3]> =
         item.packed.iter().map(|(coding, _)| *coding).collect();
-    let fields = request.headers.into_iter().flat_map(|headers| headers.iter(request.bytes));
-    let values = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"accept-encoding"));
-    let values: smallvec::SmallVec<[&[u8]; 2]> = values.map(|(_, value)| value).collect();
-    Coding::best(values.iter().copied(), &ours)
+    Coding::best(request.values(b"accept-encoding"), &ours)
 }
 
 /// Where a folder is that was asked for without the slash at its end. No path of ours begins with
