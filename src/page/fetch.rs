@@ -167,7 +167,9 @@ impl<D: Driver> Execution<'_, D> {
         self.hear(fetch, response)
     }
 
-    /// Asks with a method other than GET, with a body, or for more than a success.
+    /// Asks with a method other than GET, with a body, or for more than a success. It ends as
+    /// [`Self::ask`] does, and shares no future with it: one within another would hold the request
+    /// twice, 80 bytes more for each page that waits.
     async fn ask_in_full(
         &self,
         (node, fetch): (&Node, &Fetch),

@@ -14,6 +14,7 @@ on_every_driver!(
     a_known_fragment_is_made_beside_the_pages_fetches,
     a_fragment_that_fails,
     an_internal_page_is_nobodys,
+    a_page_that_only_takes_is_no_fragment,
     a_fragment_within_itself_and_too_deep,
     too_many_fragments,
     nothing_is_taken_for_a_fragment,
@@ -127,6 +128,18 @@ fn an_internal_page_is_nobodys(kind: Kind) {
     stage.get("/%70art").is_error(404);
     let options = "OPTIONS /part HTTP/1.1\r\nHost: test\r\n\r\n";
     assert_eq!(stage.visitor().ask(options).status, 404);
+    stage.finish();
+}
+
+fn a_page_that_only_takes_is_no_fragment(kind: Kind) {
+    let stage = Script::on(kind)
+        .server("development = true")
+        .page("/", "", "{{ fragment('/se' ~ 'nd') }}")
+        .page("/send", "method = 'POST'", "sent")
+        .start(Upstream::json(NOTHING));
+    let reply = stage.get("/");
+    assert_eq!(reply.status, 500);
+    assert!(reply.text().contains("send` cannot be got"), "{}", reply.text());
     stage.finish();
 }
 

@@ -134,19 +134,10 @@ struct ErrorsJson {
 mod tests {
     use serde_json::Value;
 
+    use super::super::api::tests::{get, item};
     use super::*;
 
     const NOW: u64 = 1_760_000_000;
-
-    fn get(api: &Api, path: &str) -> Value {
-        let mut out = Vec::new();
-        assert_eq!(api.answer(path, b"", &Talk::default(), &mut out), 200, "{path}");
-        serde_json::from_slice(&out).unwrap()
-    }
-
-    fn item(api: &Api, id: u64) -> Value {
-        get(api, &format!("/v0/item/{id}.json"))
-    }
 
     fn ids(value: &Value) -> Vec<u64> {
         value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()

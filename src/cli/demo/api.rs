@@ -203,7 +203,7 @@ pub(super) fn not_found(out: &mut Vec<u8>) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashSet;
 
     use serde_json::Value;
@@ -214,13 +214,13 @@ mod tests {
     const LISTS: [&str; 6] =
         ["topstories", "newstories", "beststories", "askstories", "showstories", "jobstories"];
 
-    fn get(api: &Api, path: &str) -> Value {
+    pub(in crate::cli::demo) fn get(api: &Api, path: &str) -> Value {
         let mut out = Vec::new();
         assert_eq!(api.answer(path, b"", &Talk::default(), &mut out), 200, "{path}");
         serde_json::from_slice(&out).unwrap()
     }
 
-    fn item(api: &Api, id: u64) -> Value {
+    pub(in crate::cli::demo) fn item(api: &Api, id: u64) -> Value {
         get(api, &format!("/v0/item/{id}.json"))
     }
 
