@@ -50,8 +50,8 @@ impl FileBody {
     }
 }
 
-/// Fills the buffer, if the kernel has all of it in memory. Not where a disk would have to be asked,
-/// nor on file systems that do not tell (preadv2(2), RWF_NOWAIT).
+/// Fills the buffer, if the kernel has all of it in memory. Not where a disk would have to be
+/// asked, nor on file systems that do not tell (preadv2(2), RWF_NOWAIT).
 fn is_read_at_once(file: &File, at: u64, buffer: &mut [u8]) -> bool {
     let length = buffer.len();
     let read = preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT);
