@@ -7,6 +7,7 @@ use super::assets::Assets;
 use super::context::{Context, Names, is_reserved};
 use super::environment;
 use super::error::PressError;
+use super::json::{Data, View};
 use super::program::{
     self, Escape, Foreign, ForeignId, ForeignTexts, Found, GaveUp, Host, Library, NameId, Outcome,
     Program, Uncovered,
@@ -339,6 +340,14 @@ impl<'a> Host<'a> for PageHost<'a> {
                 None => Found::Nothing,
             },
             None => Found::Nothing,
+        }
+    }
+
+    fn view(&self, name: NameId) -> Option<View<'a>> {
+        let Some(Place::Node(node)) = self.binding.0.get(name as usize) else { return None };
+        match self.context.data(*node) {
+            Some(Data::Doc(doc)) => Some(doc.root()),
+            _ => None,
         }
     }
 

@@ -32,6 +32,9 @@ pub(super) fn padded(rest: &[u8]) -> [u8; WIDTH] {
 
 /// How many bytes those are.
 pub(super) const WIDTH: usize = 16;
+/// Bytes behind a text with which all of it can be read in steps of [`WIDTH`], and from any byte
+/// of the last one on.
+pub(super) const PADDING: usize = 2 * WIDTH;
 
 #[cfg(test)]
 mod tests {

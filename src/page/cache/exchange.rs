@@ -190,7 +190,7 @@ impl Came {
     fn read(self, call: &Call, response: &Response) -> Result<Kept, Failed> {
         let status = response.head.status;
         let what = match answer::understand(response) {
-            Ok(data) => What::Data(Arc::new(data)),
+            Ok(data) => What::Data(Arc::new(data.kept())),
             Err(error) if matches!(error.kind(), PageErrorKind::UpstreamGone(_)) => What::Gone,
             Err(error) => {
                 let passes = matches!(status, 200..=299 | 429 | 500..);

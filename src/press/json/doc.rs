@@ -1,6 +1,7 @@
 //! A JSON text and its nodes, and a view of each. Only what is looked at becomes a value.
 
 use super::name::Name;
+use super::reader;
 use super::tape::{self, Kind, Node, Tape};
 use minijinja::Value;
 use std::fmt;
@@ -17,16 +18,31 @@ pub(crate) struct View<'a> {
     at: u32,
 }
 
+/// What a value is and how it is written: a part of a text, with
+/// [`PADDING`](crate::press::octets::PADDING) bytes behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) text: &'a [u8],
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
 impl Doc {
     /// Reads a text, if it is JSON that a tape can be made of.
     pub(super) fn read(text: &str) -> Option<Self> {
-        Some(Self { tape: tape::read(text)? })
+        Some(Self { tape: reader::read(text)? })
     }
 
     /// All of it.
     #[inline]
     pub(crate) fn root(&self) -> View<'_> {
         View { doc: self, at: 0 }
+    }
+
+    /// Gives back the room that it has to spare.
+    pub(super) fn shrink(&mut self) {
+        self.tape.shrink();
     }
 
     /// What it takes of memory, bytes.
@@ -43,64 +59,81 @@ impl Doc {
 impl<'a> View<'a> {
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        self.doc.node(self.at).map_or(Kind::Null, |node| node.kind)
+        self.doc.node(self.at).map_or(Kind::Null, Node::kind)
     }
 
     /// The text of a string; of all else as it is written.
     #[inline]
     pub(crate) fn text(self) -> &'a str {
-        self.kind_and_text().1
+        self.doc.node(self.at).map_or("", |node| self.doc.tape.text(node))
     }
 
-    /// Both at once.
+    /// The same as bytes, which takes no time.
     #[inline]
-    pub(crate) fn kind_and_text(self) -> (Kind, &'a str) {
-        let node = self.doc.node(self.at);
-        node.map_or((Kind::Null, ""), |node| (node.kind, self.doc.tape.text(node)))
+    pub(crate) fn part(self) -> &'a [u8] {
+        self.doc.node(self.at).map_or(&[], |node| self.doc.tape.part(node))
+    }
+
+    /// The same as what it is a part of.
+    #[inline]
+    pub(crate) fn shown(self) -> Option<Shown<'a>> {
+        let node = self.doc.node(self.at)?;
+        let (start, len) = (node.start as usize, node.len());
+        Some(Shown { kind: node.kind(), text: self.doc.tape.all(), start, len })
     }
 
     /// The value of a name, if this is an object that has it.
     pub(crate) fn get(self, name: &str) -> Option<Self> {
         let is_name = |text: &[u8], at| text.get(at..at + name.len()) == Some(name.as_bytes());
-        self.find(tape::tag(name.as_bytes()), name.len(), is_name)
+        self.find(tape::sign_of(name), is_name)
     }
 
     /// The same for a name that was made ready. What an API says has mostly the same shape: where
     /// the name was the last time is where it is looked for first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_named(self, name: &Name) -> Option<Self> {
         let nodes = self.doc.tape.nodes.as_slice();
         let object = nodes.get(self.at as usize)?;
         let at = self.at.wrapping_add(name.place());
         if let Some(key) = nodes.get(at as usize)
-            && key.level == object.level
-            && (key.tag, key.len as usize) == (name.tag(), name.text().len())
-            && key.kind == Kind::String
-            && object.kind == Kind::Object
+            && key.is_within(object, name.sign())
+            && object.is_object()
             && at < object.next
-            && name.is_at(self.doc.tape.all().as_bytes(), key.start as usize)
+            && name.is_at(self.doc.tape.all(), key.start as usize)
         {
             return Some(View { at: at + 1, ..self });
         }
         self.find_named(name)
     }
 
+    /// What names lead to, one in the other.
+    #[inline(always)]
+    pub(crate) fn follow(self, names: &[Name]) -> Option<Self> {
+        let mut view = self;
+        for name in names {
+            view = view.get_named(name)?;
+        }
+        Some(view)
+    }
+
+    #[cold]
+    #[inline(never)]
     fn find_named(self, name: &Name) -> Option<Self> {
         let is_name = |text: &[u8], at| name.is_at(text, at);
-        let found = self.find(name.tag(), name.text().len(), is_name)?;
+        let found = self.find(name.sign(), is_name)?;
         name.remember(found.at - 1 - self.at);
         Some(found)
     }
 
-    /// The value of a name with this tag and length, and with which it is at its place of the text.
+    /// The value of a name with this sign, and with which it is at its place of the text.
     #[inline]
-    fn find(self, tag: u16, len: usize, is_name: impl Fn(&[u8], usize) -> bool) -> Option<Self> {
-        let object = self.doc.node(self.at).filter(|node| node.kind == Kind::Object)?;
+    fn find(self, sign: u64, is_name: impl Fn(&[u8], usize) -> bool) -> Option<Self> {
+        let object = self.doc.node(self.at).filter(|node| node.is_object())?;
         let nodes = self.doc.tape.nodes.get(..object.next as usize)?;
-        let text = self.doc.tape.all().as_bytes();
+        let text = self.doc.tape.all();
         let mut at = self.at + 1;
         while let Some(key) = nodes.get(at as usize) {
-            if key.tag == tag && key.len as usize == len && is_name(text, key.start as usize) {
+            if key.is_like(sign) && is_name(text, key.start as usize) {
                 return Some(View { at: at + 1, ..self });
             }
             at = key.next;
@@ -132,6 +165,19 @@ impl<'a> View<'a> {
         self.children().next().is_none()
     }
 
+    /// Whether a condition takes it for true.
+    #[inline]
+    pub(crate) fn is_true(self) -> bool {
+        match self.kind() {
+            Kind::Null | Kind::False => false,
+            Kind::True => true,
+            Kind::String => !self.part().is_empty(),
+            Kind::Integer => self.part() != b"0",
+            Kind::Float => self.value().is_true(),
+            Kind::Array | Kind::Object => !self.is_empty(),
+        }
+    }
+
     /// The integer it is, if it is one of 64 bits with a sign.
     #[inline]
     pub(crate) fn integer(self) -> Option<i64> {
@@ -146,7 +192,7 @@ impl<'a> View<'a> {
             Kind::True => Value::from(true),
             Kind::String => Value::from(self.text()),
             Kind::Integer | Kind::Float | Kind::Array | Kind::Object => {
-                let value = serde_json::from_str(self.text());
+                let value = serde_json::from_slice(self.part());
                 debug_assert!(value.is_ok(), "serde_json refuses {:?}", self.text());
                 value.unwrap_or_default()
             }

@@ -7,10 +7,11 @@
 
 mod doc;
 mod name;
+mod reader;
 mod tape;
 
 pub use doc::Doc;
-pub(crate) use doc::{Children, View};
+pub(crate) use doc::{Children, Shown, View};
 pub(crate) use name::Name;
 pub(crate) use tape::Kind;
 
@@ -63,7 +64,7 @@ impl Data {
     /// false when it does not come from texts alone.
     pub(crate) fn visit_texts<'a>(&'a self, visit: &mut impl FnMut(&'a [u8])) -> bool {
         match self {
-            Data::Doc(doc) => visit(doc.root().text().as_bytes()),
+            Data::Doc(doc) => visit(doc.root().part()),
             // No JSON text is empty, and none is a bracket by itself.
             Data::Value(value) if value.is_none() => visit(b""),
             Data::Value(_) => return false,
@@ -94,6 +95,15 @@ impl Data {
             data = shared;
         }
         data
+    }
+
+    /// This, to be kept for a while: it takes no more room than it needs.
+    #[must_use]
+    pub(crate) fn kept(mut self) -> Self {
+        if let Data::Doc(doc) = &mut self {
+            doc.shrink();
+        }
+        self
     }
 
     /// What it takes of memory, bytes, if it came from a text of so many. Of a value that is not

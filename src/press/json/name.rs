@@ -1,13 +1,14 @@
 //! Names that templates look up in objects, made ready to be compared.
 
-use super::tape::tag;
+use super::tape::sign_of;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The name of a value in an object.
 #[derive(Debug)]
 pub(crate) struct Name {
     text: Box<str>,
-    tag: u16,
+    /// Its [`sign_of`].
+    sign: u64,
     /// Its first eight bytes, and where it has some.
     first: u64,
     mask: u64,
@@ -24,12 +25,12 @@ impl Name {
             mask[at] = 0xff;
         }
         let (first, mask) = (u64::from_le_bytes(first), u64::from_le_bytes(mask));
-        let (tag, place) = (tag(text.as_bytes()), AtomicU32::new(1));
-        Self { text: text.into(), tag, first, mask, place }
+        let (sign, place) = (sign_of(text), AtomicU32::new(1));
+        Self { text: text.into(), sign, first, mask, place }
     }
 
     /// Where it was the last time, in nodes behind its object.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(&self) -> u32 {
         self.place.load(Ordering::Relaxed)
     }
@@ -45,21 +46,26 @@ impl Name {
         &self.text
     }
 
-    /// Its [`tag`].
-    #[inline]
-    pub(super) fn tag(&self) -> u16 {
-        self.tag
+    /// Its [`sign_of`].
+    #[inline(always)]
+    pub(super) fn sign(&self) -> u64 {
+        self.sign
     }
 
     /// Whether `text` has it at a place. What most names are is known from a word.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_at(&self, text: &[u8], at: usize) -> bool {
         let Some(found) = text.get(at..) else { return false };
         match found.first_chunk::<WORD_BYTES>() {
             Some(first) if u64::from_le_bytes(*first) & self.mask != self.first => false,
             Some(_) if self.text.len() <= WORD_BYTES => true,
-            _ => found.get(..self.text.len()) == Some(self.text.as_bytes()),
+            _ => self.is_all_of(found),
         }
+    }
+
+    #[inline(never)]
+    fn is_all_of(&self, found: &[u8]) -> bool {
+        found.get(..self.text.len()) == Some(self.text.as_bytes())
     }
 }
 

@@ -4,7 +4,7 @@ use super::op::Escape;
 use super::operand::Operand;
 use super::run::{FOREIGN_FUEL, GaveUp, Ran, Run};
 use super::sheet::Sheet;
-use crate::press::json::{Kind, View};
+use crate::press::json::{Kind, Shown, View};
 use minijinja::value::ValueKind;
 
 impl<'a> Run<'a, '_> {
@@ -42,7 +42,7 @@ impl<'a> Run<'a, '_> {
                 return self.emit_foreign(value, escape, out);
             }
         }
-        self.room(out, 0)
+        Ok(())
     }
 
     /// Lists, objects, fractions, and all of a JSON page: as minijinja prints them.
@@ -55,20 +55,20 @@ impl<'a> Run<'a, '_> {
         let text = self.host.format(value, escape);
         let text = text.map_err(|_| GaveUp("a value that cannot be printed"))?;
         self.spend(FOREIGN_FUEL + text.len() as u64)?;
-        self.room(out, text.len())?;
         out.push(text.as_bytes());
         Ok(())
     }
 }
 
 /// Appends what JSON other than lists, objects and fractions prints; false for those.
-#[inline]
+#[inline(always)]
 pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Sheet) -> bool {
-    let (kind, text) = view.kind_and_text();
+    let Some(shown) = view.shown() else { return false };
+    let Shown { kind, text, start, len } = shown;
     match kind {
-        Kind::String => push_text(text, escape, out),
+        Kind::String if escape == Escape::Html => out.push_html_part(text, start, len),
         // As it came: there is one way to write an integer.
-        Kind::Integer => out.push(text.as_bytes()),
+        Kind::String | Kind::Integer => out.push_part(text, start, len),
         Kind::Null => out.push(b"None"),
         Kind::True => out.push(b"True"),
         Kind::False => out.push(b"False"),
@@ -77,10 +77,9 @@ pub(super) fn push_scalar(view: View<'_>, escape: Escape, out: &mut Sheet) -> bo
     true
 }
 
-#[inline]
 fn push_text(text: &str, escape: Escape, out: &mut Sheet) {
     match escape {
-        Escape::Html => out.push_html(text),
+        Escape::Html => out.push_html(text.as_bytes()),
         _ => out.push(text.as_bytes()),
     }
 }

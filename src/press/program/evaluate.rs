@@ -1,13 +1,13 @@
 //! The values of expressions.
 
 use super::native;
-use super::op::{Escape, Expr, ForeignId, LoopField, NameId, Slot};
+use super::op::{Escape, Expr, ForeignId, Head, LoopField, NameId, Slot};
 use super::operand::Operand;
 use super::run::{
     ARGUMENTS_USUAL, BYTES_A_FUEL, FOREIGN_FUEL, Found, GaveUp, PATH_FUEL, Ran, Run, take_text,
 };
 use super::sheet::Sheet;
-use crate::press::json::{Data, Kind, Name, View};
+use crate::press::json::{Kind, Name, View};
 use minijinja::Value;
 use minijinja::value::ValueKind;
 use smallvec::SmallVec;
@@ -15,11 +15,12 @@ use smallvec::SmallVec;
 impl<'a> Run<'a, '_> {
     pub(super) fn expression(&mut self, expression: &'a Expr) -> Ran<Operand<'a>> {
         self.spend(EXPRESSION_FUEL)?;
-        if let Some(view) = self.path(expression) {
+        if let Some(view) = self.view(expression) {
             self.spend(PATH_FUEL)?;
             return Ok(Operand::View(view));
         }
         Ok(match expression {
+            Expr::Path(path) => self.expression(&path.otherwise)?,
             Expr::Const(value) => Operand::Value(value.clone()),
             Expr::Text(text) => Operand::Text(text),
             Expr::Integer(number) => Operand::Integer(*number),
@@ -61,13 +62,21 @@ impl<'a> Run<'a, '_> {
             Expr::Call(id, args, escape) => {
                 let mut text = Sheet::default();
                 self.call(*id, args, None, &mut text)?;
-                take_text(0, *escape, &mut text)?
+                self.take_all(text, *escape)?
             }
             Expr::Body(body, escape) => {
                 let mut text = Sheet::default();
-                self.captured(body, *escape, &mut text)?.1
+                self.steps(body, &mut text)?;
+                self.take_all(text, *escape)?
             }
         })
+    }
+
+    /// The value of all that was printed on a sheet of its own.
+    fn take_all(&mut self, mut text: Sheet, escape: Escape) -> Ran<Operand<'a>> {
+        self.account(&text)?;
+        self.spend(text.printed() as u64 / BYTES_A_FUEL)?;
+        take_text(0, escape, &mut text)
     }
 
     fn local(&self, slots: &[Slot], name: Option<NameId>) -> Ran<Operand<'a>> {
@@ -97,25 +106,32 @@ impl<'a> Run<'a, '_> {
     /// What a name and attributes lead to, if that is within the JSON of a fetch: the short way of
     /// most expressions.
     #[inline]
-    pub(super) fn path(&self, expression: &'a Expr) -> Option<View<'a>> {
+    pub(super) fn view(&self, expression: &'a Expr) -> Option<View<'a>> {
         match expression {
-            Expr::Attribute(of, name) => match &**of {
-                // What most are: something of a loop's item.
-                Expr::Local(slots, _) => self.local_view(slots)?.get_named(name),
-                of => self.path(of)?.get_named(name),
-            },
-            Expr::Local(slots, _) => self.local_view(slots),
-            Expr::Root(name) => match self.host.name(*name) {
-                Found::Data(Data::Doc(doc)) => Some(doc.root()),
-                _ => None,
-            },
+            Expr::Path(path) => self.head(path.head)?.follow(&path.names),
+            Expr::Local(slots, _) => self.local_view(*slots.first()?),
+            Expr::Root(name) => self.root_view(*name),
             _ => None,
         }
     }
 
+    /// Where a path begins, if that is JSON.
+    #[inline(always)]
+    pub(super) fn head(&self, head: Head) -> Option<View<'a>> {
+        match head {
+            Head::Local(slot) => self.local_view(slot),
+            Head::Root(name) => self.root_view(name),
+        }
+    }
+
     #[inline]
-    fn local_view(&self, slots: &[Slot]) -> Option<View<'a>> {
-        match self.slot(*slots.first()?) {
+    fn root_view(&self, name: NameId) -> Option<View<'a>> {
+        self.roots.get(name as usize).copied().flatten()
+    }
+
+    #[inline(always)]
+    fn local_view(&self, slot: Slot) -> Option<View<'a>> {
+        match self.slot(slot) {
             Operand::View(view) => Some(*view),
             _ => None,
         }
@@ -185,7 +201,7 @@ impl<'a> Run<'a, '_> {
         if let Some((_, value)) = self.kept.iter().find(|(other, _)| *other == identity) {
             return Ok(value.clone());
         }
-        self.spend(view.text().len() as u64 / BYTES_A_FUEL)?;
+        self.spend(view.part().len() as u64 / BYTES_A_FUEL)?;
         let value = view.value();
         if self.kept.len() == KEPT_MAX {
             self.kept.clear();

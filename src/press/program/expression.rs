@@ -2,7 +2,7 @@
 
 use super::compile::{Compiler, Covered, Place};
 use super::foreign::input;
-use super::op::{Escape, Expr, LoopField, Op, OpKind};
+use super::op::{Escape, Expr, Head, LoopField, Op, OpKind, Path};
 use super::scope::Bound;
 use crate::press::assets;
 use crate::press::json::Name;
@@ -119,7 +119,7 @@ impl<'s> Compiler<'s, '_> {
             return Ok(Expr::Loop(slot, field));
         }
         let of = self.expression(&attribute.expr)?;
-        Ok(Expr::Attribute(Box::new(of), Name::new(attribute.name)))
+        Ok(attribute_of(of, attribute.name))
     }
 
     fn slice(&mut self, slice: &'s ast::Slice<'s>) -> Covered<Expr> {
@@ -346,6 +346,26 @@ pub(in crate::press) fn is_impure(name: &str) -> bool {
 
 /// Filters and functions of the time and of chance.
 pub(in crate::press) const IMPURE: &[&str] = &["timeago", "now", "random", "randrange", "lipsum"];
+
+/// An attribute of something: of what a path leads to, one further on that path.
+fn attribute_of(of: Expr, name: &str) -> Expr {
+    let end = Name::new(name);
+    let (head, names, of) = match of {
+        Expr::Path(path) => {
+            let Path { head, names, otherwise } = *path;
+            (head, names.into_vec(), otherwise)
+        }
+        Expr::Root(root) => (Head::Root(root), Vec::new(), Expr::Root(root)),
+        Expr::Local(slots, root) => match slots.first() {
+            Some(slot) => (Head::Local(*slot), Vec::new(), Expr::Local(slots, root)),
+            None => return Expr::Attribute(Box::new(Expr::Local(slots, root)), end),
+        },
+        other => return Expr::Attribute(Box::new(other), end),
+    };
+    let names = names.into_iter().chain([Name::new(name)]).collect();
+    let otherwise = Expr::Attribute(Box::new(of), end);
+    Expr::Path(Box::new(Path { head, names, otherwise }))
+}
 
 fn constant(value: Value) -> Expr {
     match value.kind() {

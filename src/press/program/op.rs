@@ -35,6 +35,8 @@ pub(super) enum Step {
     Raw(Text),
     /// Appends a value.
     Emit(Expr, Escape),
+    /// Appends texts and what paths from one beginning lead to, in turns.
+    Prints(Head, Box<[Print]>),
     For(Box<For>),
     If(Box<If>),
     Set(Target, Expr),
@@ -59,6 +61,16 @@ pub(super) enum Step {
 pub(super) struct Text {
     chunks: Box<[[u8; WIDTH]]>,
     len: usize,
+}
+
+/// A text, and the value that follows it: never one of a JSON page.
+#[derive(Debug)]
+pub(super) struct Print {
+    pub(super) text: Text,
+    pub(super) names: Box<[Name]>,
+    pub(super) escape: Escape,
+    /// The value as an expression, for where the path leads elsewhere.
+    pub(super) otherwise: Expr,
 }
 
 /// A loop.
@@ -120,6 +132,8 @@ pub(super) enum Expr {
     Local(Box<[Slot]>, Option<NameId>),
     Root(NameId),
     Attribute(Box<Expr>, Name),
+    /// Attributes of a variable or a name of the page: what most templates mostly print.
+    Path(Box<Path>),
     Loop(Slot, LoopField),
     Cycle(Slot, Box<[Expr]>),
     Not(Box<Expr>),
@@ -131,6 +145,22 @@ pub(super) enum Expr {
     Call(MacroId, Box<[Option<Expr>]>, Escape),
     /// What a body prints: `super()`.
     Body(Box<[Step]>, Escape),
+}
+
+/// A way through the JSON of a fetch.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) head: Head,
+    pub(super) names: Box<[Name]>,
+    /// The same as an expression, for where it leads elsewhere.
+    pub(super) otherwise: Expr,
+}
+
+/// Where a path begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    Local(Slot),
+    Root(NameId),
 }
 
 /// An operation: the short way, if there is one for these inputs, or minijinja's.

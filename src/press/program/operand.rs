@@ -106,14 +106,7 @@ impl<'a> Operand<'a> {
             Operand::List(items) => !items.is_empty(),
             Operand::Value(value) => value.is_true(),
             Operand::Loop { .. } => true,
-            Operand::View(view) => match view.kind() {
-                Kind::Null | Kind::False => false,
-                Kind::True => true,
-                Kind::String => !view.text().is_empty(),
-                Kind::Integer => view.text() != "0",
-                Kind::Float => view.value().is_true(),
-                Kind::Array | Kind::Object => !view.is_empty(),
-            },
+            Operand::View(view) => view.is_true(),
         }
     }
 

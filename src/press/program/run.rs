@@ -4,11 +4,11 @@ use super::emit::push_scalar;
 use super::evaluate::sound;
 use super::foreign::Outcome;
 use super::items::{Items, iterate};
-use super::op::{Escape, Expr, For, ForeignId, NameId, Program, Slot, Step, Target};
+use super::op::{Escape, Expr, For, ForeignId, Head, NameId, Print, Program, Slot, Step, Target};
 use super::operand::Operand;
 use super::sheet::Sheet;
-use crate::limits::{PAGE_BYTES_MAX, PROGRAM_CALLS_MAX, RENDER_FUEL};
-use crate::press::json::{Data, Kind};
+use crate::limits::{PROGRAM_CALLS_MAX, RENDER_FUEL};
+use crate::press::json::{Data, Kind, Shown, View};
 use minijinja::Value;
 use smallvec::SmallVec;
 
@@ -16,6 +16,9 @@ use smallvec::SmallVec;
 pub(in crate::press) trait Host<'a> {
     /// The value of a name of the program.
     fn name(&self, name: NameId) -> Found<'a>;
+
+    /// The same where that is JSON as it came.
+    fn view(&self, name: NameId) -> Option<View<'a>>;
 
     /// Does an operation.
     fn foreign(
@@ -52,35 +55,35 @@ pub(in crate::press) fn run<'a>(
     host: &dyn Host<'a>,
     out: &mut Vec<u8>,
 ) -> Result<(), GaveUp> {
-    let end = out.len().saturating_add(PAGE_BYTES_MAX);
     let mut run = Run {
         program,
         host,
+        roots: (0..).zip(&program.names).map(|(name, _)| host.view(name)).collect(),
         slots: SmallVec::new(),
         base: 0,
         callers: Vec::new(),
         fuel: RENDER_FUEL,
-        end,
         kept: Vec::new(),
     };
     run.slots.resize(program.slots, Operand::Unset);
     let mut sheet = Sheet::on(std::mem::take(out));
-    let ran = run.steps(&program.steps, &mut sheet);
+    let ran = run.steps(&program.steps, &mut sheet).and_then(|_| run.account(&sheet));
     *out = sheet.into_bytes();
-    ran.map(drop)
+    ran
 }
 
 pub(super) struct Run<'a, 'h> {
     program: &'a Program,
     pub(super) host: &'h dyn Host<'a>,
+    /// Those names of the page that are JSON.
+    pub(super) roots: SmallVec<[Option<View<'a>>; NAMES_USUAL]>,
     slots: SmallVec<[Operand<'a>; SLOTS_USUAL]>,
     /// Where the slots of the macro that runs begin.
     base: usize,
     /// For each macro that runs, the body of its call block and where its slots begin.
     callers: Vec<Option<(&'a [Step], usize)>>,
+    /// What is left, but for what is printed: that is looked at now and then.
     fuel: u64,
-    /// How long `out` may become.
-    end: usize,
     /// Lists and objects that became values, so that each does only once.
     pub(super) kept: Vec<((usize, u32), Value)>,
 }
@@ -96,92 +99,140 @@ pub(super) enum Flow {
 }
 
 impl<'a> Run<'a, '_> {
-    fn steps(&mut self, steps: &'a [Step], out: &mut Sheet) -> Ran<Flow> {
+    pub(super) fn steps(&mut self, steps: &'a [Step], out: &mut Sheet) -> Ran<Flow> {
         for step in steps {
-            match step {
-                Step::Raw(text) => {
-                    self.room(out, text.len())?;
-                    out.push_text(text);
-                }
-                Step::Emit(Expr::Call(id, args, _), _) => self.call(*id, args, None, out)?,
-                Step::Emit(value, escape) => self.print(value, *escape, out)?,
-                Step::If(condition) => {
-                    let test = self.expression(&condition.test)?.is_true();
-                    let body = if test { &condition.yes } else { &condition.no };
-                    match self.steps(body, out)? {
-                        Flow::Next => {}
-                        flow => return Ok(flow),
-                    }
-                }
-                Step::For(each) => match self.each(each, out)? {
-                    Flow::Next => {}
-                    flow => return Ok(flow),
-                },
-                Step::Set(target, value) => {
-                    let value = self.expression(value)?;
-                    self.set(target, value)?;
-                }
-                Step::SetAttribute(parts, foreign) => {
-                    let inputs = [self.expression(&parts.0)?, self.expression(&parts.1)?];
-                    self.foreign(*foreign, &inputs, Escape::None)?;
-                }
-                Step::Clear(slots) => self.clear(slots),
-                Step::Capture(body, slot, escape) => {
-                    let (flow, captured) = self.captured(body, *escape, out)?;
-                    self.put(*slot, captured);
-                    if flow != Flow::Next {
-                        return Err(GaveUp("a loop is left from within a captured text"));
-                    }
-                }
-                Step::CallBlock(block) => {
-                    self.call(block.called, &block.args, Some(&block.body), out)?;
-                }
-                Step::Caller => self.caller(out)?,
-                Step::Discard(body) => {
-                    let before = out.len();
-                    let flow = self.steps(body, out)?;
-                    out.truncate(before);
-                    if flow != Flow::Next {
-                        return Ok(flow);
-                    }
-                }
-                Step::Break => return Ok(Flow::Break),
-                Step::Continue => return Ok(Flow::Continue),
-            }
             self.spend(STEP_FUEL)?;
+            let flow = match step {
+                Step::Prints(head, prints) => {
+                    self.prints(*head, prints, out)?;
+                    continue;
+                }
+                Step::Raw(text) => {
+                    out.push_text(text);
+                    continue;
+                }
+                Step::If(condition) => {
+                    let test = match self.view(&condition.test) {
+                        Some(view) => {
+                            self.spend(PATH_FUEL)?;
+                            view.is_true()
+                        }
+                        None => self.expression(&condition.test)?.is_true(),
+                    };
+                    let body = if test { &condition.yes } else { &condition.no };
+                    // Most have one text, or nothing.
+                    match &**body {
+                        [] => continue,
+                        [Step::Raw(text)] => {
+                            out.push_text(text);
+                            continue;
+                        }
+                        body => self.steps(body, out)?,
+                    }
+                }
+                step => self.step(step, out)?,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Texts and values, in turns: what templates mostly are.
+    #[inline(never)]
+    fn prints(&mut self, head: Head, prints: &'a [Print], out: &mut Sheet) -> Ran<()> {
+        self.spend((STEP_FUEL + PATH_FUEL) * prints.len() as u64)?;
+        let view = self.head(head);
+        for print in prints {
+            out.push_text(&print.text);
+            let shown = view.and_then(|view| view.follow(&print.names)).and_then(View::shown);
+            match shown {
+                Some(Shown { kind: Kind::String, text, start, len })
+                    if print.escape == Escape::Html =>
+                {
+                    out.push_html_part(text, start, len);
+                }
+                Some(Shown { kind: Kind::String | Kind::Integer, text, start, len }) => {
+                    out.push_part(text, start, len);
+                }
+                _ => self.print(&print.otherwise, print.escape, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps of which there are few.
+    #[inline(never)]
+    fn step(&mut self, step: &'a Step, out: &mut Sheet) -> Ran<Flow> {
+        match step {
+            Step::Raw(_) | Step::Prints(..) | Step::If(_) => {
+                return self.steps(std::slice::from_ref(step), out);
+            }
+            Step::For(each) => return self.each(each, out),
+            Step::Emit(Expr::Call(id, args, _), _) => self.call(*id, args, None, out)?,
+            Step::Emit(value, escape) => self.print(value, *escape, out)?,
+            Step::Set(target, value) => {
+                let value = self.expression(value)?;
+                self.set(target, value)?;
+            }
+            Step::SetAttribute(parts, foreign) => {
+                let inputs = [self.expression(&parts.0)?, self.expression(&parts.1)?];
+                self.foreign(*foreign, &inputs, Escape::None)?;
+            }
+            Step::Clear(slots) => self.clear(slots),
+            Step::Capture(body, slot, escape) => {
+                let (flow, captured) = self.captured(body, *escape, out)?;
+                self.put(*slot, captured);
+                if flow != Flow::Next {
+                    return Err(GaveUp("a loop is left from within a captured text"));
+                }
+            }
+            Step::CallBlock(block) => {
+                self.call(block.called, &block.args, Some(&block.body), out)?;
+            }
+            Step::Caller => self.caller(out)?,
+            Step::Discard(body) => {
+                let before = out.len();
+                let flow = self.steps(body, out)?;
+                self.account(out)?;
+                out.truncate(before);
+                return Ok(flow);
+            }
+            Step::Break => return Ok(Flow::Break),
+            Step::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
     }
 
     #[inline]
     fn print(&mut self, value: &'a Expr, escape: Escape, out: &mut Sheet) -> Ran<()> {
-        let before = out.len();
-        if let Some(view) = self.path(value)
+        if let Some(view) = self.view(value)
             && escape != Escape::Json
             && push_scalar(view, escape, out)
         {
-            self.spend(PATH_FUEL)?;
-        } else {
-            let value = self.expression(value)?;
-            self.emit(&value, escape, out)?;
+            return self.spend(PATH_FUEL);
         }
-        self.spend((out.len() - before) as u64 / BYTES_A_FUEL)?;
-        if out.len() > self.end { Err(GaveUp("the page is too long")) } else { Ok(()) }
+        let value = self.expression(value)?;
+        self.emit(&value, escape, out)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn spend(&mut self, fuel: u64) -> Ran<()> {
         self.fuel = self.fuel.checked_sub(fuel).ok_or(GaveUp("it takes too long"))?;
         Ok(())
     }
 
-    /// Makes sure that so much more may be printed.
+    /// Makes sure that there is not too much on a sheet, and that there is fuel for that.
     #[inline]
-    pub(super) fn room(&mut self, out: &Sheet, bytes: usize) -> Ran<()> {
-        if out.len().saturating_add(bytes) > self.end {
+    pub(super) fn account(&self, out: &Sheet) -> Ran<()> {
+        if out.is_full() {
             return Err(GaveUp("the page is too long"));
         }
-        self.spend(bytes as u64 / BYTES_A_FUEL)
+        if out.printed() as u64 / BYTES_A_FUEL > self.fuel {
+            return Err(GaveUp("it takes too long"));
+        }
+        Ok(())
     }
 
     #[inline]
@@ -213,6 +264,7 @@ impl<'a> Run<'a, '_> {
     ) -> Ran<(Flow, Operand<'a>)> {
         let before = out.len();
         let flow = self.steps(body, out)?;
+        self.account(out)?;
         Ok((flow, take_text(before, escape, out)?))
     }
 
@@ -268,6 +320,7 @@ impl<'a> Run<'a, '_> {
             self.put(each.state, Operand::Loop { index, length });
             self.set(&each.target, item)?;
             self.spend(ITEM_FUEL)?;
+            self.account(out)?;
             if self.steps(&each.body, out)? == Flow::Break {
                 break;
             }
@@ -331,6 +384,7 @@ impl<'a> Run<'a, '_> {
 
     /// A body that can leave no loop.
     fn whole(&mut self, body: &'a [Step], out: &mut Sheet) -> Ran<()> {
+        self.account(out)?;
         match self.steps(body, out)? {
             Flow::Next => Ok(()),
             _ => Err(GaveUp("a loop is left from within a macro")),
@@ -351,6 +405,8 @@ pub(super) fn take_text<'a>(from: usize, escape: Escape, out: &mut Sheet) -> Ran
     Ok(Operand::Value(value))
 }
 
+/// Names that need no memory of their own.
+const NAMES_USUAL: usize = 4;
 /// Slots that need no memory of their own.
 const SLOTS_USUAL: usize = 12;
 /// Inputs that need no memory of their own.
@@ -361,5 +417,5 @@ const ITEM_FUEL: u64 = 8;
 /// For the attributes of a path, of which there are hardly more.
 pub(super) const PATH_FUEL: u64 = 16;
 pub(super) const FOREIGN_FUEL: u64 = 16;
-/// Bytes that minijinja prints for one fuel.
+/// Bytes that are printed for one fuel.
 pub(super) const BYTES_A_FUEL: u64 = 64;

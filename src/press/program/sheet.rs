@@ -1,21 +1,28 @@
 //! What a program writes on.
 
 use super::op::Text;
-use crate::press::octets::{WIDTH, html_marks, padded};
+use crate::limits::PAGE_BYTES_MAX;
+use crate::press::octets::{PADDING, WIDTH, html_marks};
 
 /// Bytes that are written up to a point, with room behind it: so that a short text goes there
-/// sixteen bytes at once, whether all of them are wanted or not.
+/// sixteen bytes at once, whether all of them are wanted or not. What is too much for a page is
+/// not written, and [`Sheet::is_full`] from then on.
 #[derive(Default)]
 pub(super) struct Sheet {
     bytes: Vec<u8>,
     written: usize,
+    /// Where it began.
+    start: usize,
+    /// Bytes that were written and taken back.
+    taken_back: usize,
+    full: bool,
 }
 
 impl Sheet {
     /// Goes on where `bytes` end.
     pub(super) fn on(bytes: Vec<u8>) -> Self {
         let written = bytes.len();
-        Self { bytes, written }
+        Self { bytes, written, start: written, ..Self::default() }
     }
 
     /// What has been written, with what was there before.
@@ -29,9 +36,23 @@ impl Sheet {
         self.written
     }
 
+    /// Whether there was more than a page may have.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// All bytes that were ever written on it.
+    #[inline]
+    pub(super) fn printed(&self) -> usize {
+        self.written - self.start + self.taken_back
+    }
+
     /// Takes back what was written behind a point.
     pub(super) fn truncate(&mut self, len: usize) {
-        self.written = len.min(self.written);
+        let len = len.min(self.written);
+        self.taken_back += self.written - len;
+        self.written = len;
     }
 
     /// What was written behind a point.
@@ -40,86 +61,124 @@ impl Sheet {
     }
 
     /// Appends bytes.
-    #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.room(bytes.len());
-        let place = self.bytes.get_mut(self.written..).unwrap_or_default();
-        if bytes.len() <= WIDTH {
-            place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        } else if let Some(place) = place.get_mut(..bytes.len()) {
+        if let Some(place) = self.place(bytes.len()) {
             place.copy_from_slice(bytes);
+            self.written += bytes.len();
         }
-        self.written += bytes.len();
     }
 
     /// Appends a text of the template.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_text(&mut self, text: &Text) {
-        self.room(text.len());
-        let mut at = self.written;
-        for chunk in text.chunks() {
-            self.place(at, *chunk);
-            at += WIDTH;
+        let chunks = text.chunks();
+        let Some(place) = self.place(chunks.len() * WIDTH) else { return };
+        for (to, from) in place.as_chunks_mut::<WIDTH>().0.iter_mut().zip(chunks) {
+            *to = *from;
         }
         self.written += text.len();
     }
 
+    /// Appends a part of a text.
+    #[inline(always)]
+    pub(super) fn push_part(&mut self, text: &[u8], start: usize, len: usize) {
+        if len <= WIDTH
+            && let Some(chunk) = chunk(text, start)
+            && let Some(window) = self.window::<WIDTH>()
+        {
+            *window = *chunk;
+            self.written += len;
+        } else {
+            self.push(text.get(start..start + len).unwrap_or_default());
+        }
+    }
+
     /// Appends a text with `< > & " ' /` as character references, as minijinja writes them.
-    pub(super) fn push_html(&mut self, text: &str) {
-        let (chunks, rest) = text.as_bytes().as_chunks::<WIDTH>();
-        for chunk in chunks {
-            self.push_escaped(chunk, WIDTH);
+    #[inline(never)]
+    pub(super) fn push_html(&mut self, text: &[u8]) {
+        // Behind all but the end of a text there is enough of it to be read.
+        let bulk = text.len().saturating_sub(PADDING);
+        if bulk > 0 {
+            self.push_html_part(text, 0, bulk);
         }
-        if !rest.is_empty() {
-            self.push_escaped(&padded(rest), rest.len());
+        let mut end = [0; 2 * PADDING];
+        let rest = text.get(bulk..).unwrap_or_default();
+        end.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.push_html_part(&end, 0, rest.len());
+    }
+
+    /// The same with a part of a text, behind which are [`PADDING`] bytes more.
+    #[inline(always)]
+    pub(super) fn push_html_part(&mut self, text: &[u8], start: usize, len: usize) {
+        let (mut from, end) = (start, start + len);
+        if end + PADDING > text.len() {
+            return self.push_html(text.get(start..end).unwrap_or_default());
+        }
+        while from < end {
+            let (Some(chunk), Some(window)) = (chunk(text, from), self.window::<ESCAPED>()) else {
+                return;
+            };
+            let take = (end - from).min(WIDTH);
+            let mut marks = html_marks(chunk) & (u32::MAX >> (u32::BITS as usize - take));
+            put(window, 0, *chunk);
+            let (mut at, mut done) = (0, 0);
+            while marks != 0 {
+                let next = marks.trailing_zeros() as usize;
+                marks &= marks - 1;
+                at += next - done;
+                let byte = chunk.get(next).copied().unwrap_or_default();
+                let reference = REFERENCES[usize::from(byte)];
+                put(window, at, reference.to_le_bytes());
+                at += (reference >> 56) as usize;
+                done = next + 1;
+                put(window, at, *self::chunk(text, from + done).unwrap_or(&[0; WIDTH]));
+            }
+            self.written += at + take - done;
+            from += take;
         }
     }
 
-    /// Appends the first `len` bytes of a chunk, of which the others are zero, escaped.
-    #[inline]
-    fn push_escaped(&mut self, chunk: &[u8; WIDTH], len: usize) {
-        self.room(WIDTH * REFERENCE_BYTES_MAX);
-        let mut marks = html_marks(chunk);
-        let mut at = self.written;
-        self.place(at, *chunk);
-        let mut done = 0;
-        while marks != 0 {
-            let next = marks.trailing_zeros() as usize;
-            marks &= marks - 1;
-            at += next - done;
-            let byte = chunk.get(next).copied().unwrap_or_default();
-            let reference = REFERENCES[usize::from(byte)];
-            self.place(at, reference.to_le_bytes());
-            at += (reference >> 56) as usize;
-            done = next + 1;
-            let rest = u128::from_le_bytes(*chunk).unbounded_shr(8 * done as u32);
-            self.place(at, rest.to_le_bytes());
-        }
-        self.written = at + len - done;
+    /// The next bytes, of which any number may be written.
+    #[inline(always)]
+    fn window<const BYTES: usize>(&mut self) -> Option<&mut [u8; BYTES]> {
+        self.place(BYTES)?.first_chunk_mut()
     }
 
-    /// Puts bytes where there is room.
-    #[inline]
-    fn place<const BYTES: usize>(&mut self, at: usize, bytes: [u8; BYTES]) {
-        let place = self.bytes.get_mut(at..).and_then(|place| place.first_chunk_mut());
-        debug_assert!(place.is_some(), "no room at {at}");
-        if let Some(place) = place {
-            *place = bytes;
+    /// So many bytes that are next; none where they would be too many.
+    #[inline(always)]
+    fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        if self.bytes.len() - self.written < bytes {
+            self.grow(bytes);
         }
-    }
-
-    /// Makes sure that so many bytes have room, and sixteen more.
-    #[inline]
-    fn room(&mut self, bytes: usize) {
-        if self.bytes.len() - self.written < bytes + WIDTH {
-            self.grow(bytes + WIDTH);
-        }
+        self.bytes.get_mut(self.written..self.written + bytes)
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self, bytes: usize) {
-        let len = (self.written + bytes).max(2 * self.bytes.len()).max(FIRST_BYTES);
+        let needed = self.written + bytes;
+        if needed - self.start > PAGE_BYTES_MAX {
+            self.full = true;
+            return;
+        }
+        let len = needed.max(self.bytes.len() + self.bytes.len() / 2).max(FIRST_BYTES);
         self.bytes.resize(len, 0);
+    }
+}
+
+/// Sixteen bytes of a text.
+#[inline(always)]
+fn chunk(text: &[u8], at: usize) -> Option<&[u8; WIDTH]> {
+    text.get(at..)?.first_chunk()
+}
+
+/// Puts bytes into a window that has room for them.
+#[inline(always)]
+fn put<const BYTES: usize>(window: &mut [u8; ESCAPED], at: usize, bytes: [u8; BYTES]) {
+    let place = window.get_mut(at..).and_then(|place| place.first_chunk_mut());
+    debug_assert!(place.is_some(), "no room at {at}");
+    if let Some(place) = place {
+        *place = bytes;
     }
 }
 
@@ -138,8 +197,10 @@ const REFERENCES: [u64; 256] = {
 
 /// The longest of them.
 const REFERENCE_BYTES_MAX: usize = 6;
-/// The room to begin with; it doubles.
-const FIRST_BYTES: usize = 512;
+/// What a chunk can become, and a chunk behind it.
+const ESCAPED: usize = WIDTH * REFERENCE_BYTES_MAX + WIDTH;
+/// The room to begin with.
+const FIRST_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +210,7 @@ mod tests {
 
     fn escaped(text: &str) -> String {
         let mut sheet = Sheet::on(b"before ".to_vec());
-        sheet.push_html(text);
+        sheet.push_html(text.as_bytes());
         sheet.push(b" after");
         let bytes = sheet.into_bytes();
         let page = std::str::from_utf8(&bytes).unwrap();

@@ -3,7 +3,7 @@
 use super::assigned::Body;
 use super::compile::{Compiler, Covered};
 use super::foreign::input;
-use super::op::{Escape, Expr, For, If, Step, Target};
+use super::op::{Escape, Expr, For, If, Path, Print, Step, Target};
 use super::scope::Bound;
 use super::sheet::Sheet;
 use minijinja::machinery::ast::{self, Stmt};
@@ -106,7 +106,7 @@ impl<'s> Compiler<'s, '_> {
             (Some(text), Escape::None) => Step::Raw(text.as_bytes().into()),
             (Some(text), Escape::Html) => {
                 let mut sheet = Sheet::default();
-                sheet.push_html(&text);
+                sheet.push_html(text.as_bytes());
                 Step::Raw(sheet.since(0).into())
             }
             _ => Step::Emit(value, self.escape),
@@ -329,14 +329,31 @@ impl<'s> Compiler<'s, '_> {
     }
 }
 
-/// Appends a step; texts that follow each other become one.
+/// Appends a step; texts that follow each other become one, and so do values of paths.
 fn push(steps: &mut Vec<Step>, step: Step) {
-    match (steps.last_mut(), step) {
-        (_, Step::Raw(text)) if text.len() == 0 => {}
-        (Some(Step::Raw(before)), Step::Raw(text)) => {
-            *before = [before.bytes(), text.bytes()].concat().as_slice().into();
+    match step {
+        Step::Raw(text) if text.len() == 0 => {}
+        Step::Raw(text) => match steps.last_mut() {
+            Some(Step::Raw(before)) => {
+                *before = [before.bytes(), text.bytes()].concat().as_slice().into();
+            }
+            _ => steps.push(Step::Raw(text)),
+        },
+        Step::Emit(Expr::Path(value), escape) if escape != Escape::Json => {
+            let text = match steps.pop_if(|step| matches!(step, Step::Raw(_))) {
+                Some(Step::Raw(text)) => text,
+                _ => [].as_slice().into(),
+            };
+            let Path { head, names, otherwise } = *value;
+            let print = Print { text, names, escape, otherwise };
+            match steps.last_mut() {
+                Some(Step::Prints(same, before)) if *same == head => {
+                    *before = std::mem::take(before).into_iter().chain([print]).collect();
+                }
+                _ => steps.push(Step::Prints(head, [print].into())),
+            }
         }
-        (_, step) => steps.push(step),
+        step => steps.push(step),
     }
 }
 
