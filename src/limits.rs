@@ -406,7 +406,7 @@ pub const PROGRAM_STEPS_MAX: usize = 20_000;
 pub const PROGRAM_DEPTH_MAX: usize = 24;
 /// Macros within each other, when they run. Over it: minijinja makes the page.
 pub const PROGRAM_CALLS_MAX: usize = 24;
-/// Tapes of JSON that a thread keeps for reuse; a larger one than `TAPE_KEPT_BYTES_MAX` is given back.
+/// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
 pub const TAPES_KEPT_MAX: usize = 64;
 /// The largest of those, bytes: about 25 KB of JSON.
 pub const TAPE_KEPT_BYTES_MAX: usize = 128 * 1024;

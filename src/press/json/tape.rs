@@ -14,8 +14,8 @@ pub(super) struct Node {
     /// level, its [`tag`] in two bytes, and the bytes of its text in four.
     ///
     /// The level of an object are the levels that may be in it; its names have the same, and all
-    /// else has 0. So a name that stands within an object's nodes and has its level is its own. Only
-    /// names have a tag.
+    /// else has 0. So a name that stands within an object's nodes and has its level is its own.
+    /// Only names have a tag.
     sign: u64,
     /// Where its text begins: of strings without the quotes, of all else as it is written.
     pub(super) start: u32,

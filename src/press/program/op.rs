@@ -56,10 +56,11 @@ pub(super) enum Step {
     Continue,
 }
 
-/// A text of the template, in chunks; zeros fill the last one up.
+/// A text of the template; zeros fill its last bytes up. Most are short: those are all in `first`.
 #[derive(Debug)]
 pub(super) struct Text {
-    chunks: Box<[[u8; WIDTH]]>,
+    pub(super) first: [u8; FIRST_BYTES],
+    pub(super) rest: Box<[[u8; WIDTH]]>,
     len: usize,
 }
 
@@ -230,22 +231,24 @@ impl Text {
         self.len
     }
 
-    #[inline]
-    pub(super) fn chunks(&self) -> &[[u8; WIDTH]] {
-        &self.chunks
-    }
-
     /// The bytes, without the zeros.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.chunks.as_flattened().get(..self.len).unwrap_or_default()
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let bytes = self.first.iter().chain(self.rest.as_flattened());
+        bytes.take(self.len).copied().collect()
     }
 }
 
 impl From<&[u8]> for Text {
     fn from(text: &[u8]) -> Self {
-        Self { chunks: text.chunks(WIDTH).map(padded).collect(), len: text.len() }
+        let mut first = [0; FIRST_BYTES];
+        first.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        let rest = text.get(FIRST_BYTES..).unwrap_or_default();
+        Self { first, rest: rest.chunks(WIDTH).map(padded).collect(), len: text.len() }
     }
 }
+
+/// How much of a text goes without a look at how long it is.
+pub(super) const FIRST_BYTES: usize = 2 * WIDTH;
 
 impl LoopField {
     pub(super) fn named(name: &str) -> Option<Self> {

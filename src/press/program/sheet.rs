@@ -1,6 +1,6 @@
 //! What a program writes on.
 
-use super::op::Text;
+use super::op::{FIRST_BYTES as TEXT_BYTES, Text};
 use crate::limits::PAGE_BYTES_MAX;
 use crate::press::octets::{PADDING, WIDTH, html_marks};
 
@@ -71,9 +71,10 @@ impl Sheet {
     /// Appends a text of the template.
     #[inline(always)]
     pub(super) fn push_text(&mut self, text: &Text) {
-        let chunks = text.chunks();
-        let Some(place) = self.place(chunks.len() * WIDTH) else { return };
-        for (to, from) in place.as_chunks_mut::<WIDTH>().0.iter_mut().zip(chunks) {
+        let Some(place) = self.place(TEXT_BYTES + text.rest.len() * WIDTH) else { return };
+        let Some((first, place)) = place.split_first_chunk_mut() else { return };
+        *first = text.first;
+        for (to, from) in place.as_chunks_mut::<WIDTH>().0.iter_mut().zip(&text.rest) {
             *to = *from;
         }
         self.written += text.len();
@@ -83,8 +84,8 @@ impl Sheet {
     #[inline(always)]
     pub(super) fn push_part(&mut self, text: &[u8], start: usize, len: usize) {
         if len <= WIDTH
-            && let Some(chunk) = chunk(text, start)
-            && let Some(window) = self.window::<WIDTH>()
+            && let Some(chunk) = read::<WIDTH>(text, start)
+            && let Some(window) = self.window()
         {
             *window = *chunk;
             self.written += len;
@@ -115,23 +116,24 @@ impl Sheet {
             return self.push_html(text.get(start..end).unwrap_or_default());
         }
         while from < end {
-            let (Some(chunk), Some(window)) = (chunk(text, from), self.window::<ESCAPED>()) else {
+            let (Some(source), Some(window)) = (read(text, from), self.window::<ESCAPED>()) else {
                 return;
             };
             let take = (end - from).min(WIDTH);
-            let mut marks = html_marks(chunk) & (u32::MAX >> (u32::BITS as usize - take));
-            put(window, 0, *chunk);
+            let chunk = part::<WIDTH, PADDING>(source, 0);
+            let mut marks = html_marks(&chunk) & (u32::MAX >> (u32::BITS as usize - take));
+            put(window, 0, chunk);
             let (mut at, mut done) = (0, 0);
             while marks != 0 {
                 let next = marks.trailing_zeros() as usize;
                 marks &= marks - 1;
                 at += next - done;
-                let byte = chunk.get(next).copied().unwrap_or_default();
+                let [byte] = part(source, next % WIDTH);
                 let reference = REFERENCES[usize::from(byte)];
                 put(window, at, reference.to_le_bytes());
                 at += (reference >> 56) as usize;
                 done = next + 1;
-                put(window, at, *self::chunk(text, from + done).unwrap_or(&[0; WIDTH]));
+                put(window, at, part::<WIDTH, PADDING>(source, next % WIDTH + 1));
             }
             self.written += at + take - done;
             from += take;
@@ -147,10 +149,10 @@ impl Sheet {
     /// So many bytes that are next; none where they would be too many.
     #[inline(always)]
     fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
-        if self.bytes.len() - self.written < bytes {
+        if self.bytes.len().checked_sub(self.written).is_none_or(|room| room < bytes) {
             self.grow(bytes);
         }
-        self.bytes.get_mut(self.written..self.written + bytes)
+        self.bytes.get_mut(self.written..)?.get_mut(..bytes)
     }
 
     #[cold]
@@ -166,17 +168,25 @@ impl Sheet {
     }
 }
 
-/// Sixteen bytes of a text.
+/// The next bytes of a text.
 #[inline(always)]
-fn chunk(text: &[u8], at: usize) -> Option<&[u8; WIDTH]> {
+fn read<const BYTES: usize>(text: &[u8], at: usize) -> Option<&[u8; BYTES]> {
     text.get(at..)?.first_chunk()
+}
+
+/// Some of them: there are as many from there on.
+#[inline(always)]
+fn part<const BYTES: usize, const ALL: usize>(source: &[u8; ALL], at: usize) -> [u8; BYTES] {
+    let part = source.get(at..).and_then(|rest| rest.first_chunk());
+    debug_assert!(part.is_some(), "nothing at {at}");
+    part.copied().unwrap_or([0; BYTES])
 }
 
 /// Puts bytes into a window that has room for them.
 #[inline(always)]
 fn put<const BYTES: usize>(window: &mut [u8; ESCAPED], at: usize, bytes: [u8; BYTES]) {
-    let place = window.get_mut(at..).and_then(|place| place.first_chunk_mut());
-    debug_assert!(place.is_some(), "no room at {at}");
+    debug_assert!(at + BYTES <= ESCAPED, "no room at {at}");
+    let place = window.get_mut(at % ESCAPED_AT..).and_then(|place| place.first_chunk_mut());
     if let Some(place) = place {
         *place = bytes;
     }
@@ -197,8 +207,11 @@ const REFERENCES: [u64; 256] = {
 
 /// The longest of them.
 const REFERENCE_BYTES_MAX: usize = 6;
-/// What a chunk can become, and a chunk behind it.
-const ESCAPED: usize = WIDTH * REFERENCE_BYTES_MAX + WIDTH;
+/// Where what a chunk becomes ends at most: a power of two, so that it needs no comparison to be in
+/// a window.
+const ESCAPED_AT: usize = (WIDTH * REFERENCE_BYTES_MAX + 1).next_power_of_two();
+/// A window for that, and for a chunk behind it.
+const ESCAPED: usize = ESCAPED_AT + WIDTH;
 /// The room to begin with.
 const FIRST_BYTES: usize = 4096;
 
