@@ -78,10 +78,17 @@ pub const QUEUE_WINDOWS_CALM: u32 = 5;
 pub const OVERLOAD_RATE_PER_S_MIN: f64 = 10.0;
 /// Pages that an overloaded worker takes on at once, however slow they are.
 pub const OVERLOAD_BURST_MIN: f64 = 4.0;
-/// How long an overloaded worker makes pages before it looks at its sockets again.
-pub const STINT: Duration = Duration::from_micros(1500);
-/// The least time from one look to the next. No more than a stint, or the CPU would be idle.
-pub const STINT_PAUSE: Duration = Duration::from_millis(1);
+/// How long an overloaded worker makes pages before it looks at its sockets again; a page that
+/// takes longer is one stint.
+pub const STINT: Duration = Duration::from_micros(300);
+/// Looks between two stints, as long as each brings something: a connection takes three of them
+/// until its 503 is on its way.
+pub const LOOKS_MAX: u32 = 16;
+/// How long these may go on. No longer than the stint after them, whatever comes: half of the time
+/// is for pages.
+pub const LOOKS_TIME_MAX: Duration = Duration::from_millis(1);
+/// The pause that stands in for a look where there are no descriptors for one.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(1);
 /// Visitors that an overloaded worker turns away in one turn of its loop; the others wait for the
 /// next. So those who ask again at once do not keep it from making pages.
 pub const TURNED_AWAY_A_TURN_MAX: usize = 128;
@@ -486,7 +493,6 @@ const _: () = assert!(TIMER_SLOTS.is_power_of_two());
 const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
 const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
 const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
-const _: () = assert!(STINT_PAUSE.as_micros() < STINT.as_micros());
 const _: () = assert!(TLS_STINT_PAUSE.as_micros() <= TLS_STINT.as_micros());
 const _: () = assert!(TLS_HANDSHAKES_OVERLOADED_MAX <= TLS_HANDSHAKES_MAX);
 const _: () = assert!(RETRY_AFTER_S_MIN < RETRY_AFTER_S_MAX && RETRY_AFTER_S_MAX < 100);
