@@ -47,7 +47,6 @@ impl<D: Driver> Looks<D> {
         match std::mem::replace(&mut self.0, State::Missing) {
             State::Hung(bell) => {
                 self.0 = bell.ring().await.map_or_else(State::without, State::Hung);
-                return;
             }
             State::Always => {
                 self.0 = State::Always;
