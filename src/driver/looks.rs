@@ -42,7 +42,9 @@ impl<D: Driver> Looks<D> {
     }
 
     /// Comes back when all that was ready is done, what that has asked for was handed to the
-    /// kernel, and what had come by then was taken; what waits for it goes on beside the caller.
+    /// kernel, and what had come by then was taken; what waits for it goes on beside the caller. A
+    /// loop whose tasks make ever more of them looks before it is through with these: whoever needs
+    /// all of it looks until nothing comes.
     pub(super) async fn look(&mut self) {
         match std::mem::replace(&mut self.0, State::Missing) {
             State::Hung(bell) => {
