@@ -78,10 +78,17 @@ pub const QUEUE_WINDOWS_CALM: u32 = 5;
 pub const OVERLOAD_RATE_PER_S_MIN: f64 = 10.0;
 /// Pages that an overloaded worker takes on at once, however slow they are.
 pub const OVERLOAD_BURST_MIN: f64 = 4.0;
-/// How long an overloaded worker makes pages before it looks at its sockets again.
-pub const STINT: Duration = Duration::from_micros(1500);
-/// The least time from one look to the next. No more than a stint, or the CPU would be idle.
-pub const STINT_PAUSE: Duration = Duration::from_millis(1);
+/// How long an overloaded worker makes pages before it looks at its sockets again; a page that
+/// takes longer is a stint of its own.
+pub const STINT: Duration = Duration::from_micros(300);
+/// Looks between two stints, for as long as each brings something. A new connection takes three
+/// until its 503 is on its way: it is accepted, its request is read, the answer is handed over.
+pub const LOOKS_MAX: u32 = 8;
+/// How long these may go on. The stint after them is as long, whatever comes: half of the time is
+/// for pages.
+pub const LOOKS_TIME_MAX: Duration = Duration::from_millis(1);
+/// The pause that stands in for a look where there are no descriptors for one.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(1);
 /// Visitors that an overloaded worker turns away in one turn of its loop; the others wait for the
 /// next. So those who ask again at once do not keep it from making pages.
 pub const TURNED_AWAY_A_TURN_MAX: usize = 128;
@@ -490,7 +497,7 @@ const _: () = assert!(TIMER_SLOTS.is_power_of_two());
 const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
 const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
 const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
-const _: () = assert!(STINT_PAUSE.as_micros() < STINT.as_micros());
+const _: () = assert!(STINT.as_micros() <= LOOKS_TIME_MAX.as_micros() && LOOKS_MAX >= 3);
 const _: () = assert!(TLS_STINT_PAUSE.as_micros() <= TLS_STINT.as_micros());
 const _: () = assert!(TLS_HANDSHAKES_OVERLOADED_MAX <= TLS_HANDSHAKES_MAX);
 const _: () = assert!(RETRY_AFTER_S_MIN < RETRY_AFTER_S_MAX && RETRY_AFTER_S_MAX < 100);

@@ -79,6 +79,27 @@ fn what_is_published_is_what_was_measured() {
     }
 }
 
+#[test]
+fn a_scene_is_played_again_into_results_of_its_commit() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/story/results/2026-11-25");
+    let there = || Results::load(&folder).unwrap();
+    let (machine, count) = (there().machine, there().runs.len());
+    let mut results = Results::new(machine.clone(), false);
+    results.take_over(there()).unwrap();
+    let again = |title: &str, scene: &str| Run {
+        title: title.to_owned(),
+        scene: scene.to_owned(),
+        ..run(std::iter::empty())
+    };
+    results.put(again("again", "dead"));
+    assert_eq!(results.runs.len(), count);
+    assert!(results.runs.iter().any(|one| one.title == "again" && one.contender == "monoio"));
+    results.put(again("new", "flood"));
+    assert_eq!(results.runs.len(), count + 1);
+    let mut others = Results::new(machine::Machine { commit: "another".into(), ..machine }, false);
+    assert!(others.take_over(there()).is_err());
+}
+
 /// A second of calm, one of trouble, three after it.
 fn run(slices: impl Iterator<Item = Slice>) -> Run {
     let kinds = [Kind::Calm, Kind::Trouble, Kind::After];

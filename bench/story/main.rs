@@ -61,8 +61,12 @@ struct Arguments {
     /// Where the results go
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
+    /// Play into results that are there, of the same commit: the scenes chosen anew, the others as
+    /// they are
+    #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
+    into: Option<PathBuf>,
     /// Write the report of results that are there again
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["what", "output"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["what", "into", "output"])]
     report: Option<PathBuf>,
     /// The scenes there are
     #[arg(long)]
@@ -91,11 +95,17 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let (scenes, contenders) = choose(&arguments.what, scenes, everyone)?;
     let short = arguments.short.then_some("target/story/short");
     let output = arguments.output.as_deref();
-    let folder = frame::output(root, output, short, "bench/story/results")?;
+    let folder = match &arguments.into {
+        Some(folder) => folder.clone(),
+        None => frame::output(root, output, short, "bench/story/results")?,
+    };
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let tools = prepare::ours(root, &arguments.profile, true)?;
     frame::raise_files_limit();
     let mut results = Results::new(Machine::look(root), arguments.short);
+    if arguments.into.is_some() {
+        results.take_over(Results::load(&folder)?)?;
+    }
     let mut stage = Stage::open(root, tools)?;
     for contender in &contenders {
         if let Err(why) = prepare::install(root, contender, arguments.no_install) {
@@ -107,7 +117,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             match stage.play(scene, contender) {
                 Ok(run) => {
                     figures::lines(&run).iter().for_each(|line| println!("    {line}"));
-                    results.runs.push(run);
+                    results.put(run);
                 }
                 Err(why) => {
                     results.complain(&format!("{} of {}: {why}", scene.name, contender.name));

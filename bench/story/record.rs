@@ -110,6 +110,28 @@ impl Results {
         }
     }
 
+    /// Goes on with results that are there.
+    ///
+    /// # Errors
+    /// When they are of something else.
+    pub(crate) fn take_over(&mut self, there: Self) -> Result<(), String> {
+        if (&there.machine.commit, there.short) != (&self.machine.commit, self.short) {
+            return Err(format!("what is there is of {}", there.machine.commit));
+        }
+        let command = format!("{}; {}", there.command, self.command);
+        *self = Self { command, ..there };
+        Ok(())
+    }
+
+    /// Keeps a run, in place of one that was there.
+    pub(crate) fn put(&mut self, run: Run) {
+        let is_same = |one: &Run| (&one.scene, &one.contender) == (&run.scene, &run.contender);
+        match self.runs.iter_mut().find(|one| is_same(one)) {
+            Some(one) => *one = run,
+            None => self.runs.push(run),
+        }
+    }
+
     /// Notes who cannot take part, and says so.
     pub(crate) fn miss(&mut self, name: &str, why: &str) {
         eprintln!("missing: {name}: {why}");

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::world::World;
-use super::Driver;
+use super::{Driver, tally};
 use crate::limits::{SIM_PIPE_BYTES, SIM_STEPS_MAX};
 
 /// The simulated driver.
@@ -134,7 +134,7 @@ impl Driver for Sim {
     }
 
     async fn accept(listener: &Listener) -> io::Result<(ReadHalf, WriteHalf, SocketAddr)> {
-        listener.accept().await
+        tally::operation(listener.accept()).await
     }
 
     fn connect(

@@ -9,12 +9,14 @@
 //! flag.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use super::Driver;
+use super::looks::Looks;
 use super::turns::Turns;
-use crate::limits::{STINT, STINT_PAUSE};
+use super::{Driver, give_way, tally};
+use crate::limits::{LOOKS_MAX, LOOKS_TIME_MAX, STINT};
 
 thread_local! {
     static CROWDED: Cell<bool> = const { Cell::new(false) };
@@ -70,17 +72,32 @@ impl<D: Driver> Drop for Work<D> {
     }
 }
 
-/// Begins one stint after the other, for as long as somebody waits.
+/// Begins one stint after the other, for as long as the loop runs.
 async fn keep<D: Driver>(_stints: Stints) {
-    let mut is_empty = false;
-    while !is_empty {
-        // It is over before a full stint is: then the loop looks, and does not wait.
-        D::sleep(STINT_PAUSE).await;
-        TURNS.with(|turns| {
-            is_empty = turns.waiting() == 0;
-            turns.begin(STINT);
-        });
+    let mut looks = Looks::<D>::new();
+    loop {
+        poll_fn(|context| TURNS.with(|turns| turns.used_up(context))).await;
+        let begun = D::now_exactly();
+        let looked_for = look_around(&mut looks, begun).await;
+        TURNS.with(|turns| turns.begin(STINT.max(looked_for)));
     }
+}
+
+/// Looks until nothing comes any more, so that whoever is only to be refused has that before the
+/// next page is made; and for how long.
+async fn look_around<D: Driver>(looks: &mut Looks<D>, begun: Instant) -> Duration {
+    let (mut taken, mut looked_for) = (tally::done().completed, Duration::ZERO);
+    for _ in 0..LOOKS_MAX {
+        looks.look().await;
+        // Those who have got something beside this task note that now.
+        give_way::<D>().await;
+        looked_for = D::now_exactly().saturating_duration_since(begun);
+        let before = std::mem::replace(&mut taken, tally::done().completed);
+        if taken == before || looked_for >= LOOKS_TIME_MAX {
+            break;
+        }
+    }
+    looked_for
 }
 
 /// That there are stints. Those who wait are forgotten with it: their loop is at its end.
@@ -96,17 +113,19 @@ impl Drop for Stints {
 mod tests {
     use super::*;
     use crate::driver::sim::{Faults, Sim};
+    use crate::driver::{Reader, Writer};
     use std::cell::RefCell;
+    use std::future::Future;
     use std::rc::Rc;
     use std::task::Waker;
 
     const MS: Duration = Duration::from_millis(1);
+    const PIECE: Duration = Duration::from_micros(10);
 
     /// So many pieces of long work, of a millisecond each, all ready at once, and when each was
     /// done; and how often somebody else, who asks for a moment each time, had one meanwhile.
     fn work(pieces: usize, crowded: bool) -> (Vec<(usize, Duration)>, usize) {
-        let faults = Faults { in_order: true, ..Faults::none() };
-        let run = Sim::run_seeded(1, faults, || async move {
+        in_order(|| async move {
             set_crowded(crowded);
             let done = Rc::<RefCell<Vec<(usize, Duration)>>>::default();
             for piece in 0..pieces {
@@ -124,19 +143,22 @@ mod tests {
             }
             set_crowded(false);
             (done.take(), moments)
-        });
-        run.unwrap_or_else(|failure| panic!("{failure}"))
+        })
+    }
+
+    fn in_order<F: Future>(test: impl FnOnce() -> F) -> F::Output {
+        let faults = Faults { in_order: true, ..Faults::none() };
+        Sim::run_seeded(1, faults, test).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     #[test]
     fn others_have_their_moment_between_two_stints_and_the_cpu_is_never_idle() {
         let (done, moments) = work(60, true);
         assert!(done.iter().map(|(piece, _)| *piece).eq(0..60), "first come, first served");
-        // A stint ends with the piece that is being done: two of them.
-        let stints = 60 / 2;
-        assert!(moments >= stints, "{moments} moments in {stints} stints");
+        // A piece takes longer than a stint: each is one.
+        assert!(moments >= 60, "{moments} moments in 60 stints");
         let (_, end) = done[59];
-        assert!(end <= 66 * MS, "{end:?} for 60 ms of work");
+        assert!(end <= 61 * MS, "{end:?} for 60 ms of work");
     }
 
     #[test]
@@ -146,9 +168,67 @@ mod tests {
     }
 
     #[test]
+    fn small_pieces_are_done_many_at_a_time() {
+        in_order(|| async {
+            set_crowded(true);
+            let looks = Rc::new(Cell::new(0));
+            let pieces = 10 * STINT.as_micros() / PIECE.as_micros();
+            let tasks: Vec<_> = (0..pieces).map(|_| Box::pin(begin::<Sim>())).collect();
+            for task in tasks {
+                let looks = Rc::clone(&looks);
+                Sim::spawn(async move {
+                    let work = task.await;
+                    Sim::burn(PIECE);
+                    drop(work);
+                    looks.set(looks.get() + usize::from(TURNS.with(Turns::is_used_up)));
+                });
+            }
+            Sim::sleep(MS * 100).await;
+            assert!((9..=10).contains(&looks.get()), "{} stints", looks.get());
+            set_crowded(false);
+        });
+    }
+
+    /// What comes while a piece is done goes before the next, however many steps it takes.
+    #[test]
+    fn what_is_short_goes_before_the_next_piece() {
+        in_order(|| async {
+            set_crowded(true);
+            let address = std::net::SocketAddr::from(([10, 0, 0, 1], 80));
+            let listener = Sim::bind(address).unwrap();
+            let (_, mut writer) = Sim::connect(address).await.unwrap();
+            let (reader, _answers, _) = Sim::accept(&listener).await.unwrap();
+            let answered = Rc::new(Cell::new(None));
+            let first = begin::<Sim>().await;
+            Sim::burn(MS);
+            drop(first);
+            let second = Rc::new(Cell::new(None));
+            let (begins, answers) = (Rc::clone(&second), Rc::clone(&answered));
+            Sim::spawn(async move {
+                let _work = begin::<Sim>().await;
+                begins.set(Some(Sim::elapsed()));
+                Sim::burn(MS);
+            });
+            Sim::spawn(async move {
+                let read = reader.read(Vec::new(), 8).await;
+                read.result.unwrap();
+                // A few steps, each at the end of the line.
+                for _ in 0..4 {
+                    give_way::<Sim>().await;
+                }
+                answers.set(Some(Sim::elapsed()));
+            });
+            writer.write_all(b"asks".to_vec(), 0).await.0.unwrap();
+            Sim::sleep(MS * 10).await;
+            let (answered, second) = (answered.get().unwrap(), second.get().unwrap());
+            assert!(answered < second, "{answered:?}, and the page {second:?}");
+            set_crowded(false);
+        });
+    }
+
+    #[test]
     fn one_who_leaves_the_line_is_not_waited_for() {
-        let faults = Faults { in_order: true, ..Faults::none() };
-        let run = Sim::run_seeded(1, faults, || async {
+        in_order(|| async {
             set_crowded(true);
             let first = begin::<Sim>().await;
             Sim::burn(STINT);
@@ -162,10 +242,9 @@ mod tests {
             drop(left);
             let asked = Sim::elapsed();
             drop(begin::<Sim>().await);
-            assert!(Sim::elapsed() - asked < STINT_PAUSE * 2, "who has left had the turn");
+            assert!(Sim::elapsed() - asked < MS / 10, "who has left had the turn");
             set_crowded(false);
         });
-        run.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(TURNS.with(|turns| !turns.are_kept() && turns.waiting() == 0));
     }
 }

@@ -81,6 +81,12 @@ pub(super) fn submitted() {
     SUBMITTED.set(SUBMITTED.get() + 1);
 }
 
+/// One that has come back was the loop's own.
+pub(super) fn forget() {
+    SUBMITTED.set(SUBMITTED.get().saturating_sub(1));
+    COMPLETED.set(COMPLETED.get().saturating_sub(1));
+}
+
 /// One has come back.
 #[inline]
 pub(super) fn completed() {

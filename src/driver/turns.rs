@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A line of those who wait, and what is left of the stint.
@@ -15,6 +15,8 @@ pub(crate) struct Turns {
     line: RefCell<VecDeque<Rc<Place>>>,
     /// None while there are no stints.
     left: Cell<Option<Duration>>,
+    /// Who begins the next stint, and waits for the end of this one.
+    keeper: Cell<Option<Waker>>,
 }
 
 /// A place in the line.
@@ -34,6 +36,20 @@ impl Turns {
     pub(crate) fn begin(&self, stint: Duration) {
         self.left.set(Some(stint));
         self.call_next();
+    }
+
+    /// Whether the stint is used up.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.left.get().is_none_or(|left| left.is_zero())
+    }
+
+    /// Waits until it is.
+    pub(crate) fn used_up(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_used_up() {
+            return Poll::Ready(());
+        }
+        self.keeper.set(Some(context.waker().clone()));
+        Poll::Pending
     }
 
     /// Ends stints. Those who wait are forgotten.
@@ -69,7 +85,10 @@ impl Turns {
 
     /// Calls who is next, while the stint lasts.
     fn call_next(&self) {
-        if self.left.get().is_none_or(|left| left.is_zero()) {
+        if self.is_used_up() {
+            if let Some(keeper) = self.keeper.take() {
+                keeper.wake();
+            }
             return;
         }
         let mut line = self.line.borrow_mut();

@@ -200,6 +200,32 @@ fn and_so_it_does_when_pages_wait_for_an_api() {
     overload(50 * MS);
 }
 
+/// However many pages wait to be made: each is a stint of its own, and between two of them all who
+/// came meanwhile are accepted, read and answered.
+#[test]
+fn who_is_refused_waits_for_one_page_at_most() {
+    run_with(in_order(), || async {
+        let metrics = start_with(Duration::ZERO, 50 * MS, Bounds::default());
+        let visits = Visits::default();
+        visitors("/", 1, 500, SECOND, &visits).await;
+        Sim::sleep(SECOND).await;
+        visits.borrow_mut().clear();
+        visitors("/", 1, 10_000, SECOND * 3, &visits).await;
+        Sim::sleep(SECOND).await;
+        assert_eq!(visits.borrow().len(), 30_000);
+        let (from, to) = (SECOND, SECOND * 3);
+        let (longest, refused) = part(&visits, from, to, 503, 100);
+        assert!(refused > 17_000, "{refused} of 20000");
+        // A page is a millisecond; turning visitors away takes some time, too.
+        assert!(longest <= MS * 3 / 2, "{longest:?} for a 503");
+        let (usual, _) = part(&visits, from, to, 503, 50);
+        assert!(usual <= MS * 3 / 4, "{usual:?} for half of them");
+        let (_, pages) = part(&visits, from, to, 200, 99);
+        assert!(pages >= 2 * 900, "{pages} pages in two seconds");
+        assert_eq!(metrics.in_flight.get(), 0);
+    });
+}
+
 #[test]
 fn a_spike_is_foreseen_before_the_first_of_its_pages_is_made() {
     run_with(in_order(), || async {

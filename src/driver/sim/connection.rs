@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::world::{Alarm, Event, World};
-use crate::driver::{Read, Reader, Writer};
+use crate::driver::{Read, Reader, Writer, tally};
 use crate::limits::SIM_RESET_DELAY_MAX;
 
 /// What both ends share.
@@ -310,8 +310,8 @@ impl Reader for ReadHalf {
     async fn read(self, mut buffer: Vec<u8>, room: usize) -> Read<Self> {
         let Half { connection, end } = &self.0;
         connection.maybe_reset();
-        let result =
-            poll_fn(|context| connection.poll_read(*end, &mut buffer, room, context)).await;
+        let read = poll_fn(|context| connection.poll_read(*end, &mut buffer, room, context));
+        let result = tally::operation(read).await;
         Read { reader: self, buffer, result }
     }
 }
@@ -336,7 +336,8 @@ impl Writer for WriteHalf {
         let Range { start: mut sent, end: until } = range;
         while sent < until {
             let rest = &buffer[sent..until];
-            match poll_fn(|context| connection.poll_write(*end, rest, context)).await {
+            let write = poll_fn(|context| connection.poll_write(*end, rest, context));
+            match tally::operation(write).await {
                 Ok(count) => sent += count,
                 Err(error) => return (Err(error), buffer),
             }
