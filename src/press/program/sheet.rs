@@ -158,12 +158,14 @@ impl Sheet {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, bytes: usize) {
-        let needed = self.written + bytes;
-        if needed - self.start > PAGE_BYTES_MAX {
+        let (needed, most) = (self.written + bytes, self.start + PAGE_BYTES_MAX);
+        if needed > most {
             self.full = true;
             return;
         }
+        // Never beyond the bound: it is looked at here alone.
         let len = needed.max(self.bytes.len() + self.bytes.len() / 2).max(FIRST_BYTES);
+        let len = len.min(most);
         self.bytes.resize(len, 0);
     }
 }
@@ -265,6 +267,18 @@ mod tests {
         assert_eq!(sheet.since(100), &wanted.as_bytes()[100..]);
         sheet.truncate(70);
         assert_eq!(sheet.into_bytes(), &wanted.as_bytes()[..70]);
+    }
+
+    #[test]
+    fn what_is_too_much_for_a_page_is_not_written() {
+        let mut sheet = Sheet::on(b"before".to_vec());
+        let piece = vec![b'a'; PAGE_BYTES_MAX / 3];
+        (0..3).for_each(|_| sheet.push(&piece));
+        assert!(!sheet.is_full());
+        assert_eq!(sheet.printed(), PAGE_BYTES_MAX / 3 * 3);
+        sheet.push(b"one and two");
+        assert!(sheet.is_full());
+        assert!(sheet.into_bytes().len() <= "before".len() + PAGE_BYTES_MAX);
     }
 
     proptest! {
