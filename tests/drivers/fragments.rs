@@ -134,7 +134,7 @@ fn an_internal_page_is_nobodys(kind: Kind) {
 fn a_page_that_only_takes_is_no_fragment(kind: Kind) {
     let stage = Script::on(kind)
         .server("development = true")
-        .page("/", "", "{{ fragment('/se' ~ 'nd') }}")
+        .page("/", "", "{{ fragment('/' ~ 'send') }}")
         .page("/send", "method = 'POST'", "sent")
         .start(Upstream::json(NOTHING));
     let reply = stage.get("/");
