@@ -10,6 +10,7 @@ mod dashboard;
 mod doctor;
 mod forms;
 mod fragments;
+mod press;
 mod records;
 mod statics;
 
@@ -23,6 +24,7 @@ pub use dashboard::*;
 pub use doctor::*;
 pub use forms::*;
 pub use fragments::*;
+pub use press::*;
 pub use records::*;
 pub use statics::*;
 
@@ -106,7 +108,7 @@ pub const RATE_CLIENTS_LOOKED_AT: usize = 8;
 pub const WATCH_AFTER: Duration = Duration::from_millis(100);
 /// Room of the read that looks, bytes: held while the page waits. What a request that comes
 /// meanwhile has beyond it takes another read.
-pub const WATCH_READ_BYTES: usize = 128;
+pub const WATCH_READ_BYTES: usize = 64;
 /// How long a page goes on for a visitor who has ended their side of the connection. Over it: its
 /// fetches are cancelled and the connection is closed.
 pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -394,8 +396,6 @@ pub const EACH_CONCURRENCY: usize = 32;
 pub const FETCH_TARGET_BYTES_MAX: usize = 8 * 1024;
 /// A rendered page, bytes. Over it: 500.
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// minijinja instructions of one render, expression or URL. Over it: 500.
-pub const RENDER_FUEL: u64 = 10_000_000;
 /// Digests of pages that a worker remembers; a page is kept when its digest comes again.
 pub const MEMO_SEEN: usize = 8192;
 /// A render that takes longer is counted and logged: nothing else runs on its worker meanwhile.
@@ -407,18 +407,6 @@ pub const PAGE_FAILURES_LOGGED_A_PERIOD: u32 = 10;
 pub const RENDERS_SLOW_LOGGED_A_PERIOD: u32 = 3;
 /// See `PAGE_FAILURES_LOGGED_A_PERIOD`.
 pub const PAGE_FAILURES_PERIOD: Duration = Duration::from_secs(1);
-/// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
-pub const PROGRAM_STEPS_MAX: usize = 20_000;
-/// Templates, blocks and macros within each other, as they are written. Over it: the same.
-pub const PROGRAM_DEPTH_MAX: usize = 24;
-/// Macros within each other, when they run. Over it: minijinja makes the page.
-pub const PROGRAM_CALLS_MAX: usize = 24;
-/// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
-pub const TAPES_KEPT_MAX: usize = 64;
-/// The largest of those, bytes: about 25 KB of JSON.
-pub const TAPE_KEPT_BYTES_MAX: usize = 128 * 1024;
-/// Depth of nested JSON (the same as serde_json's).
-pub const JSON_DEPTH_MAX: usize = 128;
 /// A site file or a template, bytes.
 pub const SITE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Templates of one site.

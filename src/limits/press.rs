@@ -1,0 +1,16 @@
+//! Bounds of what is read and rendered.
+
+/// minijinja instructions of one render, expression or URL. Over it: 500.
+pub const RENDER_FUEL: u64 = 10_000_000;
+/// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
+pub const PROGRAM_STEPS_MAX: usize = 20_000;
+/// Templates, blocks and macros within each other, as they are written. Over it: the same.
+pub const PROGRAM_DEPTH_MAX: usize = 24;
+/// Macros within each other, when they run. Over it: minijinja makes the page.
+pub const PROGRAM_CALLS_MAX: usize = 24;
+/// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
+pub const TAPES_KEPT_MAX: usize = 64;
+/// The largest of those, bytes: about 25 KB of JSON.
+pub const TAPE_KEPT_BYTES_MAX: usize = 128 * 1024;
+/// Depth of nested JSON (the same as serde_json's).
+pub const JSON_DEPTH_MAX: usize = 128;
