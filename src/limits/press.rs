@@ -10,7 +10,8 @@ pub const PROGRAM_DEPTH_MAX: usize = 24;
 pub const PROGRAM_CALLS_MAX: usize = 24;
 /// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
 pub const TAPES_KEPT_MAX: usize = 64;
-/// The largest of those, bytes: about 25 KB of JSON.
-pub const TAPE_KEPT_BYTES_MAX: usize = 128 * 1024;
+/// The largest of those, bytes, which is about 8 KB of JSON: a page that waits with a short text
+/// may hold the tape of a long one.
+pub const TAPE_KEPT_BYTES_MAX: usize = 32 * 1024;
 /// Depth of nested JSON (the same as serde_json's).
 pub const JSON_DEPTH_MAX: usize = 128;

@@ -13,7 +13,7 @@ pub(super) struct Node {
     /// All that a name is compared by first, in a word: from the lowest byte on its [`Kind`], its
     /// level, its [`tag`] in two bytes, and the bytes of its text in four.
     ///
-    /// The level of an object are the levels that may be in it; its names have the same, and all
+    /// The level of an object is how many levels may be in it; its names have the same, and all
     /// else has 0. So a name that stands within an object's nodes and has its level is its own.
     /// Only names have a tag.
     sign: u64,
