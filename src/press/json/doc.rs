@@ -302,6 +302,7 @@ mod tests {
             "{}",
             "[1, [2, [3]], {}]",
             r#"{"a": 1, "b": [true, null], "c": {"d": "é"}}"#,
+            "[0, 10, 12.5, 2e1, 1234567, 12345678, 123456789, -1, 5]",
             "\n{\t\"a\"\r:\n1 }\n",
         ] {
             assert!(value_of(text).is_some(), "{text}");
@@ -341,6 +342,11 @@ mod tests {
             "[1 2]",
             "1e999",
             "\"\\u+123\"",
+            "[01, 2, 3, 4, 5]",
+            "[00, 2, 3, 4, 5]",
+            "[1., 2, 3, 4, 5]",
+            "[1e, 2, 3, 4, 5]",
+            "[1x, 2, 3, 4, 5]",
         ] {
             assert!(reference(text).is_none(), "{text}");
             assert!(value_of(text).is_none(), "{text}");
@@ -355,6 +361,21 @@ mod tests {
         let many: Vec<String> = (0..500).map(|n| format!("\"k{n}\":{n}")).collect();
         assert!(value_of(&format!("{{{}}}", many.join(","))).is_some());
         assert!(value_of(&format!("{{{},\"k7\":0}}", many.join(","))).is_none());
+    }
+
+    /// Where a name was in one object is no reason to find it there in the next.
+    #[test]
+    fn a_name_of_another_object_is_not_found_where_it_was_before() {
+        let name = Name::new("a");
+        let found = |view: View<'_>| view.get_named(&name).map(|found| found.text().to_owned());
+        let doc = Doc::read(r#"[{"x":[1],"a":2},{"x":3},{"a":5},{"x":[1],"a":6}]"#).unwrap();
+        let texts: Vec<_> = doc.root().children().map(found).collect();
+        let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
+        assert_eq!(texts, [Some("2"), None, Some("5"), Some("6")]);
+        let within = Doc::read(r#"{"y":[{"a":7}]}"#).unwrap();
+        assert_eq!(found(within.root()), None);
+        let list = Doc::read(r#"[[0],[0],"a",8]"#).unwrap();
+        assert_eq!(found(list.root()), None);
     }
 
     #[test]
