@@ -420,7 +420,8 @@ pub const FETCH_HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// Problems of a site that are shown at once.
 pub const REPORT_PROBLEMS_MAX: usize = 100;
 
-/// First read of a downstream connection, bytes: all that an idle connection holds.
+/// First read of a downstream connection, bytes, at most: all that an idle connection holds. Where
+/// requests are smaller, so is it.
 pub const DOWNSTREAM_READ_BYTES: usize = 1024;
 /// Read from an upstream, bytes: the buffer grows by this when it is full.
 pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;

@@ -56,14 +56,14 @@ fn a_page_that_waits_for_its_api_is_small() {
 const PAGES: usize = 200;
 const PAGES_BEFORE: usize = 50;
 /// Heap of a page in flight: both connections, the request, and all that makes the page.
-const WAITING_BYTES_MAX: usize = 8 * 1024;
+const WAITING_BYTES_MAX: usize = 7 * 1024;
 /// What is noted of it, where there is an access log.
 const NOTES_BYTES_MAX: usize = 256;
 /// Heap of a connection between two requests, and of one to the API that waits to be used again.
-const IDLE_BYTES_MAX: usize = 8 * 1024;
+const IDLE_BYTES_MAX: usize = 5 * 1024;
 
 /// Heap of a connection with TLS between two requests.
-const SECURE_BYTES_MAX: usize = 16 * 1024;
+const SECURE_BYTES_MAX: usize = 8 * 1024;
 
 /// Bytes of heap for each connection with TLS that has had its page.
 fn measure_secure(kind: Kind) -> usize {

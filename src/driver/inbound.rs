@@ -6,6 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use futures_util::FutureExt;
+use pin_project_lite::pin_project;
+
 use super::timers::{Elapsed, Timer};
 use super::{Driver, Read, Reader};
 
@@ -22,6 +25,29 @@ enum State<R: Reader> {
     Arrived(Read<R>),
     /// Gone, with a read that was cancelled.
     Lost,
+}
+
+pin_project! {
+    // A read that is waited for: one that is begun here, one that was pending, or what has come.
+    #[project = ReadingProjected]
+    enum Reading<F, R> {
+        Begun { #[pin] read: F },
+        Pending { read: Pin<Box<dyn Future<Output = Read<R>>>> },
+        Over { read: Option<Read<R>> },
+    }
+}
+
+impl<F: Future<Output = Read<R>>, R> Future for Reading<F, R> {
+    /// None where the half is lost.
+    type Output = Option<Read<R>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ReadingProjected::Begun { read } => read.poll(context).map(Some),
+            ReadingProjected::Pending { read } => read.as_mut().poll(context).map(Some),
+            ReadingProjected::Over { read } => Poll::Ready(read.take()),
+        }
+    }
 }
 
 /// What a read brought: the buffer, with what has arrived appended, and how much that was.
@@ -89,54 +115,64 @@ impl<R: Reader> Inbound<R> {
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline has come: the read is dropped, and this half is lost.
-    pub async fn read<D: Driver>(
-        &mut self,
-        timer: &mut Timer<D>,
+    // Not an `async fn`, which would hold its arguments twice: connections are idle in this.
+    pub fn read<'a, D: Driver>(
+        &'a mut self,
+        timer: &'a mut Timer<D>,
         deadline: Instant,
         buffer: Vec<u8>,
         room: usize,
-    ) -> Result<Arrived, Elapsed> {
-        match std::mem::replace(&mut self.0, State::Lost) {
+    ) -> impl Future<Output = Result<Arrived, Elapsed>> + use<'a, R, D> {
+        let (read, before) = match std::mem::replace(&mut self.0, State::Lost) {
             State::Ready(reader) => {
-                let read = timer.until(deadline, reader.read(buffer, room)).await?;
-                Ok(self.ready(read, Vec::new()))
+                (Reading::Begun { read: reader.read(buffer, room) }, Vec::new())
             }
-            State::Pending(read) => {
-                let read = timer.until(deadline, read).await?;
-                Ok(self.ready(read, buffer))
-            }
-            State::Arrived(read) => Ok(self.ready(read, buffer)),
-            State::Lost => Ok((buffer, Err(io::ErrorKind::NotConnected.into()))),
-        }
+            State::Pending(read) => (Reading::Pending { read }, buffer),
+            State::Arrived(read) => (Reading::Over { read: Some(read) }, buffer),
+            State::Lost => (Reading::Over { read: None }, buffer),
+        };
+        timer.until(deadline, read).map(move |read| {
+            Ok(match read? {
+                Some(read) => self.ready(read, before),
+                None => (before, Err(io::ErrorKind::NotConnected.into())),
+            })
+        })
     }
 
-    /// The same, but a read that is late stays pending. It costs an allocation.
+    /// The same, but a read that is late stays pending. It costs an allocation, and begins here and
+    /// now: what is left for the future is small.
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline has come.
-    pub async fn read_or_pend<D: Driver>(
-        &mut self,
-        timer: &mut Timer<D>,
+    pub fn read_or_pend<'a, D: Driver>(
+        &'a mut self,
+        timer: &'a mut Timer<D>,
         deadline: Instant,
         buffer: Vec<u8>,
         room: usize,
-    ) -> Result<Arrived, Elapsed> {
+    ) -> impl Future<Output = Result<Arrived, Elapsed>> + use<'a, R, D> {
         let before = match std::mem::replace(&mut self.0, State::Lost) {
             State::Ready(reader) => {
                 self.0 = State::Pending(Box::pin(reader.read(buffer, room)));
                 Vec::new()
             }
-            State::Arrived(read) => return Ok(self.ready(read, buffer)),
-            pending_or_lost => {
-                self.0 = pending_or_lost;
+            other => {
+                self.0 = other;
                 buffer
             }
         };
-        let State::Pending(read) = &mut self.0 else {
-            return Ok((before, Err(io::ErrorKind::NotConnected.into())));
-        };
-        let read = timer.until(deadline, read.as_mut()).await?;
-        Ok(self.ready(read, before))
+        timer.set(deadline);
+        async move {
+            if let State::Pending(read) = &mut self.0 {
+                let read = timer.until_expired(read.as_mut()).await?;
+                return Ok(self.ready(read, before));
+            }
+            timer.clear();
+            match std::mem::replace(&mut self.0, State::Lost) {
+                State::Arrived(read) => Ok(self.ready(read, before)),
+                _ => Ok((before, Err(io::ErrorKind::NotConnected.into()))),
+            }
+        }
     }
 
     /// What a read brought, behind what was there `before` it was asked for.

@@ -34,6 +34,7 @@ pub mod timers;
 #[cfg(feature = "tokio-uring")]
 pub mod tokio_uring;
 pub(crate) mod turns;
+pub mod usual;
 
 #[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
 compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");

@@ -132,18 +132,24 @@ fn ring(
 pub struct MonoioReader(OwnedReadHalf<TcpStream>);
 
 impl Reader for MonoioReader {
-    async fn read(mut self, mut buffer: Vec<u8>, room: usize) -> Read<Self> {
+    // Not an `async fn`, which would hold the half and the buffer twice. Each connection has one.
+    fn read(
+        mut self,
+        mut buffer: Vec<u8>,
+        room: usize,
+    ) -> impl Future<Output = Read<Self>> + 'static {
         if buffer.len() == buffer.capacity() {
             buffer.reserve_exact(room.max(1));
         }
-        let filled = buffer.len();
-        let free = buffer.capacity();
-        // Through a slice: reading into the Vec itself would set its length to what this read
-        // brought, and so cut off what was there before.
-        tally::submitted();
-        let (result, slice) = self.0.read(buffer.slice_mut(filled..free)).await;
-        tally::completed();
-        Read { reader: self, buffer: slice.into_inner(), result }
+        async move {
+            let (filled, free) = (buffer.len(), buffer.capacity());
+            tally::submitted();
+            // Through a slice: reading into the Vec itself would set its length to what this read
+            // brought, and so cut off what was there before.
+            let (result, slice) = self.0.read(buffer.slice_mut(filled..free)).await;
+            tally::completed();
+            Read { reader: self, buffer: slice.into_inner(), result }
+        }
     }
 }
 
@@ -151,27 +157,30 @@ impl Reader for MonoioReader {
 pub struct MonoioWriter(OwnedWriteHalf<TcpStream>);
 
 impl Writer for MonoioWriter {
-    async fn write_range(
+    // Not an `async fn`, which would hold the buffer twice.
+    fn write_range(
         &mut self,
         mut buffer: Vec<u8>,
         range: Range<usize>,
-    ) -> (io::Result<()>, Vec<u8>) {
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)> {
         let Range { mut start, end } = range;
         // monoio's own `write_all` is the same loop in a future of twice the size, and each
         // connection has room for two of them.
-        while start < end {
-            tally::submitted();
-            let (result, slice) = self.0.write(buffer.slice(start..end)).await;
-            tally::completed();
-            buffer = slice.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-                Ok(written) => start += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), buffer),
+        async move {
+            while start < end {
+                tally::submitted();
+                let (result, slice) = self.0.write(buffer.slice(start..end)).await;
+                tally::completed();
+                buffer = slice.into_inner();
+                match result {
+                    Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                    Ok(written) => start += written,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return (Err(error), buffer),
+                }
             }
+            (Ok(()), buffer)
         }
-        (Ok(()), buffer)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

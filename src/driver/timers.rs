@@ -145,6 +145,17 @@ impl<D: Driver> Timer<D> {
         Limited { timer: Armed(self), future }
     }
 
+    /// The same, until the deadline that was set.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when that has come.
+    pub fn until_expired<F: Future>(
+        &mut self,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> + use<'_, D, F> {
+        Limited { timer: Armed(self), future }
+    }
+
     fn set_after(&self, limit: Duration) {
         match D::now().checked_add(limit) {
             Some(deadline) => self.set(deadline),

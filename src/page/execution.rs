@@ -62,6 +62,11 @@ impl<'a, D: Driver> Execution<'a, D> {
             let outcome = self.fetch(fetch).await;
             return self.settle(fetch, outcome);
         }
+        // Boxed: a page that waits for one fetch does not hold room for what others need.
+        Box::pin(self.run_all()).await
+    }
+
+    async fn run_all(&self) -> Result<(), PageError> {
         let mut progress = Progress::new(self.page);
         if let Some(fetch) = self.only_fetch() {
             self.settle_lets(&mut progress)?;

@@ -8,9 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use crate::driver::{Driver, stints};
 use crate::error::{PageError, PageErrorKind};
 use crate::http::Method;
-use crate::http::caching::Declared;
 use crate::press::{Data, Value};
-use crate::site::{Fetch, Node};
+use crate::site::{Caching, Fetch, Node};
 use crate::upstream;
 
 use super::cache::{self, Ask, FetchCache, Got, Key, NotGot};
@@ -19,7 +18,7 @@ use super::notes::{Noted, micros};
 use super::trace::Step;
 use super::{answer, since};
 
-impl<D: Driver> Execution<'_, D> {
+impl<'a, D: Driver> Execution<'a, D> {
     /// The value of a fetch: what its JSON says, or the list of what each item's says.
     pub(super) async fn fetch(&self, number: usize) -> Result<Data, PageError> {
         let node = self.page.nodes().get(number);
@@ -57,30 +56,58 @@ impl<D: Driver> Execution<'_, D> {
     }
 
     /// One call, which the page waits for until `end` at most.
-    async fn call(
-        &self,
-        node: &Node,
-        fetch: &Fetch,
-        item: Option<(&Value, usize)>,
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    fn call<'s>(
+        &'s self,
+        node: &'s Node,
+        fetch: &'s Fetch,
+        item: Option<(&'s Value, usize)>,
         end: Instant,
+    ) -> impl Future<Output = Result<Data, PageError>> + use<'s, 'a, D> {
+        async move {
+            let (mut target, mut lines) = (self.client.buffer(), self.client.buffer());
+            self.page.fetch_request(node, self.context, item, &mut target, &mut lines)?;
+            let ties = lines.len();
+            self.ties.push(fetch.ties, &mut lines);
+            let start = D::now();
+            let deadline = end.min(start + fetch.deadline);
+            // In boxes, but for the usual one, as pages that wait for a GET are to stay small.
+            let told = if deadline <= start {
+                // What nobody would wait for is not asked for.
+                Told::failed(PageError::new(PageErrorKind::Timeout, "no time left to begin"), None)
+            } else if let (Some(cache), Some(caching)) = (self.cache, &fetch.cache) {
+                let request = (&target[..], &lines[..], ties);
+                match self.look((cache, caching), fetch, request, deadline) {
+                    Ok(told) => told,
+                    Err(key) => {
+                        Box::pin(self.ask_for_all(cache, fetch, key, request, deadline)).await
+                    }
+                }
+            } else if fetch.asks.is_plain() {
+                match self.client.fetch(plain(fetch, &target, &lines, deadline)).await {
+                    Ok(response) => {
+                        let _work = stints::begin::<D>().await;
+                        self.hear(fetch, response)
+                    }
+                    Err(error) => Told::failed(answer::failed(error), None),
+                }
+            } else {
+                let request = (&target[..], &mut lines);
+                Box::pin(self.ask_in_full((node, fetch), item, request, deadline)).await
+            };
+            self.hand_over((node, fetch), item, start, [target, lines], told)
+        }
+    }
+
+    /// What came of a call, as the page has it.
+    fn hand_over(
+        &self,
+        (node, fetch): (&Node, &Fetch),
+        item: Option<(&Value, usize)>,
+        start: Instant,
+        [target, lines]: [Vec<u8>; 2],
+        told: Told,
     ) -> Result<Data, PageError> {
-        let (mut target, mut lines) = (self.client.buffer(), self.client.buffer());
-        self.page.fetch_request(node, self.context, item, &mut target, &mut lines)?;
-        let ties = lines.len();
-        self.ties.push(fetch.ties, &mut lines);
-        let start = D::now();
-        let deadline = end.min(start + fetch.deadline);
-        let told = if deadline <= start {
-            // What nobody would wait for is not asked for.
-            Told::failed(PageError::new(PageErrorKind::Timeout, "no time left to begin"), None)
-        } else if let (Some(cache), Some(caching)) = (self.cache, &fetch.cache) {
-            self.ask_cache(cache, fetch, &caching.declared, (&target, &lines, ties), deadline).await
-        } else if fetch.asks.is_plain() {
-            self.ask(fetch, &target, &lines, deadline).await
-        } else {
-            // In a box, as pages that wait for a GET are to stay small.
-            Box::pin(self.ask_in_full((node, fetch), item, (&target, &mut lines), deadline)).await
-        };
         let plan = self.site.upstreams().get(fetch.upstream);
         let value = told.value.map_err(|error| {
             let name = name(node, item);
@@ -149,27 +176,7 @@ impl<D: Driver> Execution<'_, D> {
         });
     }
 
-    /// Asks the upstream.
-    async fn ask(&self, fetch: &Fetch, target: &[u8], lines: &[u8], deadline: Instant) -> Told {
-        let request = upstream::Request {
-            upstream: upstream::place(fetch.upstream),
-            method: Method::Get,
-            target,
-            headers: lines,
-            body: None,
-            deadline,
-        };
-        let response = match self.client.fetch(request).await {
-            Ok(response) => response,
-            Err(error) => return Told::failed(answer::failed(error), None),
-        };
-        let _work = stints::begin::<D>().await;
-        self.hear(fetch, response)
-    }
-
-    /// Asks with a method other than GET, with a body, or for more than a success. It ends as
-    /// [`Self::ask`] does, and shares no future with it: one within another would hold the request
-    /// twice, 80 bytes more for each page that waits.
+    /// Asks with a method other than GET, with a body, or for more than a success.
     async fn ask_in_full(
         &self,
         (node, fetch): (&Node, &Fetch),
@@ -213,27 +220,41 @@ impl<D: Driver> Execution<'_, D> {
         Told { value, heard: Heard { status, bytes, reused, how: "" } }
     }
 
-    /// Takes what is kept, or asks the upstream for this page and others. `request` is the target,
-    /// the field lines, and where in those the ties begin.
-    async fn ask_cache(
+    /// Takes what is kept, if that will do; else the request by which it is kept. `request` is the
+    /// target, the field lines, and where in those the ties begin.
+    fn look(
         &self,
-        cache: &Rc<FetchCache<D>>,
+        (cache, caching): (&Rc<FetchCache<D>>, &Caching),
         fetch: &Fetch,
-        declared: &Declared,
-        request: (&[u8], &[u8], usize),
+        (target, lines, ties): (&[u8], &[u8], usize),
         deadline: Instant,
-    ) -> Told {
-        let (target, lines, ties) = request;
+    ) -> Result<Told, Vec<u8>> {
         let mut key = self.client.buffer();
         let identity = self.client.identity(fetch.upstream);
         cache::write_key(identity, fetch, target, lines.get(..ties).unwrap_or_default(), &mut key);
         let ask = Ask { fetch, key: Key::new(&key), target, lines, ties, deadline };
-        let got = match cache.look(&ask, declared) {
-            Some(got) => Ok(got),
-            // In a box, as pages that wait for fetches of the other kind are to stay small.
-            None => Box::pin(cache.get(&ask)).await,
-        };
+        let Some(got) = cache.look(&ask, &caching.declared) else { return Err(key) };
+        let told = self.take(Ok(got));
         self.client.give_back([key, Vec::new()]);
+        Ok(told)
+    }
+
+    /// Asks the upstream, for this page and others.
+    async fn ask_for_all(
+        &self,
+        cache: &Rc<FetchCache<D>>,
+        fetch: &Fetch,
+        key: Vec<u8>,
+        (target, lines, ties): (&[u8], &[u8], usize),
+        deadline: Instant,
+    ) -> Told {
+        let ask = Ask { fetch, key: Key::new(&key), target, lines, ties, deadline };
+        let got = cache.get(&ask).await;
+        self.client.give_back([key, Vec::new()]);
+        self.take(got)
+    }
+
+    fn take(&self, got: Result<Got, NotGot>) -> Told {
         let got = match got {
             Ok(got) => got,
             Err(NotGot { error, status }) => return Told::failed(error, status),
@@ -278,6 +299,17 @@ impl Told {
     fn failed(error: PageError, status: Option<u16>) -> Self {
         Self { value: Err(error), heard: Heard { status, bytes: 0, reused: false, how: "" } }
     }
+}
+
+/// A GET.
+fn plain<'a>(
+    fetch: &Fetch,
+    target: &'a [u8],
+    headers: &'a [u8],
+    deadline: Instant,
+) -> upstream::Request<'a> {
+    let (upstream, method) = (upstream::place(fetch.upstream), Method::Get);
+    upstream::Request { upstream, method, target, headers, body: None, deadline }
 }
 
 fn name(node: &Node, item: Option<(&Value, usize)>) -> String {

@@ -1,6 +1,5 @@
 //! A worker's HTTP client: every upstream of the site, each with its connections and its policy.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -194,15 +193,22 @@ impl<D: Driver> Client<D> {
     ///
     /// # Errors
     /// [`FetchError`]; a response with an error status is not one.
-    pub async fn fetch(&self, request: Request<'_>) -> Result<Response, FetchError> {
-        let tally = Tally::start(&self.0.metrics);
-        let outcome = match self.0.stand_in(request.place()) {
-            None => self.0.fetch(&request).await,
-            // Boxed: a page that waits as usual is not to be larger for this.
-            Some(stand_in) => Box::pin(self.0.through(stand_in, &request)).await,
-        };
-        tally.end(outcome.is_ok());
-        outcome
+    // Nothing on the way from here to the kernel is an `async fn`: a page that waits holds all of it.
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    pub fn fetch<'a>(
+        &'a self,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, FetchError>> + use<'a, D> {
+        async move {
+            let tally = Tally::start(&self.0.metrics);
+            let outcome = match self.0.stand_in(request.place()) {
+                None => self.0.fetch(&request).await,
+                // Boxed: a page that waits as usual is not to be larger for this.
+                Some(stand_in) => Box::pin(self.0.through(stand_in, &request)).await,
+            };
+            tally.end(outcome.is_ok());
+            outcome
+        }
     }
 
     /// Takes back the buffer of a response that has been read.
@@ -222,20 +228,25 @@ impl<D: Driver> Client<D> {
 }
 
 impl<D: Driver> Inner<D> {
-    pub(super) async fn fetch(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        let Some(origin) = self.origins.get(request.place()) else {
-            return Err(FetchError::NoAddress { host: String::new() });
-        };
-        let _pass = match origin.gate.try_enter() {
-            Some(pass) => pass,
-            None => self.queue(origin, request).await?,
-        };
-        if origin.is_plain() {
-            let at = Cell::new(None);
-            return self.attempt(origin, &Try { request, avoid: None, at: &at }).await;
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    pub(super) fn fetch<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+    ) -> impl Future<Output = Result<Response, FetchError>> + use<'a, D> {
+        async move {
+            let Some(origin) = self.origins.get(request.place()) else {
+                return Err(FetchError::NoAddress { host: String::new() });
+            };
+            let _pass = match origin.gate.try_enter() {
+                Some(pass) => pass,
+                None => Box::pin(self.queue(origin, request)).await?,
+            };
+            if origin.is_plain() {
+                return self.attempt(origin, Try { request, course: None }).await;
+            }
+            // Boxed: a page that waits for a plain upstream is not to be larger for this.
+            Box::pin(self.persist(origin, request)).await
         }
-        // Boxed: a page that waits for a plain upstream is not to be larger for this.
-        Box::pin(self.persist(origin, request)).await
     }
 
     /// Waits to be in flight, at the bound.

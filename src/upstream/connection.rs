@@ -7,9 +7,12 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+
 use crate::driver::buffers::Buffers;
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
+use crate::driver::usual::Usual;
 use crate::driver::{Driver, Writer};
 use crate::http::{BodyReader, Limits, Method, ResponseHead, response};
 use crate::limits;
@@ -17,7 +20,6 @@ use crate::tls;
 
 use super::error::{FetchError, Phase};
 use super::pool::Slot;
-use super::usual::Usual;
 
 /// A connection to an upstream.
 pub(super) struct Connection<D: Driver> {
@@ -43,11 +45,15 @@ pub(super) struct Bounds {
     pub(super) header_timeout: Duration,
     /// From there to the body's last byte.
     pub(super) body_timeout: Duration,
-    /// Sizes.
-    pub(super) limits: Limits,
+    /// The body without its framing, bytes.
+    pub(super) body_bytes_max: u64,
 }
 
 impl Bounds {
+    fn limits(&self) -> Limits {
+        Limits { body_bytes_max: self.body_bytes_max, ..Limits::response() }
+    }
+
     fn late(&self, phase: Phase) -> FetchError {
         let limit = match phase {
             Phase::Head => self.header_timeout.min(self.deadline_limit),
@@ -130,34 +136,58 @@ impl<D: Driver> Connection<D> {
 
     /// Sends `request` and reads the whole response to it. Says whether the connection can serve
     /// again; where not, or after a failure, it must be dropped.
-    pub(super) async fn exchange(
-        &mut self,
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    pub(super) fn exchange<'a>(
+        &'a mut self,
         request: Vec<u8>,
         method: Method,
-        bounds: &Bounds,
-        requests: &Buffers,
+        bounds: &'a Bounds,
+        (requests, responses): (&'a Buffers, &'a Buffers),
+    ) -> impl Future<Output = Result<(Response, bool), Failure>> + use<'a, D> {
+        async move {
+            let sent = self.timer.until(bounds.deadline, self.writer.write_all(request, 0)).await;
+            let request = match sent {
+                Ok((Ok(()), request)) => request,
+                Ok((Err(error), request)) => {
+                    let error = FetchError::Broken(Phase::Request, error);
+                    return Err(Failure { error, unanswered: Some(request) });
+                }
+                Err(_) => return Err(bounds.late(Phase::Request).into()),
+            };
+            let mut receiver = Receiver {
+                inbound: &mut self.inbound,
+                timer: &mut self.timer,
+                buffer: Vec::new(),
+                answered: false,
+                full: false,
+            };
+            let head = match receiver.head(method, bounds).await {
+                Ok(head) => head,
+                Err(error) if !receiver.answered && !error.is_timeout() => {
+                    return Err(Failure { error, unanswered: Some(request) });
+                }
+                Err(error) => return Err(error.into()),
+            };
+            requests.put(request);
+            let body = match receiver.body_so_far(&head, bounds)? {
+                Ok(body) => body,
+                // Boxed, as most bodies come with their head.
+                Err(rest) => Box::pin(receiver.body(rest, bounds)).await?,
+            };
+            let Receiver { buffer, full, .. } = receiver;
+            Ok(self.end(head, body, buffer, full, responses))
+        }
+    }
+
+    /// What a whole response comes to, and whether the connection can serve again.
+    fn end(
+        &mut self,
+        head: ResponseHead,
+        body: Range<usize>,
+        mut buffer: Vec<u8>,
+        full: bool,
         responses: &Buffers,
-    ) -> Result<(Response, bool), Failure> {
-        let request = self.send(request, bounds).await?;
-        let now = D::now();
-        let head_deadline = bounds.deadline.min(now + bounds.header_timeout);
-        let mut receiver = Receiver {
-            inbound: &mut self.inbound,
-            timer: &mut self.timer,
-            buffer: Vec::new(),
-            answered: false,
-            full: false,
-        };
-        let head = match receiver.head(method, head_deadline, bounds).await {
-            Ok(head) => head,
-            Err(error) if !receiver.answered && !error.is_timeout() => {
-                return Err(Failure { error, unanswered: Some(request) });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        requests.put(request);
-        let body = receiver.body(&head, bounds).await?;
-        let Receiver { mut buffer, full, .. } = receiver;
+    ) -> (Response, bool) {
         let full = self.writer.was_full().unwrap_or(full);
         // A byte too many was sent by someone who does not know where messages end. Where the
         // last read had no room to spare, one may be waiting: it would pass for the next answer.
@@ -170,20 +200,7 @@ impl<D: Driver> Connection<D> {
         if reusable {
             self.inbound.pend(responses.take(), self.usual.room());
         }
-        Ok((Response { head, buffer, body, reused: false }, reusable))
-    }
-
-    /// Sends a request, and gives its buffer back.
-    async fn send(&mut self, request: Vec<u8>, bounds: &Bounds) -> Result<Vec<u8>, Failure> {
-        let sent = self.writer.write_all(request, 0);
-        match self.timer.until(bounds.deadline, sent).await {
-            Ok((Ok(()), request)) => Ok(request),
-            Ok((Err(error), request)) => {
-                let error = FetchError::Broken(Phase::Request, error);
-                Err(Failure { error, unanswered: Some(request) })
-            }
-            Err(_) => Err(bounds.late(Phase::Request).into()),
-        }
+        (Response { head, buffer, body, reused: false }, reusable)
     }
 }
 
@@ -198,85 +215,104 @@ struct Receiver<'a, D: Driver> {
     full: bool,
 }
 
-impl<D: Driver> Receiver<'_, D> {
+impl<'a, D: Driver> Receiver<'a, D> {
     /// Reads until the final response head is there; interim ones are passed over.
-    async fn head(
-        &mut self,
+    fn head<'s>(
+        &'s mut self,
         method: Method,
-        deadline: Instant,
-        bounds: &Bounds,
-    ) -> Result<ResponseHead, FetchError> {
+        bounds: &'s Bounds,
+    ) -> impl Future<Output = Result<ResponseHead, FetchError>> + use<'s, 'a, D> {
+        let deadline = bounds.deadline.min(D::now() + bounds.header_timeout);
         let mut interim = 0;
         let mut persists = true;
-        loop {
-            if self.more(deadline, Phase::Head, 0, bounds).await? == 0 {
-                return Err(FetchError::Closed(Phase::Head));
-            }
-            while let Some(mut head) =
-                response::parse(&self.buffer, &bounds.limits, method == Method::Head)
-                    .map_err(FetchError::Protocol)?
-            {
-                // A `close` ends the connection whichever answer says it (RFC 9112 section 9.6).
-                persists &= head.keep_alive;
-                if !head.interim {
-                    head.keep_alive = persists;
-                    return Ok(head);
+        async move {
+            loop {
+                if self.more(deadline, Phase::Head, 0, bounds).await? == 0 {
+                    return Err(FetchError::Closed(Phase::Head));
                 }
-                interim += 1;
-                if interim > limits::INTERIM_RESPONSES_MAX {
-                    return Err(FetchError::TooManyInterim);
+                while let Some(mut head) =
+                    response::parse(&self.buffer, &bounds.limits(), method == Method::Head)
+                        .map_err(FetchError::Protocol)?
+                {
+                    // A `close` ends the connection whichever answer says it (RFC 9112 section
+                    // 9.6).
+                    persists &= head.keep_alive;
+                    if !head.interim {
+                        head.keep_alive = persists;
+                        return Ok(head);
+                    }
+                    interim += 1;
+                    if interim > limits::INTERIM_RESPONSES_MAX {
+                        return Err(FetchError::TooManyInterim);
+                    }
+                    self.buffer.drain(..head.length.min(self.buffer.len()));
                 }
-                self.buffer.drain(..head.length.min(self.buffer.len()));
             }
         }
     }
 
-    /// Reads until the body is whole, and says where it is.
-    async fn body(
+    /// Where the body is, if all of it has come with its head; else what is to come of it.
+    fn body_so_far(
         &mut self,
         head: &ResponseHead,
         bounds: &Bounds,
-    ) -> Result<Range<usize>, FetchError> {
+    ) -> Result<Result<Range<usize>, Rest>, FetchError> {
         let start = head.length;
-        let mut end = start;
-        let mut body = BodyReader::new(head.framing, bounds.limits.body_bytes_max);
-        // Most bodies come with their head, and need no time.
-        let mut deadline = None;
+        let mut reader = BodyReader::new(head.framing, bounds.body_bytes_max);
+        let progress = reader.advance(&mut self.buffer, start).map_err(FetchError::Protocol)?;
+        Ok(match progress.done {
+            true => Ok(start..progress.end),
+            false => Err(Rest { reader, start, end: progress.end }),
+        })
+    }
+
+    /// Reads until the body is whole, and says where it is.
+    async fn body(&mut self, rest: Rest, bounds: &Bounds) -> Result<Range<usize>, FetchError> {
+        let Rest { mut reader, start, mut end } = rest;
+        let deadline = bounds.deadline.min(D::now() + bounds.body_timeout);
         loop {
-            let progress = body.advance(&mut self.buffer, end).map_err(FetchError::Protocol)?;
-            end = progress.end;
-            if progress.done {
+            // One more than is to come, for a byte too many to be seen.
+            let room = reader.room_hint().saturating_add(1);
+            if self.more(deadline, Phase::Body, room, bounds).await? == 0 {
+                reader.finish_at_eof().map_err(FetchError::Protocol)?;
                 return Ok(start..end);
             }
-            // One more than is to come, for a byte too many to be seen.
-            let room = body.room_hint().saturating_add(1);
-            let until = || bounds.deadline.min(D::now() + bounds.body_timeout);
-            let deadline = *deadline.get_or_insert_with(until);
-            if self.more(deadline, Phase::Body, room, bounds).await? == 0 {
-                body.finish_at_eof().map_err(FetchError::Protocol)?;
+            let progress = reader.advance(&mut self.buffer, end).map_err(FetchError::Protocol)?;
+            end = progress.end;
+            if progress.done {
                 return Ok(start..end);
             }
         }
     }
 
     /// Waits for more bytes; 0 at the end of the stream.
-    async fn more(
-        &mut self,
+    fn more<'s>(
+        &'s mut self,
         deadline: Instant,
         phase: Phase,
         room: usize,
-        bounds: &Bounds,
-    ) -> Result<usize, FetchError> {
-        let buffer = std::mem::take(&mut self.buffer);
+        bounds: &'s Bounds,
+    ) -> impl Future<Output = Result<usize, FetchError>> + use<'s, 'a, D> {
+        let Self { inbound, timer, buffer: place, answered, full } = self;
+        let buffer = std::mem::take(place);
         // As much room again as there is: a large body is moved a few times, not every 4 KiB.
         let room = room.max(buffer.len()).max(limits::UPSTREAM_READ_BYTES);
         // The first read of an answer is pending already. Those that a large one takes besides are
         // boxed, so that a page that waits does not hold room for two kinds of them.
-        let read = self.inbound.read_or_pend(self.timer, deadline, buffer, room).await;
-        let (buffer, result) = read.map_err(|_| bounds.late(phase))?;
-        self.full = buffer.len() == buffer.capacity();
-        self.buffer = buffer;
-        self.answered |= matches!(result, Ok(1..));
-        result.map_err(|error| FetchError::Broken(phase, error))
+        let read = inbound.read_or_pend(timer, deadline, buffer, room);
+        read.map(move |read| {
+            let (buffer, result) = read.map_err(|_| bounds.late(phase))?;
+            *full = buffer.len() == buffer.capacity();
+            *place = buffer;
+            *answered |= matches!(result, Ok(1..));
+            result.map_err(|error| FetchError::Broken(phase, error))
+        })
     }
+}
+
+/// A body of which a part has come: where it starts, and where that part ends.
+struct Rest {
+    reader: BodyReader,
+    start: usize,
+    end: usize,
 }

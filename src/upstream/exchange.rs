@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::driver::{Driver, is_resource_shortage};
-use crate::http::{self, Limits, RequestLine};
+use crate::http::{self, RequestLine};
 use crate::limits;
 use crate::tls::{self, ClientTls, HandshakeError, Session};
 
@@ -24,10 +24,29 @@ use super::tally::Tally;
 #[derive(Clone, Copy)]
 pub(super) struct Try<'a> {
     pub(super) request: &'a Request<'a>,
+    /// Where there may be another.
+    pub(super) course: Option<&'a Course>,
+}
+
+/// What one try has to do with others.
+#[derive(Default)]
+pub(super) struct Course {
     /// An address that another one would be preferred to.
-    pub(super) avoid: Option<SocketAddr>,
+    pub(super) avoid: Cell<Option<SocketAddr>>,
     /// The address that is asked, as soon as that is decided.
-    pub(super) at: &'a Cell<Option<SocketAddr>>,
+    pub(super) at: Cell<Option<SocketAddr>>,
+}
+
+impl Try<'_> {
+    fn avoid(&self) -> Option<SocketAddr> {
+        self.course.and_then(|course| course.avoid.get())
+    }
+
+    fn asks(&self, address: SocketAddr) {
+        if let Some(course) = self.course {
+            course.at.set(Some(address));
+        }
+    }
 }
 
 /// How an exchange ended: the response, with its connection if that can serve again.
@@ -38,90 +57,100 @@ type Connected<D> = (Held<D>, Connection<D>, bool);
 
 impl<D: Driver> Inner<D> {
     /// Asks once, if the breaker lets it, and notes what became of it.
-    pub(super) async fn attempt(
-        &self,
-        origin: &Origin<D>,
-        ask: &Try<'_>,
-    ) -> Result<Response, FetchError> {
-        let start = D::now();
-        let watch = origin.admit(start)?;
-        let tally = Tally::begin(&origin.counts);
-        let given = ask.request.deadline.saturating_duration_since(start);
-        let (outcome, held) = self.exchange(origin, ask, start, given).await;
-        let now = D::now();
-        let verdict = origin.verdict(outcome.as_ref().map(|(response, _)| response), given);
-        let took = now.saturating_duration_since(start);
-        tally.end(outcome.as_ref().map(|(response, _)| response), took);
-        origin.settle(watch, held.as_deref(), verdict, took, now);
-        let (response, connection) = outcome?;
-        if let (Some(held), Some(connection)) = (&held, connection) {
-            origin.pool.put(held, connection, now);
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    pub(super) fn attempt<'a>(
+        &'a self,
+        origin: &'a Origin<D>,
+        ask: Try<'a>,
+    ) -> impl Future<Output = Result<Response, FetchError>> + use<'a, D> {
+        async move {
+            let start = D::now();
+            let watch = origin.admit(start)?;
+            let tally = Tally::begin(&origin.counts);
+            let bounds = Bounds {
+                deadline: ask.request.deadline,
+                deadline_limit: ask.request.deadline.saturating_duration_since(start),
+                header_timeout: origin.plan.header_timeout,
+                body_timeout: origin.plan.body_timeout,
+                body_bytes_max: origin.plan.max_body,
+            };
+            let (outcome, held) = self.exchange(origin, ask, &bounds).await;
+            let now = D::now();
+            let response = outcome.as_ref().map(|(response, _)| response);
+            let verdict = origin.verdict(response, bounds.deadline_limit);
+            let took = now.saturating_duration_since(start);
+            tally.end(response, took);
+            origin.settle(watch, held.as_deref(), verdict, took, now);
+            let (response, connection) = outcome?;
+            if let (Some(held), Some(connection)) = (&held, connection) {
+                origin.pool.put(held, connection, now);
+            }
+            Ok(response)
         }
-        Ok(response)
     }
 
-    async fn exchange(
-        &self,
-        origin: &Origin<D>,
-        ask: &Try<'_>,
-        now: Instant,
-        given: Duration,
-    ) -> (Outcome<D>, Option<Held<D>>) {
-        let (plan, request) = (&origin.plan, ask.request);
-        let bounds = Bounds {
-            deadline: request.deadline,
-            deadline_limit: given,
-            header_timeout: plan.header_timeout,
-            body_timeout: plan.body_timeout,
-            limits: Limits { body_bytes_max: plan.max_body, ..Limits::response() },
-        };
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+    fn exchange<'a>(
+        &'a self,
+        origin: &'a Origin<D>,
+        ask: Try<'a>,
+        bounds: &'a Bounds,
+    ) -> impl Future<Output = (Outcome<D>, Option<Held<D>>)> + use<'a, D> {
+        async move {
+            let request = ask.request;
+            let mut bytes = match self.write(origin, request) {
+                Ok(bytes) => bytes,
+                Err(error) => return (Err(error), None),
+            };
+            let mut warmth = match request.method.is_idempotent() {
+                true => Warmth::Any,
+                false => Warmth::Lately,
+            };
+            loop {
+                let (held, mut connection, reused) =
+                    match self.connection(origin, bounds, warmth, ask).await {
+                        Ok(connected) => connected,
+                        Err(error) => return (Err(error), None),
+                    };
+                origin.counts.bytes_out.add(bytes.len() as u64);
+                let buffers = (&self.requests, &self.responses);
+                match connection.exchange(bytes, request.method, bounds, buffers).await {
+                    Ok((mut response, true)) => {
+                        response.reused = reused;
+                        return (Ok((response, Some(connection))), Some(held));
+                    }
+                    Ok((mut response, false)) => {
+                        response.reused = reused;
+                        connection.close();
+                        return (Ok((response, None)), Some(held));
+                    }
+                    Err(Failure { unanswered: Some(request_bytes), .. })
+                        if reused && request.method.is_idempotent() =>
+                    {
+                        self.metrics.upstream_retries.add(1);
+                        origin.counts.retries_stale.add(1);
+                        bytes = request_bytes;
+                        warmth = Warmth::New;
+                    }
+                    Err(Failure { error, .. }) => return (Err(error), Some(held)),
+                }
+            }
+        }
+    }
+
+    /// A request as it goes out.
+    fn write(&self, origin: &Origin<D>, request: &Request<'_>) -> Result<Vec<u8>, FetchError> {
         let mut bytes = self.requests.take();
         let line = RequestLine {
             method: request.method,
             target: request.target,
-            host: plan.authority.as_bytes(),
+            host: origin.plan.authority.as_bytes(),
         };
-        let length = request.body_length();
-        if let Err(error) = http::write_request_head(&mut bytes, line, request.headers, length) {
-            return (Err(FetchError::Request(error)), None);
-        }
+        http::write_request_head(&mut bytes, line, request.headers, request.body_length())
+            .map_err(FetchError::Request)?;
         // In one write with the head: no 100 is waited for.
         bytes.extend_from_slice(request.body.map_or(&[][..], Vec::as_slice));
-        let warmth = match request.method.is_idempotent() {
-            true => Warmth::Any,
-            false => Warmth::Lately,
-        };
-        let mut wish = Wish { warmth, avoid: ask.avoid };
-        loop {
-            let (held, mut connection, reused) =
-                match self.connection(origin, &bounds, wish, ask.at, now).await {
-                    Ok(connected) => connected,
-                    Err(error) => return (Err(error), None),
-                };
-            let (requests, responses) = (&self.requests, &self.responses);
-            origin.counts.bytes_out.add(bytes.len() as u64);
-            let exchange = connection.exchange(bytes, request.method, &bounds, requests, responses);
-            match exchange.await {
-                Ok((mut response, true)) => {
-                    response.reused = reused;
-                    return (Ok((response, Some(connection))), Some(held));
-                }
-                Ok((mut response, false)) => {
-                    response.reused = reused;
-                    connection.close();
-                    return (Ok((response, None)), Some(held));
-                }
-                Err(Failure { unanswered: Some(request_bytes), .. })
-                    if reused && request.method.is_idempotent() =>
-                {
-                    self.metrics.upstream_retries.add(1);
-                    origin.counts.retries_stale.add(1);
-                    bytes = request_bytes;
-                    wish.warmth = Warmth::New;
-                }
-                Err(Failure { error, .. }) => return (Err(error), Some(held)),
-            }
-        }
+        Ok(bytes)
     }
 
     /// A connection, when it is this fetch's turn to have one.
@@ -129,10 +158,10 @@ impl<D: Driver> Inner<D> {
         &self,
         origin: &Origin<D>,
         bounds: &Bounds,
-        wish: Wish,
-        at: &Cell<Option<SocketAddr>>,
-        now: Instant,
+        warmth: Warmth,
+        ask: Try<'_>,
     ) -> Result<Connected<D>, FetchError> {
+        let (now, wish) = (D::now(), Wish { warmth, avoid: ask.avoid() });
         let lease = match origin.pool.try_lease(now, wish) {
             Some(lease) => lease,
             None if origin.pool.is_nowhere() => {
@@ -149,8 +178,8 @@ impl<D: Driver> Inner<D> {
             }
         };
         match lease {
-            Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, at)),
-            Lease::Open(..) => Box::pin(self.connected(origin, bounds, (lease, wish), at)).await,
+            Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, ask)),
+            Lease::Open(..) => Box::pin(self.connected(origin, bounds, (lease, wish), ask)).await,
         }
     }
 
@@ -159,9 +188,9 @@ impl<D: Driver> Inner<D> {
         origin: &Origin<D>,
         held: Held<D>,
         connection: Connection<D>,
-        at: &Cell<Option<SocketAddr>>,
+        ask: Try<'_>,
     ) -> Connected<D> {
-        at.set(Some(held.address()));
+        ask.asks(held.address());
         self.metrics.upstream_reused.add(1);
         origin.counts.reused.add(1);
         (held, connection, true)
@@ -174,18 +203,18 @@ impl<D: Driver> Inner<D> {
         origin: &Origin<D>,
         bounds: &Bounds,
         (mut lease, wish): (Lease<D>, Wish),
-        at: &Cell<Option<SocketAddr>>,
+        ask: Try<'_>,
     ) -> Result<Connected<D>, FetchError> {
         let mut tried = SmallVec::<[SocketAddr; limits::CONNECT_ATTEMPTS_MAX]>::new();
         loop {
             let (held, slot) = match lease {
                 Lease::Reused(held, connection) => {
-                    return Ok(self.reused(origin, held, connection, at));
+                    return Ok(self.reused(origin, held, connection, ask));
                 }
                 Lease::Open(held, slot) => (held, slot),
             };
             let address = held.address();
-            at.set(Some(address));
+            ask.asks(address);
             let now = D::now();
             let deadline = bounds.deadline.min(now + origin.plan.connect_timeout);
             let limit = deadline.saturating_duration_since(now);

@@ -9,15 +9,14 @@ use futures_util::future::join_all;
 
 use crate::config::Health;
 use crate::driver::Driver;
-use crate::http::{self, Limits, Method, RequestLine};
+use crate::http::{self, Method, RequestLine};
 use crate::limits;
 
 use super::client::Inner;
 use super::connection::{Bounds, Connection};
 use super::endpoint::Endpoint;
 use super::error::FetchError;
-use super::origin::Origin;
-use super::usual::Usual;
+use super::origin::{Origin, answers};
 
 /// Starts the checks of all upstreams that have some. They end with the client.
 pub(super) fn start<D: Driver>(client: &Rc<Inner<D>>) {
@@ -73,8 +72,7 @@ impl<D: Driver> Inner<D> {
         let deadline = D::now() + policy.timeout;
         let halves = self.open(origin, endpoint.address(), deadline, policy.timeout).await?;
         let timer = self.timers.timer();
-        let mut connection =
-            Connection::new(halves, timer, None, &self.responses, Usual::default());
+        let mut connection = Connection::new(halves, timer, None, &self.responses, answers());
         let mut request = self.requests.take();
         let line = RequestLine {
             method: Method::Get,
@@ -88,10 +86,10 @@ impl<D: Driver> Inner<D> {
             deadline_limit: policy.timeout,
             header_timeout: policy.timeout,
             body_timeout: policy.timeout,
-            limits: Limits { body_bytes_max: limits::HEALTH_BODY_BYTES_MAX, ..Limits::response() },
+            body_bytes_max: limits::HEALTH_BODY_BYTES_MAX,
         };
-        let (requests, responses) = (&self.requests, &self.responses);
-        let exchange = connection.exchange(request, Method::Get, &bounds, requests, responses);
+        let buffers = (&self.requests, &self.responses);
+        let exchange = connection.exchange(request, Method::Get, &bounds, buffers);
         let (response, _) = exchange.await.map_err(|failure| failure.error)?;
         connection.close();
         let status = response.head.status;

@@ -24,7 +24,6 @@ mod random;
 mod retry;
 mod stand_in;
 mod tally;
-mod usual;
 mod window;
 
 pub use address::{Addresses, Directory};

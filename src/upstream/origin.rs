@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
-use crate::limits::{COUNTED_UPSTREAMS_MAX, PATIENCE_MIN};
+use crate::driver::usual::Usual;
+use crate::limits::{COUNTED_UPSTREAMS_MAX, PATIENCE_MIN, UPSTREAM_READ_BYTES};
 use crate::metrics::{self, UpstreamMetrics, WorkerMetrics};
 use crate::site::UpstreamPlan;
 
@@ -19,7 +20,6 @@ use super::error::{FetchError, Phase};
 use super::latency::Latency;
 use super::pool::{self, Pool};
 use super::queue::Gate;
-use super::usual::Usual;
 
 /// One upstream, on one worker.
 pub(super) struct Origin<D: Driver> {
@@ -67,7 +67,7 @@ impl<D: Driver> Origin<D> {
             plan: plan.clone(),
             pool: Pool::new(bounds, Arc::clone(metrics), Arc::clone(&counts)),
             gate: Gate::new(plan.max_in_flight),
-            usual: Usual::default(),
+            usual: answers(),
             budget: RefCell::new(Budget::new(now)),
             latency: by_latency.then(|| RefCell::new(Latency::new())),
             breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
@@ -180,6 +180,11 @@ impl<D: Driver> Origin<D> {
         };
         if failed { Verdict::Failed } else { Verdict::Good }
     }
+}
+
+/// How large answers are, while nothing is known of them.
+pub(super) fn answers() -> Usual {
+    Usual::up_to(UPSTREAM_READ_BYTES)
 }
 
 /// An exchange that the breaker has let through. One that is dropped before it has ended gives

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use super::breaker::Verdict;
 use super::client::{Inner, Request};
 use super::connection::Response;
 use super::error::FetchError;
-use super::exchange::Try;
+use super::exchange::{Course, Try};
 use super::origin::Origin;
 use super::queue::Pass;
 use super::retry::{self, Asked};
@@ -29,13 +28,13 @@ impl<D: Driver> Inner<D> {
     /// Fetches, with retries and hedges as the upstream has them.
     pub(super) async fn persist(&self, origin: &Origin<D>, request: &Request<'_>) -> Outcome {
         origin.budget.borrow_mut().earn();
-        let at = Cell::new(None);
-        let mut ask = Try { request, avoid: None, at: &at };
+        let course = Course::default();
+        let ask = Try { request, course: Some(&course) };
         let mut tries = 1;
         loop {
             let outcome = match origin.plan.hedge {
-                Some(_) if request.method.is_safe() => self.hedged(origin, ask).await,
-                _ => self.attempt(origin, &ask).await,
+                Some(_) if request.method.is_safe() => self.hedged(origin, request, &course).await,
+                _ => self.attempt(origin, ask).await,
             };
             let Some(pause) = self.pause_before_retry(origin, request, tries, &outcome) else {
                 return outcome;
@@ -44,7 +43,7 @@ impl<D: Driver> Inner<D> {
                 self.responses.put(response.buffer);
             }
             self.timers.sleep(pause).await;
-            ask.avoid = at.get();
+            course.avoid.set(course.at.get());
             tries += 1;
         }
     }
@@ -82,9 +81,9 @@ impl<D: Driver> Inner<D> {
 
     /// Asks, and asks once more where the answer does not come within the usual time. The first
     /// good answer counts; the other exchange is dropped, and its connection closed.
-    async fn hedged(&self, origin: &Origin<D>, ask: Try<'_>) -> Outcome {
+    async fn hedged(&self, origin: &Origin<D>, request: &Request<'_>, course: &Course) -> Outcome {
         let start = D::now();
-        let mut first = pin!(self.attempt(origin, &ask));
+        let mut first = pin!(self.attempt(origin, Try { request, course: Some(course) }));
         if let Some(after) = after(origin) {
             let mut timer = self.timers.timer();
             if let Ok(outcome) = timer.until(start + after, first.as_mut()).await {
@@ -92,10 +91,10 @@ impl<D: Driver> Inner<D> {
                 return outcome;
             }
             if let Some(_pass) = self.may_hedge(origin) {
-                let at = Cell::new(None);
-                let again = Try { avoid: ask.at.get(), at: &at, ..ask };
-                let second = pin!(self.attempt(origin, &again));
-                return self.race(origin, start, first, second, (ask.at, &at)).await;
+                let other = Course { avoid: course.at.clone(), at: Cell::default() };
+                let again = Try { request, course: Some(&other) };
+                let second = pin!(self.attempt(origin, again));
+                return self.race(origin, start, first, second, (course, &other)).await;
             }
         }
         let outcome = first.await;
@@ -122,7 +121,7 @@ impl<D: Driver> Inner<D> {
         start: Instant,
         first: Pin<&mut impl Future<Output = Outcome>>,
         second: Pin<&mut impl Future<Output = Outcome>>,
-        at: (&Cell<Option<SocketAddr>>, &Cell<Option<SocketAddr>>),
+        courses: (&Course, &Course),
     ) -> Outcome {
         let hedged_at = D::now();
         let (outcome, won) = match select(first, second).await {
@@ -143,7 +142,7 @@ impl<D: Driver> Inner<D> {
             self.time(origin, hedged_at, &outcome);
             // The first is still under way: it takes at least as long as it has.
             self.time(origin, start, &outcome);
-            at.0.set(at.1.get());
+            courses.0.at.set(courses.1.at.get());
         } else {
             self.time(origin, start, &outcome);
         }

@@ -13,12 +13,14 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::driver::Driver;
+use crate::driver::file_body::FileBody;
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
 use crate::http::{
     self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, request,
 };
 use crate::limits;
+use crate::page::LentNotes;
 use crate::tls;
 
 use super::access::Answered;
@@ -112,6 +114,28 @@ struct Conversation<'a, D: Driver, S: Service> {
     is_head: bool,
 }
 
+/// A response as it goes out: what is in memory, from where on, and what comes after that.
+struct Framed {
+    buffer: Vec<u8>,
+    from: usize,
+    file: Option<Box<FileBody>>,
+}
+
+/// What is told of a response.
+struct Told {
+    status: u16,
+    /// What is sent of it beside its head, bytes.
+    bytes: u64,
+    notes: Option<LentNotes>,
+}
+
+impl Told {
+    fn answered(&self, taken: bool) -> Answered<'_> {
+        let (status, bytes, notes) = (self.status, self.bytes, self.notes.as_deref());
+        Answered { status, bytes, taken, notes, ..Answered::default() }
+    }
+}
+
 /// What comes after a turn.
 enum Next {
     /// The next request.
@@ -199,27 +223,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let page = respond(worker, (self.peer, secure, number), &head, &self.buffer, body_end);
         let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
-        let mut response = match attend(&mut self.inbound, &mut self.timer, grace, page).await {
-            Some(response) => response,
-            None => {
-                worker.metrics.requests_abandoned.add(1);
-                self.record((&head, number), begun, Answered::default());
-                return Next::Close;
-            }
-        };
+        let made = attend(&mut self.inbound, &mut self.timer, grace, page).await;
         let persist = head.keep_alive && body_end.is_some() && !worker.is_draining();
-        let (status, notes) = (response.status, response.notes.take());
-        let bytes = self.body_bytes(&response);
-        let connection = match (persist, head.version) {
-            (false, _) => Connection::Close,
-            (true, Version::Http10) => Connection::KeepAlive,
-            (true, Version::Http11) => Connection::Persist,
+        let Some((framed, told)) = made.map(|page| self.frame(page, (head.version, persist)))
+        else {
+            worker.metrics.requests_abandoned.add(1);
+            self.record((&head, number), begun, Answered::default());
+            return Next::Close;
         };
-        let written = self.send(response, connection).await;
-        outcome.end(written, status);
-        let (taken, notes) = (written, notes.as_deref());
-        let answered = Answered { status, bytes, taken, notes, ..Answered::default() };
-        self.record((&head, number), begun, answered);
+        let written = self.send(framed).await;
+        outcome.end(written, told.status);
+        self.record((&head, number), begun, told.answered(written));
         self.consume(body_end.unwrap_or(head.length));
         match (written, persist) {
             (false, _) => Next::Close,
@@ -266,6 +280,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             let parsed = request::parse(&self.buffer, &bounds.head_limits());
             self.is_head = request::is_head(&self.buffer);
             if let Some(head) = parsed? {
+                self.worker.usual.learn(head.length);
                 return Ok(head);
             }
             // Most heads are whole when their first byte is there.
@@ -352,16 +367,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
-    /// Sends a response; false when the peer did not take it. What is sent is made here and now, so
-    /// that no connection holds room for the making.
-    fn send(
-        &mut self,
-        mut response: Response,
-        connection: Connection,
-    ) -> impl Future<Output = bool> {
-        let length = response.body_bytes();
-        let file = response.file.take().filter(|_| !self.is_head);
-        let (buffer, from) = self.frame(response, length, connection);
+    /// Sends a response; false when the peer did not take it.
+    fn send(&mut self, framed: Framed) -> impl Future<Output = bool> {
+        let Framed { buffer, from, file } = framed;
         async move {
             let (written, buffer) = self.write(buffer, from).await;
             self.worker.buffers.put(buffer);
@@ -372,13 +380,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         }
     }
 
-    /// A response with a body of so many bytes as it goes out: a buffer, and from where on.
+    /// A response as it goes out, to a client of this version on a connection that persists or
+    /// not, and what is told of it. No connection holds room for the making.
     fn frame(
         &self,
         mut response: Response,
-        body_length: u64,
-        connection: Connection,
-    ) -> (Vec<u8>, usize) {
+        (version, persists): (Version, bool),
+    ) -> (Framed, Told) {
+        let (status, notes) = (response.status, response.notes.take());
+        let body_length = response.body_bytes();
+        let bytes = if self.is_head { 0 } else { body_length };
+        let file = response.file.take().filter(|_| !self.is_head);
         let mut buffer = response.take_buffer();
         let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
@@ -390,11 +402,11 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let page_fields = if is_html { service.page_fields() } else { &[] };
         let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
-            status: response.status,
+            status,
             content_type: response.content_type,
             body_length,
             date: &date,
-            connection,
+            connection: Connection::toward(version, persists),
             extra: &fields,
             lines: [page_fields, secure_fields, &response.lines],
         };
@@ -405,7 +417,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         } else {
             http::place_head(&mut buffer, limits::RESPONSE_HEAD_ROOM, &head)
         };
-        (buffer, from)
+        (Framed { buffer, from, file }, Told { status, bytes, notes })
     }
 
     /// Answers what was no request we speak, and ends the connection: where one message is in
@@ -421,9 +433,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
         worker.service().refuse(status, reason, &mut response);
-        let bytes = self.body_bytes(&response);
-        let taken = self.send(response, Connection::Close).await;
-        let answered = Answered { status, bytes, taken, reason, ..Answered::default() };
+        let (framed, told) = self.frame(response, (Version::Http11, false));
+        let taken = self.send(framed).await;
+        let answered = Answered { reason, ..told.answered(taken) };
         match head {
             Some(head) => self.record(head, begun, answered),
             None => worker.record(self.asked_nothing(), begun, answered),

@@ -42,6 +42,7 @@ use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::tally;
 use crate::driver::timers::Timers;
+use crate::driver::usual::Usual;
 use crate::http::{self, Limits};
 use crate::limits;
 use crate::metrics::{Counter, WorkerMetrics};
@@ -160,6 +161,8 @@ pub struct Worker<D: Driver, S: Service> {
     admission: Admission,
     /// For responses.
     buffers: Buffers,
+    /// How large the heads of requests are.
+    usual: Usual,
     date: Cell<[u8; 29]>,
     draining: Cell<bool>,
     /// Listeners that wait for a connection, and end when draining begins.
@@ -204,6 +207,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             metrics,
             timers,
             buffers: Buffers::default(),
+            usual: Usual::up_to(limits::DOWNSTREAM_READ_BYTES),
             date: Cell::new(date_now()),
             draining: Cell::new(false),
             accepting: RefCell::default(),

@@ -6,7 +6,7 @@ use crate::driver::Driver;
 use crate::http::RequestHead;
 use crate::worker::access::{Answered, Asked, first_line};
 use crate::worker::exchange::{Outcome, Stop};
-use crate::worker::service::{Response, Service};
+use crate::worker::service::Service;
 
 use super::{Conversation, Next};
 
@@ -46,10 +46,5 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
     pub(super) fn asked_nothing(&self) -> Asked<'_> {
         let secure = self.writer.is_secure();
         Asked::Line(first_line(&self.buffer), self.peer, secure, false)
-    }
-
-    /// What of a response is sent beside its head, bytes.
-    pub(super) fn body_bytes(&self, response: &Response) -> u64 {
-        if self.is_head { 0 } else { response.body_bytes() }
     }
 }

@@ -1,11 +1,15 @@
 //! The bytes of a conversation: reads and writes within their time, and how it ends.
 
-use std::io;
 use std::time::Instant;
 
+use futures_util::FutureExt;
+
 use crate::driver::file_body::FileBody;
+use crate::driver::inbound::Arrived;
+use crate::driver::timers::Elapsed;
 use crate::driver::{Driver, Writer};
 use crate::limits;
+use crate::metrics::WorkerMetrics;
 
 use super::super::service::Service;
 use super::Conversation;
@@ -40,48 +44,52 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
 
     /// Reads more of a request into the buffer; 0 at the end of the stream. When it is late the
     /// read stays pending: the peer must be able to read that we refuse.
-    pub(super) async fn read(&mut self, deadline: Instant, room: usize) -> Result<usize, Late> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let read = self.inbound.read_or_pend(&mut self.timer, deadline, buffer, room).await;
-        let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
-        self.buffer = buffer;
-        self.count_received(result)
+    // Neither this nor what else a connection waits in is an `async fn`, which would hold its
+    // arguments twice.
+    pub(super) fn read(
+        &mut self,
+        deadline: Instant,
+        room: usize,
+    ) -> impl Future<Output = Result<usize, Late>> {
+        let Self { worker, inbound, timer, buffer: place, .. } = self;
+        let read = inbound.read_or_pend(timer, deadline, std::mem::take(place), room);
+        read.map(|read| count_received(&worker.metrics, place, read))
     }
 
     /// Reads into the buffer where being late means the end; 0 at the end of the stream.
-    pub(super) async fn read_or_end(&mut self, deadline: Instant) -> Result<usize, Late> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let room = limits::DOWNSTREAM_READ_BYTES;
-        let read = self.inbound.read(&mut self.timer, deadline, buffer, room).await;
-        let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
-        self.buffer = buffer;
-        self.count_received(result)
-    }
-
-    /// Counts what a read brought.
-    fn count_received(&self, result: io::Result<usize>) -> Result<usize, Late> {
-        let received = result.map_err(|_| Late::Broken)?;
-        self.worker.metrics.bytes_in.add(received as u64);
-        Ok(received)
+    pub(super) fn read_or_end(
+        &mut self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<usize, Late>> {
+        let Self { worker, inbound, timer, buffer: place, .. } = self;
+        let room = worker.usual.room();
+        let read = inbound.read(timer, deadline, std::mem::take(place), room);
+        read.map(|read| count_received(&worker.metrics, place, read))
     }
 
     /// Writes `buffer[from..]`; false when the peer did not take it in time. A large answer goes
     /// in pieces, each with its own time: who stops reading has no more than one piece earns.
-    pub(super) async fn write(&mut self, mut buffer: Vec<u8>, mut from: usize) -> (bool, Vec<u8>) {
-        let bounds = &self.worker.bounds;
-        while from < buffer.len() {
-            let end = buffer.len().min(from + limits::WRITE_PIECE_BYTES);
-            let deadline = bounds.write_deadline(D::now(), end - from);
-            match self.timer.until(deadline, self.writer.write_range(buffer, from..end)).await {
-                Ok((Ok(()), whole)) => {
-                    self.worker.metrics.bytes_out.add((end - from) as u64);
-                    (buffer, from) = (whole, end);
+    pub(super) fn write(
+        &mut self,
+        mut buffer: Vec<u8>,
+        mut from: usize,
+    ) -> impl Future<Output = (bool, Vec<u8>)> {
+        let Self { worker, writer, timer, .. } = self;
+        async move {
+            while from < buffer.len() {
+                let end = buffer.len().min(from + limits::WRITE_PIECE_BYTES);
+                let deadline = worker.bounds.write_deadline(D::now(), end - from);
+                match timer.until(deadline, writer.write_range(buffer, from..end)).await {
+                    Ok((Ok(()), whole)) => {
+                        worker.metrics.bytes_out.add((end - from) as u64);
+                        (buffer, from) = (whole, end);
+                    }
+                    Ok((Err(_), whole)) => return (false, whole),
+                    Err(_) => return (false, Vec::new()),
                 }
-                Ok((Err(_), whole)) => return (false, whole),
-                Err(_) => return (false, Vec::new()),
             }
+            (true, buffer)
         }
-        (true, buffer)
     }
 
     /// Sends a file, read piece by piece. Where it cannot be read to the end that was announced,
@@ -105,10 +113,23 @@ impl<D: Driver, S: Service> Conversation<'_, D, S> {
     /// back, so that idle connections stay small.
     pub(super) fn consume(&mut self, end: usize) {
         self.buffer.drain(..end.min(self.buffer.len()));
-        if self.buffer.is_empty() && self.buffer.capacity() > limits::DOWNSTREAM_READ_BYTES {
+        if self.buffer.is_empty() && self.buffer.capacity() > self.worker.usual.room() {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// Takes what a read brought, and counts it.
+fn count_received(
+    metrics: &WorkerMetrics,
+    place: &mut Vec<u8>,
+    read: Result<Arrived, Elapsed>,
+) -> Result<usize, Late> {
+    let (buffer, result) = read.map_err(|_| Late::Elapsed)?;
+    *place = buffer;
+    let received = result.map_err(|_| Late::Broken)?;
+    metrics.bytes_in.add(received as u64);
+    Ok(received)
 }
 
 /// Why a read brought nothing.
