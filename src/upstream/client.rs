@@ -193,7 +193,7 @@ impl<D: Driver> Client<D> {
     ///
     /// # Errors
     /// [`FetchError`]; a response with an error status is not one.
-    // Nothing on the way from here to the kernel is an `async fn`: a page that waits holds all of it.
+    // Nothing from here to the kernel is an `async fn`: a page that waits holds all of it.
     #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
     pub fn fetch<'a>(
         &'a self,
