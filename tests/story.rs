@@ -118,6 +118,7 @@ fn run(slices: impl Iterator<Item = Slice>) -> Run {
         contender: "monoio".to_owned(),
         label: String::new(),
         capacity: None,
+        capacity_after: None,
         parts: parts.collect(),
         load: Load { arrived, pages: 0, shed: 0, failures, lag_ms: None, course },
         beside: None,

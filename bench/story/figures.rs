@@ -62,6 +62,12 @@ impl Run {
         Some(bytes / more as f64)
     }
 
+    /// Pages a second at most, while the scene was played: halfway between before and after.
+    pub(crate) fn most(&self) -> Option<f64> {
+        let before = self.capacity?;
+        Some((before + self.capacity_after.unwrap_or(before)) / 2.0)
+    }
+
     /// Pages that came in a part, a second.
     pub(crate) fn goodput(&self, step: &Slice) -> f64 {
         step.came as f64 / (step.until_s - step.from_s)

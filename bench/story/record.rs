@@ -32,6 +32,9 @@ pub(crate) struct Run {
     pub(crate) label: String,
     /// Pages a second at most, where that was measured before.
     pub(crate) capacity: Option<f64>,
+    /// And after it, by twice that load.
+    #[serde(default)]
+    pub(crate) capacity_after: Option<f64>,
     pub(crate) parts: Vec<PartRun>,
     pub(crate) load: Load,
     /// The visitors of the other page.

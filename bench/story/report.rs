@@ -121,6 +121,9 @@ fn notes(run: &Run, out: &mut String) {
     if let Some(capacity) = run.capacity {
         out.push_str(&format!("; at most {capacity:.0} pages/s before"));
     }
+    if let Some(capacity) = run.capacity_after {
+        out.push_str(&format!(", {capacity:.0} after"));
+    }
     if let Some(bytes) = run.page_bytes() {
         out.push_str(&format!("; {:.1} KiB a page more in flight", bytes / 1024.0));
     }
@@ -162,7 +165,7 @@ fn aims(run: &Run) -> Vec<String> {
     match run.scene.as_str() {
         "spike" => {
             let crowd = run.steps(Kind::Trouble).next().map(|(_, step)| step);
-            let share = crowd.zip(run.capacity).map(|(step, most)| run.goodput(step) / most);
+            let share = crowd.zip(run.most()).map(|(step, most)| run.goodput(step) / most);
             aim("goodput ÷ the most there can be, at least 0.95", share, |value| value >= 0.95);
             let times = crowd.and_then(over_calm);
             aim("p99 of pages ÷ that before, at most 2", times, |value| value <= 2.0);

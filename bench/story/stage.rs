@@ -72,6 +72,11 @@ impl Stage {
         }
         clock.watch(&server, until);
         let load: Load = watched.result()?;
+        // And again, as the speed of a machine drifts within a scene.
+        let again = |before: f64| {
+            self.pages_a_second(&server, scene.path, before * 2.0, CAPACITY_SECS * 4.0)
+        };
+        let capacity_after = capacity.map(again).transpose()?;
         let beside = beside.map(Generator::result::<Load>).transpose()?;
         check(&load)?;
         beside.iter().try_for_each(check)?;
@@ -81,6 +86,7 @@ impl Stage {
             contender: contender.name.clone(),
             label: contender.label.clone(),
             capacity,
+            capacity_after,
             parts,
             load,
             beside: beside.map(|load| Load { course: None, ..load }),
