@@ -10,6 +10,7 @@ use super::visitor::{Visitor, get};
 
 on_every_driver!(
     keep_alive,
+    large_after_small,
     pipelined,
     byte_by_byte,
     bodies_are_read_and_passed_over,
@@ -45,6 +46,31 @@ fn keep_alive(kind: Kind) {
     stage.await_responses(200);
     assert_eq!(stage.upstream().connections(), 1);
     assert_eq!(stage.count(|m| m.upstream_reused.get()), 199);
+    drop(visitor);
+    stage.finish();
+}
+
+/// A connection has the room that requests lately needed: one that needs more is whole all the same,
+/// whichever came before it, on the same connection or on a new one.
+fn large_after_small(kind: Kind) {
+    let stage = Script::on(kind).user_page().start(echo());
+    let mut visitor = stage.visitor();
+    let ask = |id: usize, padding: usize| {
+        let lines = get(&format!("/users/{id}"));
+        lines.replacen("\r\n", &format!("\r\nX-Padding: {}\r\n", "x".repeat(padding)), 1)
+    };
+    for round in 0..4 {
+        for id in 0..40 {
+            visitor.send(ask(id, 0));
+            assert_eq!(visitor.reply().page(), format!("<p>user {id}</p>"));
+        }
+        // Around each room there is, and beyond the largest.
+        for padding in (130..330).step_by(7).chain([500, 700, 1000, 1100, 5000]) {
+            visitor.send(ask(padding + round, padding));
+            assert_eq!(visitor.reply().page(), format!("<p>user {}</p>", padding + round));
+        }
+        visitor = stage.visitor();
+    }
     drop(visitor);
     stage.finish();
 }
