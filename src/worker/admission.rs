@@ -70,7 +70,7 @@ impl Admission {
         stints::set_crowded(false);
         let clients = bounds.rate_limit.map(|limit| RefCell::new(Clients::new(limit, now)));
         let easy = Cell::new(easy(bounds.in_flight_max, has_priorities));
-        let seen = Seen { at: now, busy, finished: 0, shed: 0 };
+        let seen = Seen { at: now, busy, finished: 0, shed: 0, in_flight: 0 };
         let overload = |target| RefCell::new(Overload::new(target, now));
         Self {
             overload: bounds.queue_target.map(overload),
@@ -127,7 +127,8 @@ impl Admission {
         let mut overload = overload.borrow_mut();
         overload.tick(now, delay, stints::delay(now), Done { pages: finished, busy });
         let is_overloaded = overload.is_overloaded();
-        forecast.learn(Seen { at: now, busy, finished, shed: metrics.requests_shed() });
+        let (shed, in_flight) = (metrics.requests_shed(), metrics.in_flight.get());
+        forecast.learn(Seen { at: now, busy, finished, shed, in_flight });
         self.set_overloaded(is_overloaded, metrics);
         drop(overload);
         self.knock();

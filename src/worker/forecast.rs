@@ -7,8 +7,8 @@
 //! before it stands.
 //!
 //! Pages cost more each while there are few of them, as each then has system calls and cold caches
-//! of its own. So nothing is learnt from a worker that has little to do, and what is counted is
-//! less than what was measured, the less so the busier it was: overload is foreseen late rather
+//! of its own. So a worker that has little to do tells only that they cost less, and what is counted
+//! is less than what was measured, the less so the busier it was: overload is foreseen late rather
 //! than wrongly, and then noticed by its delay.
 
 use std::cell::Cell;
@@ -40,6 +40,8 @@ pub(super) struct Seen {
     pub(super) finished: u64,
     /// Requests that it has turned away, ever.
     pub(super) shed: u64,
+    /// Pages that it has begun and not made yet.
+    pub(super) in_flight: u64,
 }
 
 impl Forecast {
@@ -77,25 +79,25 @@ impl Forecast {
         (cost_s > 0.0).then(|| 1.0 / cost_s)
     }
 
-    /// Learns what pages take, once there are enough of them to tell. Nothing is learnt while
-    /// others are turned away, as that takes CPU time too.
+    /// Learns what pages take, once there are enough of them to tell. That they take more is not
+    /// learnt from a worker with little to do, nor while others are turned away or many more pages
+    /// are begun than made: that takes CPU time too. That they take less always is.
     pub(super) fn learn(&self, now: Seen) {
         let before = self.before.get();
         let time = now.at.saturating_duration_since(before.at);
         let pages = now.finished.saturating_sub(before.finished);
-        let is_too_soon = time < QUEUE_WINDOW || (pages < PAGES_MIN && time < MEMORY);
-        if is_too_soon && now.shed == before.shed {
+        if time < QUEUE_WINDOW || (pages < PAGES_MIN && time < MEMORY) {
             return;
         }
         self.before.set(now);
-        let (Ok(count @ 1..), true) = (u32::try_from(pages), now.shed == before.shed) else {
-            return;
-        };
+        let Ok(count @ 1..) = u32::try_from(pages) else { return };
         let busy = now.busy.saturating_sub(before.busy);
         let cost = busy / count;
         let share = (time.as_secs_f64() / MEMORY.as_secs_f64()).min(1.0);
         let use_of_cpu = (busy.as_secs_f64() / time.as_secs_f64().max(1e-9)).min(1.0);
-        if use_of_cpu < USE_MIN {
+        let others =
+            now.shed != before.shed || now.in_flight.saturating_sub(before.in_flight) > pages;
+        if (others || use_of_cpu < USE_MIN) && cost >= self.cost.get() {
             return;
         }
         follow(&self.cost, cost, share);
@@ -143,7 +145,8 @@ mod tests {
 
     impl Work {
         fn new() -> Self {
-            let seen = Seen { at: Instant::now(), busy: Duration::ZERO, finished: 0, shed: 0 };
+            let (at, busy) = (Instant::now(), Duration::ZERO);
+            let seen = Seen { at, busy, finished: 0, shed: 0, in_flight: 0 };
             Self { forecast: Forecast::new(TARGET, seen), seen }
         }
 
@@ -213,6 +216,38 @@ mod tests {
         work.pages(2000, MS * 4, MS * 3);
         let per_s = work.forecast.per_s().unwrap();
         assert!((330.0..400.0).contains(&per_s), "{per_s}");
+    }
+
+    /// The API becomes slow: visitors come as before, each with a connection of their own, and for
+    /// as long as it takes hardly a page is made.
+    #[test]
+    fn pages_that_are_begun_are_not_what_those_that_are_made_cost() {
+        let mut work = Work::new();
+        work.pages(2000, MS / 2, MS / 25);
+        for _ in 0..1000 {
+            work.seen.at += MS / 2;
+            work.seen.busy += MS / 5;
+            work.seen.in_flight += 1;
+            work.seen.finished += u64::from(work.seen.in_flight.is_multiple_of(8));
+            work.forecast.learn(work.seen);
+        }
+        assert_eq!(work.forecast.per_s(), None);
+        assert_eq!(work.pages(20_000, MS / 2, MS / 25), 20_000);
+    }
+
+    /// Whatever made pages dear, they are not for ever: though visitors are turned away for it, and
+    /// the worker has little to do.
+    #[test]
+    fn that_pages_are_cheap_again_is_seen_by_a_worker_that_turns_others_away() {
+        let mut work = Work::new();
+        work.pages(200, MS * 3, MS * 2);
+        let per_s = work.forecast.per_s().unwrap();
+        assert!(per_s < 510.0, "{per_s}");
+        for _ in 0..1000 {
+            work.seen.shed += 1;
+            work.pages(1, MS, MS / 25);
+        }
+        assert_eq!(work.pages(4000, MS / 2, MS / 25), 4000);
     }
 
     #[test]
