@@ -7,9 +7,9 @@
 //! before it stands.
 //!
 //! Pages cost more each while there are few of them, as each then has system calls and cold caches
-//! of its own. So a worker that has little to do tells only that they cost less, and what is counted
-//! is less than what was measured, the less so the busier it was: overload is foreseen late rather
-//! than wrongly, and then noticed by its delay.
+//! of its own. So a worker that has little to do tells only that they cost less, and what is
+//! counted is less than what was measured, the less so the busier it was: overload is foreseen late
+//! rather than wrongly, and then noticed by its delay.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -50,8 +50,8 @@ fn keep_alive(kind: Kind) {
     stage.finish();
 }
 
-/// A connection has the room that requests lately needed: one that needs more is whole all the same,
-/// whichever came before it, on the same connection or on a new one.
+/// A connection has the room that requests lately needed: one that needs more is whole all the
+/// same, whichever came before it, on the same connection or on a new one.
 fn large_after_small(kind: Kind) {
     let stage = Script::on(kind).user_page().start(echo());
     let mut visitor = stage.visitor();
