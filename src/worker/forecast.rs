@@ -97,13 +97,12 @@ impl Forecast {
         let use_of_cpu = (busy.as_secs_f64() / time.as_secs_f64().max(1e-9)).min(1.0);
         let others =
             now.shed != before.shed || now.in_flight.saturating_sub(before.in_flight) > pages;
-        let least = cost.mul_f64(CERTAIN + (1.0 - CERTAIN) * use_of_cpu);
-        let tells_more = !others && use_of_cpu >= USE_MIN;
-        for (known, seen) in [(&self.cost, cost), (&self.cost_min, least)] {
-            if tells_more || seen < known.get() {
-                follow(known, seen, share);
-            }
+        if (others || use_of_cpu < USE_MIN) && cost >= self.cost.get() {
+            return;
         }
+        follow(&self.cost, cost, share);
+        let part = CERTAIN + (1.0 - CERTAIN) * use_of_cpu;
+        follow(&self.cost_min, cost.mul_f64(part), share);
     }
 }
 
