@@ -35,15 +35,21 @@ fn a_page_that_waits_for_its_api_is_small() {
         let log = heap::log_to_nowhere();
         let (recorded, _) = measure(kind, Some(&log));
         let secure = measure_secure(kind);
+        let connecting = measure_connecting(kind);
         drop(profiler);
         println!("{kind}: {secure} bytes an idle connection with TLS");
         assert!(secure <= SECURE_BYTES_MAX, "{kind}: {secure} bytes an idle connection with TLS");
         println!("{kind}: {waiting} bytes a page in flight, {idle} a connection after it");
         println!("{kind}: {recorded} bytes a page in flight that is recorded");
+        println!("{kind}: {connecting} bytes a page that waits for a connection to its API");
         assert!(waiting <= WAITING_BYTES_MAX, "{kind}: {waiting} bytes a page in flight");
         assert!(
             recorded <= WAITING_BYTES_MAX + NOTES_BYTES_MAX,
             "{kind}: {recorded} bytes, where it is recorded"
+        );
+        assert!(
+            connecting <= WAITING_BYTES_MAX,
+            "{kind}: {connecting} bytes a page that waits for a connection"
         );
         assert!(idle <= IDLE_BYTES_MAX, "{kind}: {idle} bytes a connection that is idle again");
         measured += 1;
@@ -147,6 +153,33 @@ fn measure(kind: Kind, log: Option<&AccessLog>) -> (usize, usize) {
     server.stop();
     server.join().unwrap();
     (waiting, idle)
+}
+
+/// Bytes of heap for each page whose connection to the API is not there yet: the API's backlog is
+/// full, so that the kernel tries again and again.
+fn measure_connecting(kind: Kind) -> usize {
+    let api = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    api.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    api.listen(1).unwrap();
+    let api = TcpListener::from(api);
+    let bounds = Bounds { queue_target: None, ..Bounds::default() };
+    let server = heap::start(kind, api.local_addr().unwrap(), bounds, None);
+    let address = server.addresses()[0];
+    let (mut visitor, mut call) = ask(address, &api);
+    finish(&mut visitor, &mut call, &heap::answer("A note."));
+    let mut visitors = Vec::with_capacity(PAGES);
+    let before = dhat::HeapStats::get().curr_bytes;
+    while visitors.len() < PAGES {
+        let mut visitor = TcpStream::connect(address).unwrap();
+        visitor.write_all(REQUEST).unwrap();
+        visitors.push(visitor);
+    }
+    std::thread::sleep(WATCH_AFTER * 2);
+    let each = dhat::HeapStats::get().curr_bytes.saturating_sub(before) / PAGES;
+    drop(visitors);
+    server.stop();
+    server.join().unwrap();
+    each
 }
 
 /// A visitor whose request has come to the API.

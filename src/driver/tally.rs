@@ -13,6 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 
+use futures_util::FutureExt;
+
 use super::Driver;
 
 thread_local! {
@@ -67,12 +69,14 @@ impl Drop for Counting {
 }
 
 /// Counts an operation, begun here and done when it is.
+// Not an `async fn`, which would hold the operation twice.
 #[inline]
-pub(super) async fn operation<T>(operation: impl Future<Output = T>) -> T {
+pub(super) fn operation<F: Future>(operation: F) -> impl Future<Output = F::Output> + use<F> {
     submitted();
-    let result = operation.await;
-    completed();
-    result
+    operation.map(|result| {
+        completed();
+        result
+    })
 }
 
 /// An operation is handed to the kernel.

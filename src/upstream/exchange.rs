@@ -258,7 +258,10 @@ impl<D: Driver> Inner<D> {
         let Some(tls) = &origin.plan.tls else {
             return Ok((tls::Reader::Plain(reader), tls::Writer::Plain(writer)));
         };
-        let secured = match self.until(deadline, self.secure(tls, reader, writer)).await {
+        // Boxed: a handshake takes several times what else there is until then, and those who
+        // open a connection all at once would hold that without having one to do.
+        let secure = Box::pin(self.secure(tls, reader, writer));
+        let secured = match self.until(deadline, secure).await {
             Some(secured) => secured.map_err(|error| {
                 FetchError::Tls(Box::new(Unsecured { name: tls.name.clone(), address, error }))
             }),
@@ -293,7 +296,7 @@ impl<D: Driver> Inner<D> {
         limit: Duration,
     ) -> Result<(D::Reader, D::Writer), FetchError> {
         loop {
-            match self.until(deadline, D::connect(address)).await {
+            match self.until(deadline, Box::pin(D::connect(address))).await {
                 Some(Err(error)) if is_resource_shortage(&error) => {
                     // That is no failure of the upstream's, and may be over in a moment.
                     if D::now() + limits::CONNECT_PAUSE >= deadline {
