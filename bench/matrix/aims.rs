@@ -1,5 +1,6 @@
 //! What the project aims for, and whether this run shows it.
 
+use crate::contender::GUIDED;
 use crate::record::{Results, Run};
 use crate::report::served;
 
@@ -62,6 +63,12 @@ fn aims(results: &Results) -> Vec<Aim> {
     }
     let askama = figures.ratio('B', b, "axum-askama", "monoio");
     aim("B: axum-askama ÷ ours", Bound::AtLeast(1.4), askama);
+    // The same aims for a build that most have no part in: of interest where it was measured.
+    if let Some(over_floor) = figures.ratio('A', a, GUIDED, "floor") {
+        aim("A: CPU of the guided build ÷ floor", Bound::AtMost(1.6), Some(over_floor));
+        let ordinary = figures.ratio('A', a, "monoio", GUIDED);
+        aim("A: ours ÷ its guided build", Bound::AtLeast(1.0), ordinary);
+    }
     aim(
         "D: p99 over the API's time at 80 % load or less, ms,",
         Bound::AtMost(2.0),

@@ -84,27 +84,41 @@ pub(crate) fn ours(one_build: bool) -> impl Iterator<Item = Contender> {
     DRIVERS.into_iter().map(move |(driver, label)| {
         let name = if one_build { "all" } else { driver };
         let binary = format!("target/matrix/ringpress-{name}");
-        let serve = ["serve", "bench/site", "--driver", driver, "--workers", "{workers}"];
-        let rest = ["--listen", "127.0.0.1:{port}", "--upstream", "api=http://127.0.0.1:{api}"];
-        let memo = ["--memo-max", "{memo}"];
-        let program = std::iter::once(binary.clone());
-        Contender {
-            name: driver.to_owned(),
-            label: label.to_owned(),
-            group: Group::Ringpress,
-            directory: PathBuf::new(),
-            needs: vec![PathBuf::from(&binary)],
-            install: Vec::new(),
-            run: program
-                .chain(serve.into_iter().chain(rest).chain(memo).map(str::to_owned))
-                .collect(),
-            environment: BTreeMap::new(),
-            version: vec![binary, "--version".to_owned()],
-            pages: vec![PageKind::Users, PageKind::Lists],
-            fixed: false,
-            blocking: false,
-        }
+        ringpress((driver, label), driver, binary, Vec::new())
     })
+}
+
+/// The driver for production, in a build that is guided by a profile.
+pub(crate) fn guided() -> Contender {
+    let build = vec!["{root}/deploy/build-guided".to_owned()];
+    let (name, binary) = (GUIDED, "target/guided/ringpress".to_owned());
+    ringpress((name, "ringpress, monoio, guided build"), "monoio", binary, build)
+}
+
+fn ringpress(
+    (name, label): (&str, &str),
+    driver: &str,
+    binary: String,
+    install: Vec<String>,
+) -> Contender {
+    let serve = ["serve", "bench/site", "--driver", driver, "--workers", "{workers}"];
+    let rest = ["--listen", "127.0.0.1:{port}", "--upstream", "api=http://127.0.0.1:{api}"];
+    let memo = ["--memo-max", "{memo}"];
+    let program = std::iter::once(binary.clone());
+    Contender {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        group: Group::Ringpress,
+        directory: PathBuf::new(),
+        needs: vec![PathBuf::from(&binary)],
+        install,
+        run: program.chain(serve.into_iter().chain(rest).chain(memo).map(str::to_owned)).collect(),
+        environment: BTreeMap::new(),
+        version: vec![binary, "--version".to_owned()],
+        pages: vec![PageKind::Users, PageKind::Lists],
+        fixed: false,
+        blocking: false,
+    }
 }
 
 /// The floor and all peers, from their files; those in Rust in a profile of cargo's.
@@ -146,3 +160,5 @@ pub(crate) const DRIVERS: [(&str, &str); 3] = [
     ("tokio-uring", "ringpress, tokio-uring"),
     ("epoll", "ringpress, monoio on epoll"),
 ];
+/// The name of [`guided`].
+pub(crate) const GUIDED: &str = "guided";

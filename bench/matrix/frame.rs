@@ -30,6 +30,7 @@ pub(crate) fn everyone(
     one_build: bool,
 ) -> Result<Vec<Contender>, String> {
     let mut everyone: Vec<Contender> = contender::ours(one_build).collect();
+    everyone.push(contender::guided());
     everyone.extend(contender::others(root, profile)?);
     Ok(everyone)
 }

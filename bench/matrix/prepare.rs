@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::contender::{Contender, DRIVERS, Group, built_in};
+use crate::contender::{Contender, DRIVERS, GUIDED, Group, built_in};
 
 /// Builds the tools and our own contenders: a build of its own for each driver, or one for all.
 ///
@@ -60,7 +60,8 @@ pub(crate) struct Tools {
 pub(crate) fn install(root: &Path, contender: &Contender, only_look: bool) -> Result<(), String> {
     let directory = root.join(&contender.directory);
     let absent = || contender.needs.iter().find(|file| !directory.join(file).exists());
-    let built_here = matches!(contender.group, Group::Rust | Group::Floor);
+    let is_ours = contender.name == GUIDED;
+    let built_here = is_ours || matches!(contender.group, Group::Rust | Group::Floor);
     if only_look || (absent().is_none() && !built_here) {
         return match absent() {
             Some(_) => Err("not installed, and --no-install was given".to_owned()),
