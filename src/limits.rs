@@ -67,6 +67,8 @@ pub const IN_FLIGHT_MAX: usize = 16_384;
 pub const IN_FLIGHT_LOW_PERCENT: usize = 50;
 /// See `IN_FLIGHT_LOW_PERCENT`.
 pub const IN_FLIGHT_NORMAL_PERCENT: usize = 90;
+/// Connections, percent of a worker's most, over which none is kept after its page.
+pub const CONNECTIONS_KEPT_PERCENT: usize = 90;
 /// How long a readable request may wait for the loop. When all of them have waited for longer
 /// than this for a `QUEUE_WINDOW`, the worker is overloaded: 503 for what it cannot make in time.
 pub const QUEUE_TARGET: Duration = Duration::from_millis(20);
@@ -484,7 +486,7 @@ const _: () = assert!(CACHE_REFRESHES_MAX <= CACHE_FLIGHTS_MAX);
 const _: () = assert!(PAGE_RESERVE_PARTS > 1);
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());
 const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);
-const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100);
+const _: () = assert!(IN_FLIGHT_NORMAL_PERCENT <= 100 && CONNECTIONS_KEPT_PERCENT <= 100);
 const _: () = assert!(QUEUE_TICK.as_millis() < QUEUE_WINDOW.as_millis());
 const _: () = assert!(STINT.as_micros() <= LOOKS_TIME_MAX.as_micros() && LOOKS_MAX >= 3);
 const _: () = assert!(TLS_STINT_PAUSE.as_micros() <= TLS_STINT.as_micros());

@@ -224,7 +224,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
         let made = attend(&mut self.inbound, &mut self.timer, grace, page).await;
-        let persist = head.keep_alive && body_end.is_some() && !worker.is_draining();
+        let persist = head.keep_alive && body_end.is_some() && worker.keeps_connections();
         let Some((framed, told)) = made.map(|page| self.frame(page, (head.version, persist)))
         else {
             worker.metrics.requests_abandoned.add(1);

@@ -24,6 +24,7 @@ on_every_driver!(
     everybody_gets_their_own_page,
     in_flight_max,
     connections_max,
+    the_last_connections_are_not_kept,
     few_descriptors,
     no_descriptor_left,
     too_much_to_do,
@@ -138,6 +139,30 @@ fn connections_max(kind: Kind) {
     wait("a place to be free", || stage.count(|m| m.connections.get()) < 2);
     assert_eq!(stage.get("/plain").page(), "<p>plain</p>");
     drop(first);
+    stage.finish();
+}
+
+fn the_last_connections_are_not_kept(kind: Kind) {
+    let script = Script::on(kind).bounds(|bounds| bounds.connections_max = 20).plain_page();
+    let stage = script.start(Upstream::json("{}"));
+    let mut crowd: Vec<Visitor> = (0..20).map(|_| stage.visitor()).collect();
+    wait("everybody to be in", || stage.count(|m| m.connections.get()) == 20);
+    // When so many have been answered, there is room for others, although nobody has gone.
+    for (number, visitor) in crowd.iter_mut().enumerate() {
+        visitor.send(get("/plain"));
+        let reply = visitor.reply();
+        assert_eq!(reply.page(), "<p>plain</p>");
+        assert_eq!(reply.field("Connection"), (number < 2).then_some("close"), "{number}");
+        let left = 20 - (number as u64 + 1).min(2);
+        wait("the connection to be closed", || stage.count(|m| m.connections.get()) == left);
+    }
+    assert_eq!(stage.get("/plain").page(), "<p>plain</p>");
+    assert_eq!(stage.count(|m| m.connections_shed.get()), 0);
+    // Those who were kept are.
+    for visitor in &mut crowd[2..] {
+        assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
+    }
+    drop(crowd);
     stage.finish();
 }
 
