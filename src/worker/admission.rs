@@ -311,7 +311,7 @@ fn easy(in_flight_max: usize, has_priorities: bool) -> u64 {
 }
 
 /// So many percent, but at least one.
-fn share(of: usize, percent: usize) -> u64 {
+pub(super) fn share(of: usize, percent: usize) -> u64 {
     (of as u64).saturating_mul(percent as u64).div_ceil(100).max(1)
 }
 

@@ -308,9 +308,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// Whether a connection may stay after its page. When there are nearly as many as there may be,
     /// those that are only kept would keep others out.
     fn keeps_connections(&self) -> bool {
-        let kept = self.bounds.connections_max as u64 * limits::CONNECTIONS_KEPT_PERCENT as u64;
-        // Rounded up: of two, both may.
-        !self.is_draining() && self.metrics.connections.get() * 100 <= kept + 99
+        let kept = admission::share(self.bounds.connections_max, limits::CONNECTIONS_KEPT_PERCENT);
+        !self.is_draining() && self.metrics.connections.get() <= kept
     }
 
     /// Whether nothing is left to be done, as far as this worker knows. `waits` for those who keep
