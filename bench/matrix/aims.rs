@@ -63,7 +63,7 @@ fn aims(results: &Results) -> Vec<Aim> {
     }
     let askama = figures.ratio('B', b, "axum-askama", "monoio");
     aim("B: axum-askama ÷ ours", Bound::AtLeast(1.4), askama);
-    // The same aims for a build that most have no part in: of interest where it was measured.
+    // No aim hangs on the guided build, and few measure it.
     if let Some(over_floor) = figures.ratio('A', a, GUIDED, "floor") {
         aim("A: CPU of the guided build ÷ floor", Bound::AtMost(1.6), Some(over_floor));
         let ordinary = figures.ratio('A', a, "monoio", GUIDED);

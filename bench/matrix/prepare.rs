@@ -60,8 +60,8 @@ pub(crate) struct Tools {
 pub(crate) fn install(root: &Path, contender: &Contender, only_look: bool) -> Result<(), String> {
     let directory = root.join(&contender.directory);
     let absent = || contender.needs.iter().find(|file| !directory.join(file).exists());
-    let is_ours = contender.name == GUIDED;
-    let built_here = is_ours || matches!(contender.group, Group::Rust | Group::Floor);
+    let is_guided = contender.name == GUIDED;
+    let built_here = is_guided || matches!(contender.group, Group::Rust | Group::Floor);
     if only_look || (absent().is_none() && !built_here) {
         return match absent() {
             Some(_) => Err("not installed, and --no-install was given".to_owned()),
