@@ -31,7 +31,9 @@ impl Arena {
         let scratch = tempfile::tempdir().map_err(|error| format!("scratch: {error}"))?;
         let port = free_port(API_PORT)?;
         let api = Api::start(&tools.mock_api, port, scratch.path())?;
-        Ok(Self { root: root.to_owned(), tools, api, scratch, next_port: FIRST_PORT })
+        let arena = Self { root: root.to_owned(), tools, api, scratch, next_port: FIRST_PORT };
+        arena.make_shedding_site()?;
+        Ok(arena)
     }
 
     /// Starts a contender on the measured CPU and waits for its first page.
@@ -42,19 +44,21 @@ impl Arena {
         &mut self,
         contender: &Contender,
         workers: &str,
-        memo: &str,
+        manner: Manner,
     ) -> Result<Server, String> {
         let port = free_port(self.next_port)?;
         self.next_port = if port > LAST_PORT { FIRST_PORT } else { port + 1 };
         let scratch = self.scratch.path().join(format!("{}-{port}", contender.name));
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+        let shedding = self.shedding_site().to_string_lossy().into_owned();
         let fill = |text: &str| {
             text.replace("{port}", &port.to_string())
                 .replace("{api}", &self.api.port.to_string())
                 .replace("{scratch}", &scratch.to_string_lossy())
                 .replace("{root}", &self.root.to_string_lossy())
                 .replace("{workers}", workers)
-                .replace("{memo}", memo)
+                .replace("{memo}", if manner.memo { MEMO } else { "off" })
+                .replace("{site}", if manner.sheds { &shedding } else { SITE })
         };
         let directory = self.root.join(&contender.directory);
         let (program, arguments) = contender.run.split_first().ok_or("an empty `run`")?;
@@ -81,9 +85,42 @@ impl Arena {
     pub(crate) fn reference(&mut self) -> Result<Reference, String> {
         self.api.delay(0)?;
         let ours = crate::contender::ours(true).find(|one| one.name == "epoll");
-        let server = self.start(&ours.ok_or("no build of our own")?, "0,", MEMO_OFF)?;
+        let ours = ours.ok_or("no build of our own")?;
+        let server = self.start(&ours, "0,", Manner::default())?;
         Reference::learn(server.port)
     }
+
+    /// The same site, but that it sheds as any other does.
+    fn shedding_site(&self) -> PathBuf {
+        self.scratch.path().join("site")
+    }
+
+    fn make_shedding_site(&self) -> Result<(), String> {
+        let (from, to) = (self.root.join(SITE), self.shedding_site());
+        let said = |error: std::io::Error| format!("{}: {error}", from.display());
+        fs::create_dir_all(&to).map_err(said)?;
+        for file in fs::read_dir(&from).map_err(said)? {
+            let file = file.map_err(said)?;
+            let mut text = fs::read_to_string(file.path()).map_err(said)?;
+            if file.file_name() == "site.toml" {
+                let (before, after) = text
+                    .split_once(NEVER_SHEDS)
+                    .ok_or_else(|| format!("{}: no line {NEVER_SHEDS:?}", file.path().display()))?;
+                text = format!("{before}{after}");
+            }
+            fs::write(to.join(file.file_name()), text).map_err(said)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a server of ours is run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// Keeps finished pages, as it does by itself.
+    pub(crate) memo: bool,
+    /// Turns visitors away where it has too many, as it does by itself.
+    pub(crate) sheds: bool,
 }
 
 /// The API that contenders ask.
@@ -262,5 +299,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Finished pages are kept in the scenario of the hot page and nowhere else: bodies that differ
 /// are what the others are about.
-pub(crate) const MEMO_OFF: &str = "off";
-pub(crate) const MEMO_ON: &str = "4MiB";
+const MEMO: &str = "4MiB";
+const SITE: &str = "bench/site";
+/// The line of its site.toml by which it answers everyone, however late.
+const NEVER_SHEDS: &str = "queue_target = false
+";

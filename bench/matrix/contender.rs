@@ -101,7 +101,7 @@ fn ringpress(
     binary: String,
     install: Vec<String>,
 ) -> Contender {
-    let serve = ["serve", "bench/site", "--driver", driver, "--workers", "{workers}"];
+    let serve = ["serve", "{site}", "--driver", driver, "--workers", "{workers}"];
     let rest = ["--listen", "127.0.0.1:{port}", "--upstream", "api=http://127.0.0.1:{api}"];
     let memo = ["--memo-max", "{memo}"];
     let program = std::iter::once(binary.clone());

@@ -161,13 +161,14 @@ fn open(
     rate: f64,
     hold: usize,
 ) -> Result<(Edges, Outcome), String> {
-    let secs = (point.warm + point.window).as_secs_f64();
+    let secs = point.window.as_secs_f64();
     let mut arguments = vec![
         format!("--target=127.0.0.1:{}", server.port),
         format!("--path={}", point.page.path()),
         format!("--rate={rate}"),
         // A slow rate needs time for a p99 worth its name.
         format!("--seconds={}", if rate < 100.0 { secs * 2.0 } else { secs }),
+        format!("--warm={}", point.warm.as_secs_f64()),
         format!("--hold={hold}"),
     ];
     if server.contender.fixed {

@@ -17,6 +17,8 @@ pub(crate) struct Point {
     pub(crate) name: String,
     pub(crate) page: PageKind,
     pub(crate) hot: bool,
+    /// Ours turn visitors away where there are too many, as they do unless told otherwise.
+    pub(crate) sheds: bool,
     pub(crate) delay_ms: u64,
     pub(crate) load: Load,
     /// CPUs of our workers, in the notation of `--workers`.
@@ -95,12 +97,13 @@ impl Profile {
 
 fn full() -> Vec<Scenario> {
     let closed = |delay_ms, connections, field| Point::closed(delay_ms, connections, field);
-    let arrivals = [20.0, 100.0, 500.0, 2000.0, 8000.0, 12_000.0, 16_000.0];
+    let arrivals = [20.0, 100.0, 500.0, 2000.0, 8000.0, 12_000.0, 16_000.0, 24_000.0];
     let open = arrivals.map(|rate| {
         let field = if rate > 8000.0 { Field::Fast } else { Field::All };
         let name = format!("{rate}/s");
         let load = Load::Open { rate, hold: 0 };
-        Point { name, load, window: secs(4.0), rounds: 1, ..Point::closed(50, 0, field) }
+        let (window, rounds) = (secs(4.0), 1);
+        Point { name, load, sheds: true, window, rounds, ..Point::closed(50, 0, field) }
     });
     let held = [64, 1000, 10_000, 19_000].map(|hold| {
         let load = Load::Open { rate: 5000.0, hold };
@@ -179,6 +182,7 @@ impl Point {
             name: String::new(),
             page: PageKind::Users,
             hot: false,
+            sheds: false,
             delay_ms,
             load,
             workers: "0,",

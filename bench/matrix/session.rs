@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arena::{Arena, MEMO_OFF, MEMO_ON, Server};
+use crate::arena::{Arena, Manner, Server};
 use crate::contender::Contender;
 use crate::machine::first_line;
 use crate::pages::Reference;
@@ -64,7 +64,7 @@ impl Session {
             if self.stopped() {
                 return;
             }
-            let server = match self.arena.start(&contender, "0,", MEMO_OFF) {
+            let server = match self.arena.start(&contender, "0,", Manner::default()) {
                 Ok(server) => server,
                 Err(why) => {
                     miss(&mut self.results, &contender.name, &why);
@@ -204,8 +204,8 @@ impl Servers {
         let workers = point.workers;
         let key = (contender.name.clone(), workers.to_owned());
         if !self.running.contains_key(&key) {
-            let memo = if point.hot { MEMO_ON } else { MEMO_OFF };
-            let server = arena.start(contender, workers, memo)?;
+            let manner = Manner { memo: point.hot, sheds: point.sheds };
+            let server = arena.start(contender, workers, manner)?;
             self.running.insert(key.clone(), server);
         }
         self.running.get_mut(&key).ok_or_else(|| "does not run".to_owned())

@@ -105,8 +105,7 @@ impl Load {
                 sent = 0;
                 self.turn(Some(now), tally)?;
             }
-            tally.lag(now - due);
-            tally.arrive();
+            tally.arrive(due, now - due);
             self.arrive(due, tally)?;
             sent += 1;
             next = schedule.next();

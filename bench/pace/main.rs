@@ -46,6 +46,9 @@ struct Arguments {
     rate: Option<f64>,
     #[arg(long, default_value_t = 5.0, conflicts_with = "steps")]
     seconds: f64,
+    /// Seconds of that load before it, while connections are opened, which are not counted
+    #[arg(long, default_value_t = 0.0, conflicts_with = "steps")]
+    warm: f64,
     /// Arrivals a second and seconds, as in 100x5,1000x10, and how the load went over time
     #[arg(long, value_delimiter = ',', value_parser = step)]
     steps: Vec<Step>,
@@ -82,7 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     tell("started")?;
     let course = (!arguments.steps.is_empty()).then(|| Course::new(load.now(), &steps));
-    let mut tally = Tally::new(course);
+    let warm = Duration::from_secs_f64(arguments.warm);
+    let mut tally = Tally::new(load.now() + warm, course);
     load.run(Schedule::poisson(&steps, arguments.seed), &mut tally)?;
     tell("ended")?;
     // Those who are still waiting and those who come later do not delay one another.
@@ -91,8 +95,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => None,
     };
     load.finish(&mut tally)?;
-    let seconds = seconds(&steps);
-    let result = tally.result(arrivals(&steps) / seconds, seconds, recovery)?;
+    let (all, counted) = (seconds(&steps), seconds(&steps) - arguments.warm);
+    let result = tally.result(arrivals(&steps) / all, counted, recovery)?;
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &result)?;
     out.write_all(b"\n")?;
@@ -101,8 +105,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The load that is asked for, within bounds.
 fn steps(arguments: &Arguments) -> Result<Vec<Step>, String> {
-    let period = Duration::try_from_secs_f64(arguments.seconds);
-    let period = period.map_err(|error| format!("--seconds: {error}"))?;
+    let period = period("seconds", arguments.seconds)? + period("warm", arguments.warm)?;
     let steady = arguments.rate.map(|rate| Step { rate, period });
     let steps: Vec<Step> = steady.into_iter().chain(arguments.steps.iter().copied()).collect();
     if !steps.iter().all(|step| step.rate > 0.0 && step.rate <= RATE_MAX) {
@@ -119,6 +122,10 @@ fn steps(arguments: &Arguments) -> Result<Vec<Step>, String> {
         return Err(format!("a patience is up to {WAIT_MAX:?}"));
     }
     Ok(steps)
+}
+
+fn period(option: &str, seconds: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("--{option}: {error}"))
 }
 
 fn seconds(steps: &[Step]) -> f64 {

@@ -37,21 +37,30 @@ pub(crate) struct Tally {
     lags_us: Vec<u32>,
     failures: BTreeMap<String, u64>,
     course: Option<Course>,
+    /// What was due before this is not counted at all.
+    from: Duration,
 }
 
 impl Tally {
-    /// Tells besides how the load goes over time, if that is asked for.
-    pub(crate) fn new(course: Option<Course>) -> Self {
-        Self { course, ..Self::default() }
+    /// Of what is due `from` then on. Tells besides how the load goes over time, if that is asked
+    /// for.
+    pub(crate) fn new(from: Duration, course: Option<Course>) -> Self {
+        Self { from, course, ..Self::default() }
     }
 
-    /// Notes that a request was due.
-    pub(crate) fn arrive(&mut self) {
-        self.arrived += 1;
+    /// Notes that a request was due then, and sent so late.
+    pub(crate) fn arrive(&mut self, due: Duration, late: Duration) {
+        if due >= self.from {
+            self.arrived += 1;
+            self.lags_us.push(micros(late));
+        }
     }
 
     /// Notes an outcome of a request that was due then, so long after it.
     pub(crate) fn note(&mut self, outcome: Outcome, due: Duration, latency: Duration) {
+        if due < self.from {
+            return;
+        }
         if let Some(course) = &mut self.course {
             course.note(outcome, due, latency);
         }
@@ -66,11 +75,6 @@ impl Tally {
             Outcome::TimedOut => "timed out".to_owned(),
         };
         *self.failures.entry(name).or_default() += 1;
-    }
-
-    /// Notes how late a request was sent.
-    pub(crate) fn lag(&mut self, late: Duration) {
-        self.lags_us.push(micros(late));
     }
 
     /// All that was counted.
@@ -172,15 +176,28 @@ mod tests {
     #[test]
     fn a_request_that_is_not_accounted_for_is_an_error() {
         let mut tally = Tally::default();
-        tally.arrive();
-        tally.arrive();
+        tally.arrive(Duration::ZERO, Duration::ZERO);
+        tally.arrive(Duration::ZERO, Duration::ZERO);
         tally.note(Outcome::Page, Duration::ZERO, Duration::from_millis(3));
         tally.note(Outcome::TimedOut, Duration::ZERO, Duration::from_secs(5));
         let result = tally.result(2.0, 1.0, None).unwrap();
         assert_eq!((result.arrived, result.pages, result.failures["timed out"]), (2, 1, 1));
         let mut tally = Tally::default();
-        tally.arrive();
+        tally.arrive(Duration::ZERO, Duration::ZERO);
         assert!(tally.result(1.0, 1.0, None).is_err());
+    }
+
+    #[test]
+    fn what_is_due_while_all_warms_up_is_not_counted() {
+        let ms = Duration::from_millis;
+        let mut tally = Tally::new(ms(100), None);
+        for (due, took) in [(99, 900), (100, 5), (101, 7)] {
+            tally.arrive(ms(due), Duration::ZERO);
+            tally.note(Outcome::Page, ms(due), ms(took));
+        }
+        let result = tally.result(2.0, 1.0, None).unwrap();
+        assert_eq!((result.arrived, result.pages), (2, 2));
+        assert_eq!(result.page_ms.unwrap().max, 7.0);
     }
 
     #[test]

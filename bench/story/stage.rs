@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use rustix::process::Signal;
 
-use crate::arena::{self, Api, Arena, Generator, MEMO_OFF, Server};
+use crate::arena::{self, Api, Arena, Generator, Manner, Server};
 use crate::contender::{Contender, Group};
 use crate::prepare::Tools;
 use crate::record::{Load, PartRun, Run};
@@ -41,7 +41,7 @@ impl Stage {
     pub(crate) fn play(&mut self, scene: &Scene, contender: &Contender) -> Result<Run, String> {
         self.renew()?;
         let contender = self.with_site(contender)?;
-        let mut server = self.arena.start(&contender, "0,", MEMO_OFF)?;
+        let mut server = self.arena.start(&contender, "0,", Manner::default())?;
         let (first, rest) = scene.parts.split_first().ok_or("a scene without parts")?;
         self.act(&first.acts)?;
         let is_relative = |part: &Part| matches!(part.rate, Rate::OfCapacity(_));
@@ -119,7 +119,7 @@ impl Stage {
         fs::copy(template, folder.join("user.html")).map_err(failed)?;
         let folder = folder.to_string_lossy();
         for word in &mut contender.run {
-            if word == "bench/site" {
+            if word == "{site}" {
                 *word = folder.clone().into_owned();
             }
         }
