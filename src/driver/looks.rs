@@ -5,22 +5,28 @@
 //! millisecond or two, as timers are no finer. So whoever wants a look reads from a connection of
 //! the loop with itself, on which a byte is sent just then: once nothing else is left to do the
 //! loop looks, finds that byte at the least, and goes on. It costs about two microseconds.
+//!
+//! A ring hands over what has come in the order it came, and with DEFER_TASKRUN only some twenty
+//! of those at a time. What is read only once it is there goes before all of them. So a byte that
+//! is to tell of the others must find its read waiting in the kernel: there are two connections,
+//! and with each look at one the kernel is given the read for the next.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use super::{Driver, Reader, give_way, tally};
+use super::{Driver, Read, Reader, give_way, tally};
 use crate::limits::LOOK_PAUSE;
 
 /// What a task looks with.
-pub(super) struct Looks<D: Driver>(State<D>);
+pub(crate) struct Looks<D: Driver>(State<D>);
 
 enum State<D: Driver> {
-    Hung(Bell<D>),
+    /// The first is for the next look.
+    Hung([Bell<D>; 2]),
     /// A simulated loop looks before each task.
     Always,
     /// There is none, for want of descriptors: a timer has to do.
@@ -30,31 +36,37 @@ enum State<D: Driver> {
 /// A connection of the loop with itself.
 struct Bell<D: Driver> {
     rope: UnixStream,
-    reader: D::Reader,
-    buffer: Vec<u8>,
+    /// The read, which the kernel has once it was polled and the loop has looked.
+    ear: Pin<Box<dyn Future<Output = Read<D::Reader>>>>,
     /// Without it the connection would be over.
-    writer: D::Writer,
+    _writer: D::Writer,
 }
 
 impl<D: Driver> Looks<D> {
-    pub(super) fn new() -> Self {
-        Self(Bell::hang().map_or_else(State::without, State::Hung))
+    pub(crate) fn new() -> Self {
+        let hung = Bell::hang().and_then(|bell| Ok([bell, Bell::hang()?]));
+        Self(hung.map_or_else(State::without, State::Hung))
     }
 
     /// Comes back when all that was ready is done, what that has asked for was handed to the
-    /// kernel, and what had come by then was taken; what waits for it goes on beside the caller. A
-    /// loop whose tasks make ever more of them looks before it is through with these: whoever needs
-    /// all of it looks until nothing comes.
+    /// kernel, and what had come by then was taken, however much that is; what waits for it goes on
+    /// beside the caller. A loop whose tasks make ever more of them looks before it is through with
+    /// these: whoever needs all of it looks until nothing comes.
     pub(super) async fn look(&mut self) {
-        match std::mem::replace(&mut self.0, State::Missing) {
-            State::Hung(bell) => {
-                self.0 = bell.ring().await.map_or_else(State::without, State::Hung);
-            }
-            State::Always => {
-                self.0 = State::Always;
-                give_way::<D>().await;
-            }
+        match &mut self.0 {
+            State::Hung([bell, next]) => match ring(bell, next).await {
+                Ok(()) => std::mem::swap(bell, next),
+                Err(error) => self.0 = State::without(error),
+            },
+            State::Always => give_way::<D>().await,
             State::Missing => D::sleep(LOOK_PAUSE).await,
+        }
+    }
+
+    /// The same, and no pause where there are no descriptors for a look.
+    pub(crate) async fn look_if_possible(&mut self) {
+        if !matches!(self.0, State::Missing) {
+            self.look().await;
         }
     }
 }
@@ -73,31 +85,49 @@ impl<D: Driver> Bell<D> {
         let (rope, ear) = UnixStream::pair()?;
         rope.set_nonblocking(true)?;
         let (reader, writer) = D::adopt(std::net::TcpStream::from(OwnedFd::from(ear)))?;
-        Ok(Self { rope, reader, buffer: Vec::new(), writer })
+        Ok(Self { rope, ear: Box::pin(reader.read(Vec::new(), 1)), _writer: writer })
     }
 
-    async fn ring(self) -> io::Result<Self> {
-        let Self { rope, reader, buffer, writer } = self;
-        let mut read = pin!(reader.read(buffer, 1));
-        let mut is_rung = false;
+    /// Whether it was rung. What the loop does for itself is not counted.
+    fn listen(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Poll::Ready(mut read) = tally::aside(|| self.ear.as_mut().poll(context)) else {
+            return Poll::Pending;
+        };
+        read.buffer.clear();
+        self.ear = Box::pin(read.reader.read(read.buffer, 1));
+        Poll::Ready(match read.result {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            result => result.map(drop),
+        })
+    }
+
+    fn pull(&self) -> io::Result<()> {
+        match (&self.rope).write(&[0])? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Rings one and hears it; the other one's read goes to the kernel with that.
+async fn ring<D: Driver>(bell: &mut Bell<D>, next: &mut Bell<D>) -> io::Result<()> {
+    let mut is_rung = false;
+    poll_fn(|context| {
+        // Nobody rings this one. A byte of a look that was given up is taken so.
+        if let Poll::Ready(Err(error)) = next.listen(context) {
+            return Poll::Ready(Err(error));
+        }
         // Not before the read is asked for, as that could be done at once, without a look.
-        let read = poll_fn(|context| match read.as_mut().poll(context) {
-            Poll::Ready(read) => Poll::Ready(Ok(read)),
+        match bell.listen(context) {
+            Poll::Ready(heard) => Poll::Ready(heard),
             Poll::Pending if std::mem::replace(&mut is_rung, true) => Poll::Pending,
-            Poll::Pending => match (&rope).write(&[0]) {
-                Ok(1..) => Poll::Pending,
-                Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Pending => match bell.pull() {
+                Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
             },
-        });
-        let mut read = read.await?;
-        tally::forget();
-        if read.result? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        read.buffer.clear();
-        Ok(Self { rope, reader: read.reader, buffer: read.buffer, writer })
-    }
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -143,7 +173,7 @@ mod tests {
     fn goes_without<D: Driver>() {
         let run = D::run(|| async {
             let mut looks = Looks::<D>::new();
-            let State::Hung(bell) = &looks.0 else { panic!("no bell") };
+            let State::Hung([bell, _]) = &looks.0 else { panic!("no bell") };
             bell.rope.shutdown(std::net::Shutdown::Both).unwrap();
             looks.look().await;
             assert!(matches!(looks.0, State::Missing));

@@ -18,7 +18,7 @@ pub mod epoll;
 pub mod file_body;
 pub mod inbound;
 pub mod kind;
-mod looks;
+pub(crate) mod looks;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
 pub mod offload;

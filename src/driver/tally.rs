@@ -85,10 +85,13 @@ pub(super) fn submitted() {
     SUBMITTED.set(SUBMITTED.get() + 1);
 }
 
-/// One that has come back was the loop's own.
-pub(super) fn forget() {
-    SUBMITTED.set(SUBMITTED.get().saturating_sub(1));
-    COMPLETED.set(COMPLETED.get().saturating_sub(1));
+/// What is begun and done meanwhile is the loop's own, and not counted.
+pub(super) fn aside<R>(what: impl FnOnce() -> R) -> R {
+    let before = (SUBMITTED.get(), COMPLETED.get());
+    let result = what();
+    SUBMITTED.set(before.0);
+    COMPLETED.set(before.1);
+    result
 }
 
 /// One has come back.

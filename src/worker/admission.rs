@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::driver::looks::Looks;
 use crate::driver::{Driver, stints};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
@@ -276,7 +277,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// Looks how late the loop is, for as long as it runs. Its own task, so that it waits its turn
     /// as requests do.
     pub(super) async fn keep_time(self: Rc<Self>) {
-        let mut before = 0;
+        let (mut before, mut looks) = (0, Looks::<D>::new());
         loop {
             let requests = self.metrics.requests.get();
             let is_idle = requests == before && !self.admission.is_overloaded();
@@ -284,6 +285,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
             let tick = if is_idle { limits::QUEUE_WINDOW } else { limits::QUEUE_TICK };
             let due = D::now() + tick;
             D::sleep(tick).await;
+            // Timers go before what came over the network. This comes after what has come by now.
+            looks.look_if_possible().await;
             let now = D::now();
             let delay = now.saturating_duration_since(due);
             self.admission.tick(now, delay, self.cpu_time_of_pages(), &self.metrics);
