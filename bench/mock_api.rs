@@ -119,8 +119,8 @@ impl<D: Driver> Service for Mock<D> {
             _ => return self.refuse(404, "no such thing", response),
         }
         if !self.delay.get().is_zero() {
-            // The driver's own timers, to a millisecond: ours may be late by more (`TIMER_TICK`), and
-            // let go all at once what came within a tick.
+            // The driver's own timers, to a millisecond. Ours may be late by more (`TIMER_TICK`),
+            // and let go all at once what came within a tick.
             D::sleep(self.delay.get()).await;
         }
         self.answers.set(self.answers.get() + 1);

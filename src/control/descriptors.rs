@@ -119,7 +119,8 @@ fn fair(all: usize, wanted: &[usize]) -> Vec<usize> {
 
 /// For what the control thread does: names, files, the admin pages.
 const CONTROL: usize = 32;
-/// A worker's own: its ring or epoll instance, and what wakes it.
+/// A worker's own: its ring or epoll instance, what wakes it, and what it looks with, four for who
+/// measures how late it is and four for who makes pages in turns.
 const WORKER: usize = 16;
 /// A listening socket: that, its second descriptor, and what it has accepted in a turn.
 const LISTENER: usize = 2 + limits::ACCEPTS_PENDING;

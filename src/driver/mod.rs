@@ -56,6 +56,8 @@ pub trait Driver: Sized + 'static {
     /// Whether an accept may be dropped and no connection is lost. One that is in a ring may have
     /// taken a connection that nobody has heard of yet.
     const ACCEPTS_DROP: bool = true;
+    /// Whether the kernel hands over only so much of what has come at a time, in the order it came.
+    const HANDS_OVER_IN_PARTS: bool = false;
     /// Descriptors that a connection to an upstream takes.
     const DESCRIPTORS_A_CONNECT: usize = 1;
     /// A listening socket of this driver.

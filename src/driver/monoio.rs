@@ -33,6 +33,7 @@ impl super::Driver for MonoioUring {
     const NAME: &'static str = "monoio";
     const ACCEPTS_PENDING: usize = crate::limits::ACCEPTS_PENDING;
     const ACCEPTS_DROP: bool = false;
+    const HANDS_OVER_IN_PARTS: bool = true;
     type Listener = MonoioListener;
     type Reader = MonoioReader;
     type Writer = MonoioWriter;

@@ -286,7 +286,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             let due = D::now() + tick;
             D::sleep(tick).await;
             // Timers go before what came over the network. This comes after what has come by now.
-            looks.look_if_possible().await;
+            looks.look_at_kernel().await;
             let now = D::now();
             let delay = now.saturating_duration_since(due);
             self.admission.tick(now, delay, self.cpu_time_of_pages(), &self.metrics);

@@ -125,7 +125,8 @@ impl Quota {
     fn learn(&mut self, pages: u64, busy: Duration) {
         if pages >= PAGES_MIN && !busy.is_zero() {
             let seen_per_s = (pages as f64 / busy.as_secs_f64()).max(self.least_per_s);
-            self.capacity_per_s += (seen_per_s - self.capacity_per_s) * LEARNT;
+            let more = seen_per_s - self.capacity_per_s;
+            self.capacity_per_s += more * if more > 0.0 { LEARNT_MORE } else { LEARNT };
         }
     }
 
@@ -156,8 +157,10 @@ const BURST_S_MAX: f64 = QUEUE_WINDOW.as_millis() as f64 / 1000.0;
 const BURST_STEP: f64 = 1.5;
 /// Pages that tell what pages take.
 const PAGES_MIN: u64 = 8;
-/// How much of what a window tells is believed.
+/// How much of what a window tells is believed; of a capacity that is larger than was known, more:
+/// overload begins with many new connections, and pages seem to take more than they do.
 const LEARNT: f64 = 0.3;
+const LEARNT_MORE: f64 = 0.7;
 /// The part of what can be made that is taken on at most, so that a queue becomes shorter.
 const PART_MAX: f64 = 0.98;
 /// And at least, when the CPU is another program's for most of the time.
