@@ -67,7 +67,7 @@ pub const IN_FLIGHT_MAX: usize = 16_384;
 pub const IN_FLIGHT_LOW_PERCENT: usize = 50;
 /// See `IN_FLIGHT_LOW_PERCENT`.
 pub const IN_FLIGHT_NORMAL_PERCENT: usize = 90;
-/// Connections, percent of a worker's most, over which none is kept after its page.
+/// Connections, percent of a worker's most, over which only so many are kept idle as are left.
 pub const CONNECTIONS_KEPT_PERCENT: usize = 90;
 /// How long a readable request may wait for the loop. When all of them have waited for longer
 /// than this for a `QUEUE_WINDOW`, the worker is overloaded: 503 for what it cannot make in time.

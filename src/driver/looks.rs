@@ -204,7 +204,7 @@ mod tests {
         run.unwrap();
     }
 
-    const MANY: usize = 200;
+    const MANY: usize = 100;
 
     /// Where a look fails, the next one is a pause, and nobody waits for ever.
     fn goes_without<D: Driver>() {

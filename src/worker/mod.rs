@@ -306,10 +306,14 @@ impl<D: Driver, S: Service> Worker<D, S> {
     }
 
     /// Whether a connection may stay after its page. When there are nearly as many as there may be,
-    /// those that are only kept would keep others out.
+    /// those that are only kept would keep others out. A few of them do not, and a crowd that comes
+    /// back at once would have to open each of its connections anew.
     fn keeps_connections(&self) -> bool {
-        let kept = admission::share(self.bounds.connections_max, limits::CONNECTIONS_KEPT_PERCENT);
-        !self.is_draining() && self.metrics.connections.get() <= kept
+        let most = self.bounds.connections_max;
+        let kept = admission::share(most, limits::CONNECTIONS_KEPT_PERCENT);
+        let open = self.metrics.connections.get();
+        let idle = open.saturating_sub(self.busy.get());
+        !self.is_draining() && (open <= kept || idle < (most as u64).saturating_sub(kept))
     }
 
     /// Whether nothing is left to be done, as far as this worker knows. `waits` for those who keep

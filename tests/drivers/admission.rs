@@ -25,6 +25,7 @@ on_every_driver!(
     in_flight_max,
     connections_max,
     the_last_connections_are_not_kept,
+    a_crowd_keeps_its_connections,
     few_descriptors,
     no_descriptor_left,
     too_much_to_do,
@@ -163,6 +164,24 @@ fn the_last_connections_are_not_kept(kind: Kind) {
         assert_eq!(visitor.get("/plain").page(), "<p>plain</p>");
     }
     drop(crowd);
+    stage.finish();
+}
+
+/// Where all places are taken by those who wait for a page, nobody is idle who could keep others out.
+fn a_crowd_keeps_its_connections(kind: Kind) {
+    let (gate, stage) = gated(Script::on(kind).bounds(|bounds| bounds.connections_max = 20));
+    let mut crowd: Vec<Visitor> = (0..19).map(|_| stage.visitor()).collect();
+    crowd.iter_mut().for_each(|visitor| visitor.send(get("/users/1")));
+    stage.await_in_flight(19);
+    let mut last = stage.visitor();
+    for _ in 0..3 {
+        last.send(get("/plain"));
+        let reply = last.reply();
+        assert_eq!((reply.page(), reply.field("Connection")), ("<p>plain</p>".into(), None));
+    }
+    gate.open();
+    crowd.iter_mut().for_each(|visitor| assert_eq!(visitor.reply().page(), "<p>Ada</p>"));
+    drop((crowd, last));
     stage.finish();
 }
 
