@@ -96,7 +96,13 @@ pub(crate) fn all(short: bool) -> Vec<Scene> {
             of.trouble("500 ms", &[Act::Delay(api, 500)]),
             &[Act::Delay(api, 50)],
         ),
-        spike(short),
+        of.crowd(
+            "spike",
+            "ten times as many visitors as can be served, for thirty seconds",
+            1500,
+            10.0,
+        ),
+        of.crowd("crowd", "three times as many, of pages that take a tenth of that", 100, 3.0),
         of.scene(
             "dead",
             "the API is killed, and started again after ten seconds",
@@ -153,6 +159,26 @@ impl Lengths {
         self.part(name, Kind::Trouble, acts)
     }
 
+    /// More visitors than can be served, of pages with so many items. The more a page takes, the
+    /// more times what can be served one core can send.
+    fn crowd(&self, name: &'static str, title: &'static str, items: u64, times: f64) -> Scene {
+        let part = |name, kind, times, secs, acts: &[Act]| Part {
+            name,
+            kind,
+            rate: if self.short { Rate::Fixed(times * 20.0) } else { Rate::OfCapacity(times) },
+            length: Duration::from_secs_f64(self.pick(secs, 0.8)),
+            acts: acts.to_vec(),
+        };
+        let items = if self.short { 30 } else { items };
+        let begin = [Act::Size(Who::Api, items), Act::Delay(Who::Api, 50)];
+        let parts = vec![
+            part("half of what it can", Kind::Calm, 0.5, 10.0, &begin),
+            part("more than it can", Kind::Trouble, times, 30.0, &[]),
+            part("half again", Kind::After, 0.5, 10.0, &[]),
+        ];
+        Scene { name, title, path: "/users/", beside: None, parts, ours_only: false }
+    }
+
     /// A scene with one trouble, and what ends it.
     fn scene(&self, name: &'static str, title: &'static str, trouble: Part, end: &[Act]) -> Scene {
         let begin = [Who::Api, Who::Other, Who::Third].map(|who| Act::Delay(who, 50));
@@ -160,32 +186,5 @@ impl Lengths {
             (self.part("before", Kind::Calm, &begin), self.part("after", Kind::After, end));
         let parts = vec![before, trouble, after];
         Scene { name, title, path: "/users/", beside: None, parts, ours_only: false }
-    }
-}
-
-/// Pages that cost a server a millisecond or so, so that ten times what it can do can be sent from
-/// one core.
-fn spike(short: bool) -> Scene {
-    let items = if short { 30 } else { 1500 };
-    let part = |name, kind, times, secs, acts: &[Act]| Part {
-        name,
-        kind,
-        rate: if short { Rate::Fixed(times * 20.0) } else { Rate::OfCapacity(times) },
-        length: Duration::from_secs_f64(secs),
-        acts: acts.to_vec(),
-    };
-    let begin = [Act::Size(Who::Api, items), Act::Delay(Who::Api, 50)];
-    let (calm, crowd) = if short { (0.8, 0.8) } else { (10.0, 30.0) };
-    Scene {
-        name: "spike",
-        title: "ten times as many visitors as can be served, for thirty seconds",
-        path: "/users/",
-        beside: None,
-        parts: vec![
-            part("half of what it can", Kind::Calm, 0.5, calm, &begin),
-            part("ten times that it can", Kind::Trouble, 10.0, crowd, &[]),
-            part("half again", Kind::After, 0.5, calm, &[]),
-        ],
-        ours_only: false,
     }
 }

@@ -167,7 +167,7 @@ fn the_last_connections_are_not_kept(kind: Kind) {
     stage.finish();
 }
 
-/// Where all places are taken by those who wait for a page, nobody is idle who could keep others out.
+/// Where all places are taken by those who wait for a page, nobody idle keeps others out.
 fn a_crowd_keeps_its_connections(kind: Kind) {
     let (gate, stage) = gated(Script::on(kind).bounds(|bounds| bounds.connections_max = 20));
     let mut crowd: Vec<Visitor> = (0..19).map(|_| stage.visitor()).collect();
@@ -177,7 +177,7 @@ fn a_crowd_keeps_its_connections(kind: Kind) {
     for _ in 0..3 {
         last.send(get("/plain"));
         let reply = last.reply();
-        assert_eq!((reply.page(), reply.field("Connection")), ("<p>plain</p>".into(), None));
+        assert_eq!((reply.page(), reply.field("Connection")), ("<p>plain</p>", None));
     }
     gate.open();
     crowd.iter_mut().for_each(|visitor| assert_eq!(visitor.reply().page(), "<p>Ada</p>"));
