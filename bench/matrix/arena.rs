@@ -302,5 +302,4 @@ const POLL: Duration = Duration::from_millis(50);
 const MEMO: &str = "4MiB";
 const SITE: &str = "bench/site";
 /// The line of its site.toml by which it answers everyone, however late.
-const NEVER_SHEDS: &str = "queue_target = false
-";
+const NEVER_SHEDS: &str = "queue_target = false\n";

@@ -112,7 +112,7 @@ fn steps(arguments: &Arguments) -> Result<Vec<Step>, String> {
         return Err(format!("a rate is a number above 0, up to {RATE_MAX}"));
     }
     let seconds = seconds(&steps);
-    if !(seconds > 0.0 && seconds <= SECONDS_MAX) {
+    if !(arguments.seconds > 0.0 && seconds > 0.0 && seconds <= SECONDS_MAX) {
         return Err(format!("a load takes a time above 0, up to {SECONDS_MAX} seconds"));
     }
     if arrivals(&steps) > ARRIVALS_MAX {

@@ -365,6 +365,13 @@ mod tests {
     }
 
     #[test]
+    fn that_twice_as_much_can_be_made_as_was_thought_is_found_out_within_a_second() {
+        let mut load = overloaded();
+        let taken = load.second(MS / 2, 1.0);
+        assert!(taken >= 1750, "{taken} of 2000");
+    }
+
+    #[test]
     fn a_worker_that_has_to_share_the_cpu_takes_on_its_share_and_never_nothing() {
         let mut load = overloaded();
         let usual = load.second(MS, 1.0);
