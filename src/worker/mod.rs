@@ -8,6 +8,7 @@ mod admission;
 mod attend;
 mod clients;
 mod conversation;
+mod costs;
 mod exchange;
 mod forecast;
 mod handshakes;

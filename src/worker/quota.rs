@@ -1,9 +1,9 @@
 //! How many pages an overloaded worker takes on. No clock, no IO.
 //!
-//! As many as can be made, which is known from what they take: pages made for each second of CPU
-//! time, those turned away included in what it cost, whatever their API takes to answer. Where a
-//! queue stands all the same, as another program has the CPU too, a smaller part of that, and
-//! nothing for as long as the queue takes.
+//! As many as can be made, whatever their API takes to answer. That is known from what they take of
+//! the CPU, and from what it takes to turn the others away, see [`Costs`]. Where a queue stands all
+//! the same, as another program has the CPU too, a smaller part of that, and nothing for as long as
+//! the queue takes.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,28 @@ use crate::limits::{
 };
 use crate::site::Priority;
 
+use super::costs::Costs;
+
 /// A token bucket whose rate follows the load.
 #[derive(Debug)]
 pub(super) struct Quota {
+    /// What pages take, and those who are turned away.
+    costs: Costs,
     /// What can be made a second by a worker that has the CPU to itself.
     capacity_per_s: f64,
     /// And at least, whatever it is busy with.
     least_per_s: f64,
+    /// Visitors who come a second: at once when there are more, slowly when there are fewer, as a
+    /// worker that is late sees only some of them.
+    visitors_per_s: f64,
     /// The part of that which is taken on.
     part: f64,
     tokens: f64,
     filled: Instant,
     /// Pages taken on at once are what can be made in this time, seconds.
     burst_s: f64,
+    /// Pages that could have been taken on in this window, had somebody come in time.
+    missed: f64,
     /// How long the queue was in the window before.
     queue_before: Duration,
     /// Windows without a 503, or without much to do.
@@ -52,12 +61,15 @@ pub(super) struct Moment {
 impl Quota {
     pub(super) fn new(per_s: f64, now: Instant) -> Self {
         let mut quota = Self {
+            costs: Costs::new(per_s),
             capacity_per_s: per_s,
             least_per_s: per_s * (1.0 - TURNING_AWAY_MAX),
+            visitors_per_s: 0.0,
             part: PART_MAX,
             tokens: 0.0,
             filled: now,
             burst_s: BURST_S_MIN,
+            missed: 0.0,
             queue_before: Duration::ZERO,
             calm: 0,
         };
@@ -80,7 +92,9 @@ impl Quota {
         let burst = self.burst();
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = self.filled.max(now);
-        self.tokens = (self.tokens + since * self.per_s()).min(burst);
+        self.tokens += since * self.per_s();
+        self.missed += (self.tokens - burst).max(0.0);
+        self.tokens = self.tokens.min(burst);
         let left_to_others = match priority {
             Priority::High => 0.0,
             Priority::Normal => burst / 4.0,
@@ -95,14 +109,19 @@ impl Quota {
 
     /// Follows what was seen; true when the worker is not overloaded any more.
     pub(super) fn adjust(&mut self, seen: &Moment) -> bool {
-        self.learn(seen.pages, seen.busy);
+        self.learn(seen);
         let is_idle = seen.busy.as_secs_f64() < seen.took.as_secs_f64() * BUSY;
+        let missed = std::mem::take(&mut self.missed);
         let queue_before = std::mem::replace(&mut self.queue_before, seen.queue);
         if seen.queue <= seen.low {
-            self.part = (self.part * RAISED_TO).min(PART_MAX);
-            if seen.shed > 0 && is_idle {
-                // Idle at times, and at others too much for it: they come together.
-                self.let_in_together();
+            let raised_to = if is_idle { RAISED_TO_IDLE } else { RAISED_TO };
+            self.part = (self.part * raised_to).min(PART_MAX);
+            let come_together = missed > seen.taken as f64 * MISSED_PART;
+            match (come_together, is_idle) {
+                // Idle at times, and at others too much for it.
+                (true, true) if seen.shed > 0 => self.let_in_together(),
+                (false, false) => self.let_in_apart(),
+                _ => {}
             }
             // One that turns visitors away, however many it lets in together, need not.
             let is_calm = seen.shed == 0 || (is_idle && self.burst_s >= BURST_S_MAX);
@@ -113,7 +132,11 @@ impl Quota {
         let is_own = !is_idle || seen.line > seen.low;
         let grows = seen.queue > queue_before + seen.low;
         if is_own || grows || seen.taken as f64 > seen.pages as f64 * OVERDONE {
-            self.lower(seen.queue);
+            // One that becomes shorter does so by what is taken on now.
+            if seen.queue + seen.low >= queue_before {
+                self.lower();
+            }
+            self.pay_back(seen.queue, PAID_BACK_MAX);
         } else {
             // Late, and not by its own work: fewer pages would help nobody.
             self.let_in_together();
@@ -121,24 +144,27 @@ impl Quota {
         false
     }
 
-    /// So many pages were made in so much of the CPU's time.
-    fn learn(&mut self, pages: u64, busy: Duration) {
-        if pages >= PAGES_MIN && !busy.is_zero() {
-            let seen_per_s = (pages as f64 / busy.as_secs_f64()).max(self.least_per_s);
-            let more = seen_per_s - self.capacity_per_s;
-            self.capacity_per_s += more * if more > 0.0 { LEARNT_MORE } else { LEARNT };
-        }
+    /// What was made for how much of the CPU's time tells what can be made of as many visitors.
+    fn learn(&mut self, seen: &Moment) {
+        // About half of a page's work is done when it is taken on, the other when its API has
+        // answered; where those who are taken on wait to be made, that is yet to come.
+        let (finished, taken) = (seen.pages as f64, seen.taken as f64);
+        let pages = finished.min((finished + taken) / 2.0);
+        self.costs.learn(pages, seen.shed as f64, seen.busy.as_secs_f64());
+        let visitors_per_s = (seen.taken + seen.shed) as f64 / seen.took.as_secs_f64().max(1e-3);
+        self.visitors_per_s = visitors_per_s.max(self.visitors_per_s * FORGOTTEN_TO);
+        self.capacity_per_s = self.costs.capacity_per_s(self.visitors_per_s).max(self.least_per_s);
     }
 
     /// A queue stands: less is taken on.
-    fn lower(&mut self, queue: Duration) {
+    fn lower(&mut self) {
         self.part = (self.part * LOWERED_TO).max(PART_MIN);
-        self.burst_s = (self.burst_s / BURST_STEP).max(BURST_S_MIN);
-        self.pay_back(queue, PAID_BACK_MAX);
+        self.let_in_apart();
     }
 
     /// Takes on nothing for as long as a queue takes, but no longer than a part of a window.
     pub(super) fn pay_back(&mut self, queue: Duration, window_part: f64) {
+        self.queue_before = queue;
         let most = self.per_s() * QUEUE_WINDOW.as_secs_f64() * window_part;
         let queue = self.per_s() * queue.as_secs_f64();
         self.tokens = (self.tokens - queue).max(-most);
@@ -148,19 +174,20 @@ impl Quota {
     fn let_in_together(&mut self) {
         self.burst_s = (self.burst_s * BURST_STEP).min(BURST_S_MAX);
     }
+
+    /// Less is: what is begun at once makes all others wait.
+    fn let_in_apart(&mut self) {
+        self.burst_s = (self.burst_s / BURST_STEP).max(BURST_S_MIN);
+    }
 }
 
+/// Visitors come together where more than this part of those who were taken on was missed.
+const MISSED_PART: f64 = 0.05;
 /// Pages that are taken on at once are what can be made in so long, at least and at most, seconds.
 const BURST_S_MIN: f64 = 0.002;
 const BURST_S_MAX: f64 = QUEUE_WINDOW.as_millis() as f64 / 1000.0;
 /// By how much that becomes more or less in a window.
 const BURST_STEP: f64 = 1.5;
-/// Pages that tell what pages take.
-const PAGES_MIN: u64 = 8;
-/// How much of what a window tells is believed; of a capacity that is larger than was known, more:
-/// overload begins with many new connections, and pages seem to take more than they do.
-const LEARNT: f64 = 0.3;
-const LEARNT_MORE: f64 = 0.7;
 /// The part of what can be made that is taken on at most, so that a queue becomes shorter.
 const PART_MAX: f64 = 0.98;
 /// And at least, when the CPU is another program's for most of the time.
@@ -171,6 +198,9 @@ const TURNING_AWAY_MAX: f64 = 0.5;
 /// By how much that changes in a window.
 const LOWERED_TO: f64 = 0.95;
 const RAISED_TO: f64 = 1.03;
+const RAISED_TO_IDLE: f64 = 1.05;
+/// What is left, a window later, of how many visitors came.
+const FORGOTTEN_TO: f64 = 0.8;
 /// The part of a window in which nothing is taken on, for a queue that goes on standing: what makes
 /// the worker late may be no queue.
 const PAID_BACK_MAX: f64 = 0.8;
