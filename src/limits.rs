@@ -57,9 +57,10 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 
 /// Downstream connections a worker holds at once. Over it: 503 and close.
 pub const CONNECTIONS_MAX: usize = 65_536;
-/// Connections over `CONNECTIONS_MAX` that are being told so at once, a worker; more are closed
-/// without a word.
+/// Connections over `CONNECTIONS_MAX` that are being told so at once, a worker.
 pub const TURNED_AWAY_MAX: usize = 1024;
+/// How long the next ones wait to be told; they are closed without a word then.
+pub const TURNING_AWAY_WAIT: Duration = Duration::from_millis(100);
 /// Pages a worker has in flight at once. Over it: 503.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// Of these, in percent, what pages of low priority may have, and those of normal priority on a
@@ -88,9 +89,11 @@ pub const STINT: Duration = Duration::from_micros(300);
 /// Looks between two stints, for as long as each brings something. A new connection takes three
 /// until its 503 is on its way: it is accepted, its request is read, the answer is handed over.
 pub const LOOKS_MAX: u32 = 8;
-/// How long these may go on. The stint after them is as long, whatever comes: half of the time is
-/// for pages.
-pub const LOOKS_TIME_MAX: Duration = Duration::from_millis(1);
+/// How long these may go on.
+pub const LOOKS_TIME_MAX: Duration = Duration::from_millis(2);
+/// By how many times they may be longer than the stint after them: a third of the time is for
+/// making pages, whatever comes.
+pub const LOOKS_PER_STINT: u32 = 2;
 /// The pause that stands in for a look where there are no descriptors for one.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(1);
 /// Visitors that an overloaded worker turns away in one turn of its loop; the others wait for the

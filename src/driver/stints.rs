@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::looks::Looks;
 use super::turns::Turns;
 use super::{Driver, give_way, tally};
-use crate::limits::{LOOKS_MAX, LOOKS_TIME_MAX, STINT};
+use crate::limits::{LOOKS_MAX, LOOKS_PER_STINT, LOOKS_TIME_MAX, STINT};
 
 thread_local! {
     static CROWDED: Cell<bool> = const { Cell::new(false) };
@@ -79,7 +79,7 @@ async fn keep<D: Driver>(_stints: Stints) {
         poll_fn(|context| TURNS.with(|turns| turns.used_up(context))).await;
         let begun = D::now_exactly();
         let looked_for = look_around(&mut looks, begun).await;
-        TURNS.with(|turns| turns.begin(STINT.max(looked_for)));
+        TURNS.with(|turns| turns.begin(STINT.max(looked_for / LOOKS_PER_STINT)));
     }
 }
 

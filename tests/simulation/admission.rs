@@ -170,7 +170,8 @@ fn overload(wait: Duration) {
         let (page_took, pages) = part(&visits, from, to, 200, 99);
         let (shed_took, shed) = part(&visits, from, to, 503, 50);
         assert_eq!(pages + shed, 12_000, "everybody is answered");
-        assert!(pages >= 4 * 950, "{pages} pages in four seconds");
+        // Between two pages it looks, which takes time here as well.
+        assert!(pages >= 4 * 940, "{pages} pages in four seconds");
         // Visitors go through the same queue, five times a visit; a page in it is a millisecond.
         assert!(page_took <= usual * 2 + 20 * MS, "{page_took:?}, usually {usual:?}");
         assert!(shed_took <= 20 * MS, "{shed_took:?} for half of those turned away");
