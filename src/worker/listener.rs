@@ -73,21 +73,18 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
         match accepted {
             Ok((reader, writer, peer)) => {
                 worker.metrics.accepted.add(1);
-                match worker.enter() {
-                    Some(visit) => {
-                        let (worker, halves) = (Rc::clone(&worker), (reader, writer));
-                        begin(worker, visit, tls.clone(), halves, peer);
+                let halves = (reader, writer);
+                match place(&worker, tls.is_some()).await {
+                    Place::Inside(visit) => {
+                        begin(Rc::clone(&worker), visit, tls.clone(), halves, peer);
                     }
-                    None => {
+                    Place::AtTheDoor => {
                         worker.metrics.connections_shed.add(1);
-                        // There are no words for it before a handshake, which would cost more
-                        // than a page.
-                        let turned_away = worker.turned_away.get();
-                        if tls.is_none() && turned_away < worker.bounds.turned_away_max as u64 {
-                            let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
-                            D::spawn(turn_away(Rc::clone(&worker), halves, peer));
-                        }
+                        let (reader, writer) = halves;
+                        let halves = (tls::Reader::Plain(reader), tls::Writer::Plain(writer));
+                        D::spawn(turn_away(Rc::clone(&worker), halves, peer));
                     }
+                    Place::None => worker.metrics.connections_shed.add(1),
                 }
             }
             // The socket has ended, or this accept was cancelled.
@@ -104,6 +101,37 @@ pub(super) async fn accept_all<D: Driver, S: Service>(
                 worker.timers.sleep(limits::ACCEPT_BACKOFF).await;
             }
         }
+    }
+}
+
+/// What there is for a connection.
+enum Place {
+    Inside(Visit),
+    /// To be told that there is none.
+    AtTheDoor,
+    None,
+}
+
+/// Where all places are taken, and so many are being told so that nobody else can be, one waits a
+/// moment for the first of them to have gone, and those behind it in the backlog, rather than have
+/// their connections reset. There are no words for it before a TLS handshake, which would cost more
+/// than a page.
+async fn place<D: Driver, S: Service>(worker: &Rc<Worker<D, S>>, secure: bool) -> Place {
+    let until = D::now() + limits::TURNING_AWAY_WAIT;
+    loop {
+        if let Some(visit) = worker.enter() {
+            return Place::Inside(visit);
+        }
+        if secure {
+            return Place::None;
+        }
+        if worker.turned_away.get() < worker.bounds.turned_away_max as u64 {
+            return Place::AtTheDoor;
+        }
+        if D::now() >= until || worker.is_draining() {
+            return Place::None;
+        }
+        worker.timers.sleep(limits::QUEUE_TICK).await;
     }
 }
 

@@ -63,7 +63,8 @@ pub struct Bounds {
     pub limits: Limits,
     /// Connections at once.
     pub connections_max: usize,
-    /// Connections over that which are being told so at once; more are closed without a word.
+    /// Connections over that which are being told so at once; more wait a moment, and are closed
+    /// without a word then.
     pub turned_away_max: usize,
     /// Requests in flight at once.
     pub in_flight_max: usize,

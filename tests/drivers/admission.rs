@@ -2,7 +2,7 @@
 //! so at once.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use ringpress::driver::timers::Timers;
 use ringpress::metrics::WorkerMetrics;
 use ringpress::site::RateLimit;
 use ringpress::worker::thread::Recipe;
-use ringpress::worker::{Request, Response, Service};
+use ringpress::worker::{Bounds, Request, Response, Service};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::command::Running;
@@ -24,6 +24,7 @@ on_every_driver!(
     everybody_gets_their_own_page,
     in_flight_max,
     connections_max,
+    nobody_is_cut_off_who_can_be_told,
     the_last_connections_are_not_kept,
     a_crowd_keeps_its_connections,
     few_descriptors,
@@ -69,6 +70,35 @@ fn everybody_gets_their_own_page(kind: Kind) {
     let total = (CONNECTIONS * REQUESTS) as u64;
     stage.await_responses(total);
     assert_eq!(stage.count(|m| m.upstream_responses.get()), 2 * total);
+    stage.finish();
+}
+
+/// So many more than can be told at once that there is no place: they are told one after the other.
+fn nobody_is_cut_off_who_can_be_told(kind: Kind) {
+    const VISITORS: usize = 60;
+    let bounds = |bounds: &mut Bounds| (bounds.connections_max, bounds.turned_away_max) = (1, 2);
+    let stage = Script::on(kind).bounds(bounds).plain_page().start(Upstream::json("{}"));
+    let mut inside = stage.visitor();
+    assert_eq!(inside.get("/plain").page(), "<p>plain</p>");
+    let (address, start) = (stage.address(), Barrier::new(VISITORS));
+    thread::scope(|scope| {
+        for _ in 0..VISITORS {
+            scope.spawn(|| {
+                start.wait();
+                let mut visitor = Visitor::to(address);
+                visitor.send(get("/plain"));
+                assert_eq!(visitor.reply().status, 503);
+            });
+        }
+    });
+    assert_eq!(stage.count(|m| m.connections_shed.get()), VISITORS as u64);
+    // Those who do not go when they are told keep nobody waiting for long: who comes then is cut
+    // off.
+    let staying: Vec<Visitor> = (0..2).map(|_| stage.visitor()).collect();
+    wait("two to be told", || stage.count(|m| m.connections_shed.get()) == VISITORS as u64 + 2);
+    let mut late = stage.visitor();
+    assert!(late.at_end());
+    drop((staying, inside));
     stage.finish();
 }
 
