@@ -21,6 +21,7 @@ pub(crate) struct Load {
     patience: Duration,
     connections_max: usize,
     in_turn: bool,
+    once: bool,
     epoll: OwnedFd,
     started: Instant,
     slots: Vec<Slot>,
@@ -52,6 +53,7 @@ impl Load {
             patience: Duration::from_millis(arguments.patience_ms),
             connections_max: arguments.connections_max.max(arguments.hold),
             in_turn: arguments.hold > 0,
+            once: arguments.once,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             started: Instant::now(),
             slots: Vec::new(),
@@ -283,8 +285,8 @@ impl Load {
                 let slot = &mut self.slots[at];
                 slot.generation += 1;
                 match reuse {
-                    Reuse::Yes => self.idle.push_back((at, slot.generation)),
-                    Reuse::No => self.close(at),
+                    Reuse::Yes if !self.once => self.idle.push_back((at, slot.generation)),
+                    Reuse::Yes | Reuse::No => self.close(at),
                 }
             }
             Step::Broken(exchange, outcome) => {

@@ -61,6 +61,9 @@ struct Arguments {
     /// Open so many connections first, and use them in turn
     #[arg(long, default_value_t = 0)]
     hold: usize,
+    /// Each visitor comes on a connection of their own, and closes it when the answer is there
+    #[arg(long, conflicts_with = "hold")]
+    once: bool,
     /// After the load, ask 20 times a second until five answers in a row come within this time
     #[arg(long)]
     recovered_ms: Option<u64>,

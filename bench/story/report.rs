@@ -163,7 +163,7 @@ fn aims(run: &Run) -> Vec<String> {
     let p99 = |step: &Slice| step.page_ms.map(|ms| ms.p99);
     let over_calm = |step: &Slice| Some(p99(step)? / run.calm_p99()?);
     match run.scene.as_str() {
-        "spike" | "crowd" => {
+        "spike" | "crowd" | "strangers" => {
             let crowd = run.steps(Kind::Trouble).next().map(|(_, step)| step);
             let share = crowd.zip(run.most()).map(|(step, most)| run.goodput(step) / most);
             aim("goodput ÷ the most there can be, at least 0.95", share, |value| value >= 0.95);

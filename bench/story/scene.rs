@@ -15,6 +15,8 @@ pub(crate) struct Scene {
     pub(crate) parts: Vec<Part>,
     /// Whether only ringpress has the pages for it.
     pub(crate) ours_only: bool,
+    /// Whether each visitor comes on a connection of their own.
+    pub(crate) strangers: bool,
 }
 
 /// A part of a scene.
@@ -103,6 +105,10 @@ pub(crate) fn all(short: bool) -> Vec<Scene> {
             10.0,
         ),
         of.crowd("crowd", "three times as many, of pages that take a tenth of that", 100, 3.0),
+        Scene {
+            strangers: true,
+            ..of.crowd("strangers", "twice as many, each on a connection of their own", 200, 2.0)
+        },
         of.scene(
             "dead",
             "the API is killed, and started again after ten seconds",
@@ -176,7 +182,15 @@ impl Lengths {
             part("more than it can", Kind::Trouble, times, 30.0, &[]),
             part("half again", Kind::After, 0.5, 10.0, &[]),
         ];
-        Scene { name, title, path: "/users/", beside: None, parts, ours_only: false }
+        Scene {
+            name,
+            title,
+            path: "/users/",
+            beside: None,
+            parts,
+            ours_only: false,
+            strangers: false,
+        }
     }
 
     /// A scene with one trouble, and what ends it.
@@ -185,6 +199,14 @@ impl Lengths {
         let (before, after) =
             (self.part("before", Kind::Calm, &begin), self.part("after", Kind::After, end));
         let parts = vec![before, trouble, after];
-        Scene { name, title, path: "/users/", beside: None, parts, ours_only: false }
+        Scene {
+            name,
+            title,
+            path: "/users/",
+            beside: None,
+            parts,
+            ours_only: false,
+            strangers: false,
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Stage {
         self.act(&first.acts)?;
         let is_relative = |part: &Part| matches!(part.rate, Rate::OfCapacity(_));
         let capacity = match scene.parts.iter().any(is_relative) {
-            true => Some(self.capacity(&server, scene.path)?),
+            true => Some(self.capacity(&server, scene)?),
             false => None,
         };
         let total: f64 = scene.parts.iter().map(|part| part.length.as_secs_f64()).sum();
@@ -55,7 +55,8 @@ impl Stage {
         });
         let mut beside = beside.transpose()?;
         let steps = steps(&scene.parts, capacity.unwrap_or_default());
-        let mut watched = self.pace(&server, scene.path, &[format!("--steps={steps}")])?;
+        let arguments = with_strangers(scene, format!("--steps={steps}"));
+        let mut watched = self.pace(&server, scene.path, &arguments)?;
         for load in beside.iter_mut().chain([&mut watched]) {
             while !load.line()?.contains("started") {}
         }
@@ -73,9 +74,8 @@ impl Stage {
         clock.watch(&server, until);
         let load: Load = watched.result()?;
         // And again, as the speed of a machine drifts within a scene.
-        let again = |before: f64| {
-            self.pages_a_second(&server, scene.path, before * 2.0, CAPACITY_SECS * 4.0)
-        };
+        let again =
+            |before: f64| self.pages_a_second(&server, scene, before * 2.0, CAPACITY_SECS * 4.0);
         let capacity_after = capacity.map(again).transpose()?;
         let beside = beside.map(Generator::result::<Load>).transpose()?;
         check(&load)?;
@@ -157,13 +157,13 @@ impl Stage {
 
     /// Pages a second at most: more and more visitors, until fewer than come get theirs; and then
     /// as many again for longer, as a server may do better when it has got used to a crowd.
-    fn capacity(&self, server: &Server, path: &str) -> Result<f64, String> {
+    fn capacity(&self, server: &Server, scene: &Scene) -> Result<f64, String> {
         let (mut rate, mut best) = (CAPACITY_FIRST, 0.0_f64);
         for _ in 0..CAPACITY_STEPS_MAX {
-            let came = self.pages_a_second(server, path, rate, CAPACITY_SECS)?;
+            let came = self.pages_a_second(server, scene, rate, CAPACITY_SECS)?;
             best = best.max(came);
             if came < rate * CAPACITY_SHARE {
-                let again = self.pages_a_second(server, path, rate * 2.0, CAPACITY_SECS * 4.0)?;
+                let again = self.pages_a_second(server, scene, rate * 2.0, CAPACITY_SECS * 4.0)?;
                 return Ok(best.max(again));
             }
             rate *= 1.5;
@@ -175,11 +175,12 @@ impl Stage {
     fn pages_a_second(
         &self,
         server: &Server,
-        path: &str,
+        scene: &Scene,
         rate: f64,
         secs: f64,
     ) -> Result<f64, String> {
-        let load: Load = self.pace(server, path, &[format!("--steps={rate}x{secs}")])?.result()?;
+        let arguments = with_strangers(scene, format!("--steps={rate}x{secs}"));
+        let load: Load = self.pace(server, scene.path, &arguments)?.result()?;
         let slices = load.course.map(|course| course.slices).unwrap_or_default();
         let half = slices.get(slices.len() / 2..).unwrap_or_default();
         let came: u64 = half.iter().map(|slice| slice.came).sum();
@@ -213,6 +214,12 @@ impl Clock {
             thread::sleep(left.min(MEMORY_EVERY));
         }
     }
+}
+
+/// What pace is told of the visitors of a scene, beside when they come.
+fn with_strangers(scene: &Scene, steps: String) -> Vec<String> {
+    let once = scene.strangers.then(|| "--once".to_owned());
+    [steps].into_iter().chain(once).collect()
 }
 
 /// The schedule of a scene, as pace reads it.
