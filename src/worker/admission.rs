@@ -110,7 +110,7 @@ impl Admission {
         }
         let mut overload = overload.borrow_mut();
         let per_s = forecast.per_s().unwrap_or_default().max(overload.drain_per_s());
-        let done = Done { pages: finished(metrics), busy: busy() };
+        let done = Done::new(metrics, busy());
         // What is in flight is to be made, too, and may cost more than was foreseen.
         let in_flight_s = metrics.in_flight.get() as f64 / per_s.max(1.0);
         let in_flight = Duration::try_from_secs_f64(in_flight_s).unwrap_or_default();
@@ -126,7 +126,7 @@ impl Admission {
         let (Some(overload), Some(forecast)) = (&self.overload, &self.forecast) else { return };
         let finished = finished(metrics);
         let mut overload = overload.borrow_mut();
-        overload.tick(now, delay, stints::delay(now), Done { pages: finished, busy });
+        overload.tick(now, delay, stints::delay(now), Done::new(metrics, busy));
         let is_overloaded = overload.is_overloaded();
         let (shed, in_flight) = (metrics.requests_shed(), metrics.in_flight.get());
         forecast.learn(Seen { at: now, busy, finished, shed, in_flight });
@@ -300,6 +300,12 @@ impl<D: Driver, S: Service> Worker<D, S> {
             Poll::<()>::Pending
         })
         .await;
+    }
+}
+
+impl Done {
+    fn new(metrics: &WorkerMetrics, busy: Duration) -> Self {
+        Self { requests: metrics.requests.get(), pages: finished(metrics), busy }
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Overload {
     window: Window,
     /// Since when no tick was in time, and what was done by then.
     late_since: Option<(Instant, Done)>,
+    /// The tick before, and what was done by then.
+    before: (Instant, Done),
     /// What is taken on, while the worker is overloaded.
     quota: Option<Quota>,
     /// Pages finished a second, of late.
@@ -35,7 +37,8 @@ pub(super) struct Overload {
 /// What a worker has done, ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
-    /// Pages finished.
+    /// Requests begun, and pages finished.
+    pub(super) requests: u64,
     pub(super) pages: u64,
     /// CPU time used.
     pub(super) busy: Duration,
@@ -61,6 +64,7 @@ impl Overload {
             target,
             window: Window::new(now, Done::default()),
             late_since: None,
+            before: (now, Done::default()),
             quota: None,
             drain_per_s: 0.0,
             told: 0.0,
@@ -104,9 +108,20 @@ impl Overload {
         let queue = line.max(delay.saturating_sub(self.target / EXCUSED_PART));
         self.window.queue_min = self.window.queue_min.min(queue);
         self.window.line_min = self.window.line_min.min(line);
+        let (last, before) = std::mem::replace(&mut self.before, (now, done));
         if delay <= self.target {
             self.late_since = None;
         } else if self.quota.is_none() {
+            let visitors = done.requests.saturating_sub(before.requests);
+            // Less than that: it was the machine that stood still.
+            let is_own = done.busy.saturating_sub(before.busy) >= delay / 2;
+            if is_own && delay > self.target + QUEUE_WINDOW && visitors >= VISITORS_OF_CROWD {
+                // As many as were begun would have been finished, had it been in time.
+                let pages = done.pages.saturating_sub(before.pages).midpoint(visitors);
+                let made_per_s = per_second(pages, now.saturating_duration_since(last));
+                self.begin(now, made_per_s.max(self.drain_per_s), delay, done);
+                return;
+            }
             let (since, before) = *self.late_since.get_or_insert((now, done));
             let late_for = now.saturating_duration_since(since);
             if late_for >= QUEUE_WINDOW {
@@ -169,6 +184,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(QUEUE_WINDOW.as_secs_f64() / 2.0)
 }
 
+/// So many in one turn of the loop are a crowd, and not something that holds it up.
+const VISITORS_OF_CROWD: u64 = 64;
 /// For how many windows nothing is taken on at first, at most: until what stands is made.
 const PAID_BACK_FIRST: f64 = 2.0;
 /// Being late by this part of the target is no sign of a queue, on a crowded loop.
@@ -191,6 +208,7 @@ mod tests {
     struct Load {
         overload: Overload,
         now: Instant,
+        begun: u64,
         finished: f64,
         busy: Duration,
         /// Pages that are to be made, and time there is for them.
@@ -203,11 +221,11 @@ mod tests {
             let now = Instant::now();
             let overload = Overload::new(TARGET, now);
             let (busy, time) = (Duration::ZERO, Duration::ZERO);
-            Self { overload, now, finished: 0.0, busy, waiting: 0, time }
+            Self { overload, now, begun: 0, finished: 0.0, busy, waiting: 0, time }
         }
 
         fn done(&self) -> Done {
-            Done { pages: self.finished as u64, busy: self.busy }
+            Done { requests: self.begun, pages: self.finished as u64, busy: self.busy }
         }
 
         fn windows(&mut self, count: u32, delay: Duration, per_s: f64) {
@@ -311,6 +329,22 @@ mod tests {
         assert!(load.overload.is_overloaded());
     }
 
+    /// Nobody was served in a stall; a crowd is all that a loop does.
+    #[test]
+    fn a_crowd_that_makes_one_turn_too_long_is_overload_at_once() {
+        let mut load = Load::new();
+        load.step(QUEUE_WINDOW * 3, 0.0);
+        load.step(MS, 1000.0);
+        assert!(!load.overload.is_overloaded());
+        load.begun += 100;
+        load.step(QUEUE_WINDOW, 1000.0);
+        load.step(MS, 1000.0);
+        assert!(!load.overload.is_overloaded(), "a burst");
+        load.begun += 2000;
+        load.step(QUEUE_WINDOW * 2, 1000.0);
+        assert!(load.overload.is_overloaded());
+    }
+
     #[test]
     fn pages_are_taken_on_as_fast_as_they_were_finished() {
         let mut load = overloaded();
@@ -369,6 +403,17 @@ mod tests {
         let mut load = overloaded();
         let taken = load.second(MS / 2, 1.0);
         assert!(taken >= 1750, "{taken} of 2000");
+    }
+
+    /// Too few at first, as it was thought to make half of what it can: that leaves it idle at
+    /// times, though nobody is missing.
+    #[test]
+    fn a_worker_that_took_on_too_few_does_not_take_on_many_at_once() {
+        let mut load = overloaded();
+        assert!(load.second(MS / 2, 1.0) < 1950);
+        load.now += QUEUE_WINDOW;
+        let at_once = (0..500).filter(|_| load.overload.take(load.now, Priority::High)).count();
+        assert!(at_once <= 8, "{at_once} of those who come at once after a pause");
     }
 
     #[test]

@@ -208,3 +208,42 @@ const PAID_BACK_MAX: f64 = 0.8;
 const OVERDONE: f64 = 1.25;
 /// The part of its time that a worker uses when it is not idle.
 const BUSY: f64 = 0.9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A window with nothing to be seen but this queue.
+    fn window(queue: Duration) -> Moment {
+        let (took, line, low) = (QUEUE_WINDOW, Duration::ZERO, MS * 2);
+        Moment { took, busy: took, pages: 100, taken: 100, shed: 0, queue, line, low }
+    }
+
+    #[test]
+    fn less_is_taken_on_while_a_queue_grows_or_stays_not_while_it_becomes_shorter() {
+        let mut quota = Quota::new(1000.0, Instant::now());
+        quota.pay_back(MS * 100, 2.0);
+        for queue in [80, 60, 40, 20] {
+            quota.adjust(&window(MS * queue));
+            assert_eq!(quota.part, PART_MAX, "{queue} ms are left");
+        }
+        quota.adjust(&window(MS * 20));
+        let stays = quota.part;
+        quota.adjust(&window(MS * 40));
+        assert!(stays < PART_MAX && quota.part < stays, "{stays}, then {}", quota.part);
+    }
+
+    /// It is the worker that is late, and sees only some of them.
+    #[test]
+    fn visitors_who_are_not_seen_for_a_moment_are_not_thought_gone() {
+        let mut quota = Quota::new(1000.0, Instant::now());
+        let crowd = Moment { pages: 60, taken: 60, shed: 2000, ..window(MS * 50) };
+        (0..20).for_each(|_| assert!(!quota.adjust(&crowd)));
+        let of_crowd = quota.capacity_per_s;
+        quota.adjust(&Moment { pages: 100, taken: 20, shed: 0, ..window(MS * 200) });
+        let after = quota.capacity_per_s;
+        assert!(after < of_crowd * 1.5, "{of_crowd} a second, then {after}");
+    }
+}
