@@ -405,17 +405,6 @@ mod tests {
         assert!(taken >= 1750, "{taken} of 2000");
     }
 
-    /// Too few at first, as it was thought to make half of what it can: that leaves it idle at
-    /// times, though nobody is missing.
-    #[test]
-    fn a_worker_that_took_on_too_few_does_not_take_on_many_at_once() {
-        let mut load = overloaded();
-        assert!(load.second(MS / 2, 1.0) < 1950);
-        load.now += QUEUE_WINDOW;
-        let at_once = (0..500).filter(|_| load.overload.take(load.now, Priority::High)).count();
-        assert!(at_once <= 8, "{at_once} of those who come at once after a pause");
-    }
-
     #[test]
     fn a_worker_that_has_to_share_the_cpu_takes_on_its_share_and_never_nothing() {
         let mut load = overloaded();

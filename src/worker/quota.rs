@@ -239,11 +239,31 @@ mod tests {
     #[test]
     fn visitors_who_are_not_seen_for_a_moment_are_not_thought_gone() {
         let mut quota = Quota::new(1000.0, Instant::now());
-        let crowd = Moment { pages: 60, taken: 60, shed: 2000, ..window(MS * 50) };
-        (0..20).for_each(|_| assert!(!quota.adjust(&crowd)));
-        let of_crowd = quota.capacity_per_s;
-        quota.adjust(&Moment { pages: 100, taken: 20, shed: 0, ..window(MS * 200) });
-        let after = quota.capacity_per_s;
-        assert!(after < of_crowd * 1.5, "{of_crowd} a second, then {after}");
+        quota.adjust(&Moment { taken: 100, shed: 1900, ..window(MS * 50) });
+        assert_eq!(quota.visitors_per_s.round(), 20_000.0);
+        let few = Moment { taken: 20, ..window(MS * 200) };
+        quota.adjust(&few);
+        assert_eq!(quota.visitors_per_s.round(), 16_000.0);
+        (0..30).for_each(|_| assert!(!quota.adjust(&few)));
+        assert_eq!(quota.visitors_per_s.round(), 200.0);
+    }
+
+    #[test]
+    fn more_is_let_in_at_once_where_places_were_missed_and_not_for_idleness_alone() {
+        let mut now = Instant::now();
+        let mut quota = Quota::new(1000.0, now);
+        let idle = Moment { busy: MS * 50, shed: 100, ..window(Duration::ZERO) };
+        for _ in 0..5 {
+            for _ in 0..1000 {
+                now += MS / 10;
+                quota.take(now, Priority::High);
+            }
+            quota.adjust(&idle);
+        }
+        assert_eq!(quota.burst_s, BURST_S_MIN);
+        now += QUEUE_WINDOW;
+        assert!((0..1000).any(|_| quota.take(now, Priority::High)));
+        quota.adjust(&idle);
+        assert!(quota.burst_s > BURST_S_MIN);
     }
 }
