@@ -73,7 +73,8 @@ fn everybody_gets_their_own_page(kind: Kind) {
     stage.finish();
 }
 
-/// So many more than can be told at once that there is no place: they are told one after the other.
+/// So many more than can be told at once that there is no place: they are told one after the other,
+/// unless the machine stands still for longer than they wait.
 fn nobody_is_cut_off_who_can_be_told(kind: Kind) {
     const VISITORS: usize = 60;
     let bounds = |bounds: &mut Bounds| (bounds.connections_max, bounds.turned_away_max) = (1, 2);
@@ -81,16 +82,16 @@ fn nobody_is_cut_off_who_can_be_told(kind: Kind) {
     let mut inside = stage.visitor();
     assert_eq!(inside.get("/plain").page(), "<p>plain</p>");
     let (address, start) = (stage.address(), Barrier::new(VISITORS));
-    thread::scope(|scope| {
-        for _ in 0..VISITORS {
-            scope.spawn(|| {
-                start.wait();
-                let mut visitor = Visitor::to(address);
-                visitor.send(get("/plain"));
-                assert_eq!(visitor.reply().status, 503);
-            });
-        }
+    let told = thread::scope(|scope| {
+        let visit = || {
+            start.wait();
+            let reply = Visitor::to(address).try_get("/plain");
+            reply.is_ok_and(|reply| reply.status == 503)
+        };
+        let visits: Vec<_> = (0..VISITORS).map(|_| scope.spawn(visit)).collect();
+        visits.into_iter().filter_map(|visit| visit.join().ok()).filter(|told| *told).count()
     });
+    assert!(told * 4 > VISITORS * 3, "{told} of {VISITORS} were told that there is no place");
     assert_eq!(stage.count(|m| m.connections_shed.get()), VISITORS as u64);
     // Those who do not go when they are told keep nobody waiting for long: who comes then is cut
     // off.
