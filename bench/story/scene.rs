@@ -75,6 +75,12 @@ pub(crate) enum Act {
 }
 
 impl Scene {
+    /// Of the page of users, with nothing beside it.
+    fn of_users(name: &'static str, title: &'static str, parts: Vec<Part>) -> Self {
+        let (path, beside, ours_only, strangers) = ("/users/", None, false, false);
+        Self { name, title, path, beside, parts, ours_only, strangers }
+    }
+
     pub(crate) fn has(&self, contender: &Contender) -> bool {
         contender.pages.contains(&PageKind::Users)
             && (!self.ours_only || contender.group == Group::Ringpress)
@@ -182,15 +188,7 @@ impl Lengths {
             part("more than it can", Kind::Trouble, times, 30.0, &[]),
             part("half again", Kind::After, 0.5, 10.0, &[]),
         ];
-        Scene {
-            name,
-            title,
-            path: "/users/",
-            beside: None,
-            parts,
-            ours_only: false,
-            strangers: false,
-        }
+        Scene::of_users(name, title, parts)
     }
 
     /// A scene with one trouble, and what ends it.
@@ -199,14 +197,6 @@ impl Lengths {
         let (before, after) =
             (self.part("before", Kind::Calm, &begin), self.part("after", Kind::After, end));
         let parts = vec![before, trouble, after];
-        Scene {
-            name,
-            title,
-            path: "/users/",
-            beside: None,
-            parts,
-            ours_only: false,
-            strangers: false,
-        }
+        Scene::of_users(name, title, parts)
     }
 }

@@ -124,12 +124,12 @@ impl Admission {
 
     fn tick(&self, now: Instant, delay: Duration, busy: Duration, metrics: &WorkerMetrics) {
         let (Some(overload), Some(forecast)) = (&self.overload, &self.forecast) else { return };
-        let finished = finished(metrics);
+        let done = Done::new(metrics, busy);
         let mut overload = overload.borrow_mut();
-        overload.tick(now, delay, stints::delay(now), Done::new(metrics, busy));
+        overload.tick(now, delay, stints::delay(now), done);
         let is_overloaded = overload.is_overloaded();
         let (shed, in_flight) = (metrics.requests_shed(), metrics.in_flight.get());
-        forecast.learn(Seen { at: now, busy, finished, shed, in_flight });
+        forecast.learn(Seen { at: now, busy, finished: done.pages, shed, in_flight });
         self.set_overloaded(is_overloaded, metrics);
         drop(overload);
         self.knock();
@@ -305,13 +305,9 @@ impl<D: Driver, S: Service> Worker<D, S> {
 
 impl Done {
     fn new(metrics: &WorkerMetrics, busy: Duration) -> Self {
-        Self { requests: metrics.requests.get(), pages: finished(metrics), busy }
+        let pages = metrics.responses.get().saturating_sub(metrics.requests_shed());
+        Self { requests: metrics.requests.get(), pages, busy }
     }
-}
-
-/// Pages that were made, ever.
-fn finished(metrics: &WorkerMetrics) -> u64 {
-    metrics.responses.get().saturating_sub(metrics.requests_shed())
 }
 
 /// How many may be in flight without anybody being asked who goes first.

@@ -117,7 +117,7 @@ enum Place {
 /// their connections reset. There are no words for it before a TLS handshake, which would cost more
 /// than a page.
 async fn place<D: Driver, S: Service>(worker: &Rc<Worker<D, S>>, secure: bool) -> Place {
-    let until = D::now() + limits::TURNING_AWAY_WAIT;
+    let mut until = None;
     loop {
         if let Some(visit) = worker.enter() {
             return Place::Inside(visit);
@@ -128,7 +128,9 @@ async fn place<D: Driver, S: Service>(worker: &Rc<Worker<D, S>>, secure: bool) -
         if worker.turned_away.get() < worker.bounds.turned_away_max as u64 {
             return Place::AtTheDoor;
         }
-        if D::now() >= until || worker.is_draining() {
+        let now = D::now();
+        let until = *until.get_or_insert(now + limits::TURNING_AWAY_WAIT);
+        if now >= until || worker.is_draining() {
             return Place::None;
         }
         worker.timers.sleep(limits::QUEUE_TICK).await;

@@ -341,6 +341,10 @@ mod tests {
         load.step(MS, 1000.0);
         assert!(!load.overload.is_overloaded(), "a burst");
         load.begun += 2000;
+        load.now += QUEUE_WINDOW * 3;
+        load.overload.tick(load.now, QUEUE_WINDOW * 3, Duration::ZERO, load.done());
+        assert!(!load.overload.is_overloaded(), "it was the machine that stood still");
+        load.begun += 2000;
         load.step(QUEUE_WINDOW * 2, 1000.0);
         assert!(load.overload.is_overloaded());
     }
