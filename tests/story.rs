@@ -100,6 +100,25 @@ fn a_scene_is_played_again_into_results_of_its_commit() {
     assert!(others.take_over(there()).is_err());
 }
 
+#[test]
+fn a_missed_aim_says_where_the_load_itself_was_late() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/story/results/2026-11-25");
+    let machine = Results::load(&folder).unwrap().machine;
+    let aims = |recovers: bool, late_ms: f64| {
+        let mut run = run((0..50).map(|tenth| match tenth {
+            10..50 if !recovers => slice(tenth, 0, 0.0),
+            _ => slice(tenth, 100, 50.0),
+        }));
+        run.load.lag_ms = Some(Quantiles { p50: 0.1, p99: late_ms, max: late_ms });
+        let mut results = Results::new(machine.clone(), false);
+        results.put(run);
+        report::text(&results)
+    };
+    assert!(aims(false, 30.0).contains("| **no**; the load itself was late by 30 ms |"));
+    assert!(aims(false, 5.0).contains("| **no** |"));
+    assert!(aims(true, 30.0).contains("| 0.00 | yes |"));
+}
+
 /// A second of calm, one of trouble, three after it.
 fn run(slices: impl Iterator<Item = Slice>) -> Run {
     let kinds = [Kind::Calm, Kind::Trouble, Kind::After];
