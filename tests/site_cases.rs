@@ -408,7 +408,12 @@ fn read_case(path: &Path) -> Vec<SourceFile> {
 
 const ANY_TEXT: &str = r"\PC*|[./%?#&=2eE\\]{0,12}|(?s).{0,8}";
 const ANY_REST: &str = r"[a-c./%?#2eE ]{1,12}|(\PC{1,3}/){0,3}\PC{1,3}";
-const ANY_TEMPLATE: &str = r"(\{\{|\}\}|\{%|%\}|if |is |a|\.|\||'|set |for |in |raw |\PC){0,16}";
+/// Code, a raw block that may not end, and markup.
+const ANY_TEMPLATE: &str = concat!(
+    r"(\{\{|\}\}|\{%|%\}|if |is |a|\.|\||'|\[|:|set |for |in |raw |import |\PC){0,16}",
+    r"|\{% raw %\}(\{%|%\}|\{%\}|-| |endraw|\{\{|\PC){0,8}",
+    r#"|(<(a href|img src|script src)="|">|<script>|</|style=|\{\{|asset\('|'\)|\}\}|\PC){0,12}"#
+);
 
 /// What could be read as a host, or end a field.
 const ANY_ADDRESS: &str =

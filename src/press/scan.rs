@@ -154,7 +154,8 @@ fn scan_code(bytes: &[u8], from: usize, close: Option<&[u8; 2]>, out: &mut Vec<T
     let mut at = from;
     let mut depth = 0_usize;
     while let Some(&byte) = bytes.get(at) {
-        if depth == 0 && close.is_some_and(|close| bytes[at..].starts_with(close)) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if depth == 0 && close.is_some_and(|close| rest.starts_with(close)) {
             return at;
         }
         let start = at;
@@ -165,11 +166,11 @@ fn scan_code(bytes: &[u8], from: usize, close: Option<&[u8; 2]>, out: &mut Vec<T
                 continue;
             }
             b'"' | b'\'' => {
-                at = text_end(bytes, at);
+                at = text_end(bytes, at, byte);
                 Kind::Text
             }
             _ if is_name(&byte) => {
-                at += bytes[at..].iter().take_while(|byte| is_name(byte)).count();
+                at += rest.iter().take_while(|byte| is_name(byte)).count();
                 if byte.is_ascii_digit() { Kind::Number } else { Kind::Name }
             }
             _ => {
@@ -187,8 +188,7 @@ fn scan_code(bytes: &[u8], from: usize, close: Option<&[u8; 2]>, out: &mut Vec<T
     bytes.len()
 }
 
-fn text_end(bytes: &[u8], open: usize) -> usize {
-    let quote = bytes[open];
+fn text_end(bytes: &[u8], open: usize, quote: u8) -> usize {
     let mut at = open + 1;
     while let Some(&byte) = bytes.get(at) {
         at += 1;
@@ -205,15 +205,22 @@ fn text_end(bytes: &[u8], open: usize) -> usize {
 fn raw_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(open) = find(bytes, b"{%", at) {
-        let Some(close) = find(bytes, b"%}", open) else { break };
-        let inner = &bytes[open + 2..close];
-        let is_space = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'-' | b'+');
-        if inner.iter().filter(|byte| !is_space(byte)).eq(b"endraw".iter()) {
-            return close + 2;
-        }
         at = open + 2;
+        if let Some(end) = bytes.get(at..).and_then(after_endraw) {
+            return bytes.len() - end.len();
+        }
     }
     bytes.len()
+}
+
+/// What follows ` endraw %}`, which may have a sign at both ends.
+fn after_endraw(inner: &[u8]) -> Option<&[u8]> {
+    let inner = without_sign(inner).trim_ascii_start().strip_prefix(b"endraw")?;
+    without_sign(inner.trim_ascii_start()).strip_prefix(b"%}")
+}
+
+fn without_sign(inner: &[u8]) -> &[u8] {
+    inner.strip_prefix(b"-").or_else(|| inner.strip_prefix(b"+")).unwrap_or(inner)
 }
 
 fn find(bytes: &[u8], what: &[u8; 2], from: usize) -> Option<usize> {
@@ -240,8 +247,25 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_block_ends_where_minijinja_ends_it() {
+        let environment = minijinja::Environment::new();
+        let inside =
+            ["{%}", "{%", "%}", "{%%}", "{% end raw %}", "{%-- endraw %}", "{% endraw x %}"];
+        for inner in inside {
+            for end in ["{% endraw %}", "{%-endraw-%}", "{%+ endraw\n+%}", "{%endraw%}"] {
+                let text = format!("{{% raw %}}{inner}{end}{{{{ y }}}}");
+                let made = environment.render_str(&text, minijinja::context! { y => "Y" });
+                assert_eq!(made.unwrap(), format!("{inner}Y"), "{text}");
+                assert_eq!(shown(&text), "{% raw %} {{ y }}", "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn broken_code_does_not_panic() {
-        for text in ["{{", "{%", "{#", "{{ 'a", "{{ \"a\\", "{% raw %}{{", "{{ (((", "{", "{{ é"] {
+        let in_raw = ["{% raw %}{{", "{% raw %}{%}"];
+        let bare = ["{{", "{%", "{#", "{{ 'a", "{{ \"a\\", "{{ (((", "{", "{{ é"];
+        for text in bare.into_iter().chain(in_raw) {
             template(text);
             expression(text);
             print_end(text, 0);
