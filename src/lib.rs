@@ -21,6 +21,10 @@
 //! | 5 | [`worker`] | a pinned thread and all it owns |
 //! | 6 | [`control`], [`cli`] | the thread for what is slow or rare; the commands |
 
+// An index or a slice that is out of bounds panics; where one can't be, the file says why. What
+// comes from outside is asked for with `get`.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod capacity;
 pub mod cli;
 pub mod coding;

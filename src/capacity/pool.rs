@@ -1,5 +1,10 @@
 //! Blocking workers on the cores of a machine, and the line in front of them.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "`likely` is from one to the length of the list, which never changes"
+)]
+
 use std::time::Duration;
 
 use super::line::{Line, Lines, Wait, bisect, blocked};

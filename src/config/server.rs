@@ -301,7 +301,12 @@ fn read_workers(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Workers) 
             Some(list) if list.is_empty() || list.len() > limits::WORKERS_MAX => {
                 reader.wrong_form(entry, &format!("1 to {} CPUs", limits::WORKERS_MAX));
             }
-            Some(list) if (1..list.len()).any(|at| list[..at].contains(&list[at])) => {
+            Some(list)
+                if list
+                    .iter()
+                    .enumerate()
+                    .any(|(at, cpu)| list.iter().take(at).any(|seen| seen == cpu)) =>
+            {
                 reader.problem(entry.value.span(), "`workers` names a CPU twice");
             }
             Some(list) => *into = Workers::Cpus(list),

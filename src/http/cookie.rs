@@ -1,6 +1,11 @@
 //! Values of cookies: what may stand in one (RFC 6265 section 4.1.1), and the percent-encoding of
 //! all else, which is ours: the RFC has none.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;

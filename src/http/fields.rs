@@ -53,7 +53,7 @@ impl Headers {
     ) -> Result<Option<(Self, usize)>, ParseError> {
         let section = buf.get(from..).unwrap_or_default();
         let mut few = [httparse::EMPTY_HEADER; FEW];
-        let few = &mut few[..headers_max.min(FEW)];
+        let few = few.get_mut(..headers_max.min(FEW)).unwrap_or_default();
         match httparse::parse_headers(section, few) {
             Err(httparse::Error::TooManyHeaders) if headers_max > FEW => {
                 let mut many = vec![httparse::EMPTY_HEADER; headers_max];

@@ -3,6 +3,11 @@
 //! It never resolves `.` and `..` and never turns `%2F` into a slash: whatever a path looks like,
 //! it has the segments that were sent.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,5 +1,7 @@
 //! What ties a request to those it leads to: `traceparent` (W3C Trace Context) and request ids.
 
+#![expect(clippy::indexing_slicing, reason = "places within an array of 55")]
+
 /// Whether a `traceparent` is one that may be handed on: version, trace, parent and flags in hex,
 /// lower case, neither of the ids all zeros (W3C Trace Context section 3.2.2).
 pub fn is_traceparent(value: &[u8]) -> bool {

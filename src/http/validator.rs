@@ -1,5 +1,10 @@
 //! Entity tags (RFC 9110 section 8.8.3) and the condition on them that readers send.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use super::Coding;
 
 /// A strong entity tag, with its quotes: two responses that have it are the same byte for byte.

@@ -3,6 +3,8 @@
 //! A counter has a single writer, so that it needs no atomic read-modify-write: a relaxed load
 //! and a relaxed store, which cost what a plain variable costs.
 
+#![expect(clippy::indexing_slicing, reason = "`Index` is what this is")]
+
 use std::ops::Index;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,10 @@
 //! What ties the fetches of a page to its request, for whoever reads the logs of both sides.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use crate::http::{self, Headers};
 use crate::limits::TRACE_STATE_BYTES_MAX;
 use crate::site;

@@ -3,6 +3,11 @@
 //! A redirect leads to a path of this site, or to an origin that the site file names in plain text:
 //! whatever its expressions give, what comes out is looked at as a whole, and nothing else goes.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use super::builder::{Builder, Place};
 use super::compiled::Press;
 use super::escape::{HEX, is_dot_segment, plain_text, push_component, push_segments};

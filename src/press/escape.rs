@@ -1,6 +1,11 @@
 //! Percent-encoding (RFC 3986), by byte tables. What is written into a URL here can never be
 //! read as anything but data: all but the unreserved characters is encoded.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use minijinja::Value;
 use minijinja::value::ValueKind;
 use std::borrow::Cow;

@@ -73,7 +73,7 @@ pub(super) fn uses(undeclared: HashSet<String>, text: &str, tokens: &[Token]) ->
 fn occurrences(path: &str, text: &str, tokens: &[Token]) -> Vec<(Range<usize>, usize)> {
     let parts: Vec<&str> = path.split('.').collect();
     let mut found = Vec::new();
-    for at in 0..tokens.len() {
+    for (at, first) in tokens.iter().enumerate() {
         if at > 0 && tokens.get(at - 1).is_some_and(|token| token.kind == Kind::Mark(b'.')) {
             continue;
         }
@@ -91,7 +91,7 @@ fn occurrences(path: &str, text: &str, tokens: &[Token]) -> Vec<(Range<usize>, u
         let is_argument = is_mark(tokens, next, b'=') && !is_mark(tokens, next + 1, b'=');
         if matches && !is_argument {
             let end = tokens.get(next - 1).map_or(0, |token| token.span.end);
-            found.push((tokens[at].span.start..end, next));
+            found.push((first.span.start..end, next));
         }
     }
     found
@@ -112,8 +112,8 @@ fn is_guarded(after: usize, text: &str, tokens: &[Token]) -> bool {
 /// or extends see them too, and minijinja's analysis looks at one template at a time.
 pub(super) fn assigned(text: &str, tokens: &[Token]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for start in 0..tokens.len() {
-        if tokens[start].kind != Kind::BlockStart {
+    for (start, first) in tokens.iter().enumerate() {
+        if first.kind != Kind::BlockStart {
             continue;
         }
         let mut at = start + 2;
@@ -163,19 +163,18 @@ pub(super) fn missing_assets(
 pub(super) fn references(text: &str, tokens: &[Token]) -> (Vec<Reference>, bool) {
     let mut references = Vec::new();
     let mut dynamic = false;
-    for start in 0..tokens.len() {
+    for (start, first) in tokens.iter().enumerate() {
         let keyword = name_at(start + 1, text, tokens).unwrap_or_default();
-        let is_block = tokens[start].kind == Kind::BlockStart;
+        let is_block = first.kind == Kind::BlockStart;
         if !is_block || !matches!(keyword, "include" | "extends" | "import" | "from") {
             continue;
         }
         let body = tokens.get(start + 2..).unwrap_or_default();
-        let end = body.iter().position(|token| token.kind == Kind::End).unwrap_or(body.len());
-        let body = &body[..end];
-        let stop = body.iter().position(|token| {
+        let body = body.split(|token| token.kind == Kind::End).next().unwrap_or_default();
+        let is_after = |token: &Token| {
             matches!(text.get(token.span.clone()), Some("import" | "as" | "ignore" | "with"))
-        });
-        let named = &body[..stop.unwrap_or(end)];
+        };
+        let named = body.split(is_after).next().unwrap_or_default();
         let ignores = body.iter().any(|token| text.get(token.span.clone()) == Some("ignore"));
         let texts: Vec<_> = named.iter().filter(|token| token.kind == Kind::Text).collect();
         let only_texts = named.iter().all(|token| {
@@ -204,17 +203,17 @@ pub(super) fn unknown_filters(
     tokens: &[Token],
 ) -> Vec<(Range<usize>, String, Option<String>)> {
     let mut unknown = Vec::new();
-    for at in 1..tokens.len() {
+    for (at, token) in tokens.iter().enumerate().skip(1) {
         let Some(name) = name_at(at, text, tokens) else { continue };
         let before = name_at(at - 1, text, tokens);
-        let in_block = at > 1 && tokens[at - 2].kind == Kind::BlockStart;
+        let in_block = at > 1 && tokens.get(at - 2).is_some_and(|t| t.kind == Kind::BlockStart);
         let is_filter = is_mark(tokens, at - 1, b'|') || (before == Some("filter") && in_block);
         let is_operator = |at: usize| {
             name_at(at, text, tokens) == Some("is") && at > 0 && !is_mark(tokens, at - 1, b'.')
         };
         let is_test = name != "not"
             && (is_operator(at - 1) || (before == Some("not") && at > 1 && is_operator(at - 2)));
-        let span = tokens[at].span.clone();
+        let span = token.span.clone();
         if is_filter && !filters::exists(environment, name) {
             let hint = suggestion(name, FILTERS.iter().copied());
             unknown.push((span, format!("unknown filter `{name}`"), hint));

@@ -6,6 +6,8 @@
 //! the newest, whose visitors have waited least and will wait longest, go first (as in adaptive
 //! LIFO). What [`Overload`] does not take on is answered at once.
 
+#![expect(clippy::indexing_slicing, reason = "a stack for each priority")]
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;

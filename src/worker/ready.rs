@@ -1,5 +1,7 @@
 //! The answers to those who are turned away: ready to be written, but for two digits.
 
+#![expect(clippy::indexing_slicing, reason = "a place for each kind of refusal")]
+
 use crate::limits;
 
 /// Which answer.

@@ -1,6 +1,8 @@
 //! Sentences into titles and texts. Which words are used follows from the seed alone, and
 //! neighbours differ: sentences are drawn in a turn through their list, not by chance.
 
+#![expect(clippy::indexing_slicing, reason = "a list of topics that is written out has a first")]
+
 use super::pursuits::PURSUITS;
 use super::topics::{TOPICS, Topic};
 use super::words;

@@ -1,5 +1,7 @@
 //! A connection: two ends, a pipe of bytes in each direction, and TCP's ways of ending.
 
+#![expect(clippy::indexing_slicing, reason = "two ends, 0 and 1; and a range of a test")]
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;

@@ -4,6 +4,11 @@
 //! store: the entry stays where it is and is moved when the wheel comes by. Only an earlier tick
 //! links it anew. So a deadline that every request sets and clears costs next to nothing.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a slot is a tick modulo their number, a key is one this wheel gave; hot"
+)]
+
 use crate::limits::TIMER_SLOTS;
 
 /// A due tick that never comes: the entry is not set.

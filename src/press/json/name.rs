@@ -20,9 +20,8 @@ impl Name {
     pub(crate) fn new(text: &str) -> Self {
         let mut first = [0; WORD_BYTES];
         let mut mask = [0; WORD_BYTES];
-        for (at, byte) in text.bytes().take(WORD_BYTES).enumerate() {
-            first[at] = byte;
-            mask[at] = 0xff;
+        for (byte, (first, mask)) in text.bytes().zip(first.iter_mut().zip(&mut mask)) {
+            (*first, *mask) = (byte, 0xff);
         }
         let (first, mask) = (u64::from_le_bytes(first), u64::from_le_bytes(mask));
         let (sign, place) = (sign_of(text), AtomicU32::new(1));

@@ -2,6 +2,8 @@
 //! says where its text is and where the next one begins; numbers stay digits, and only strings
 //! with escapes are copied.
 
+#![expect(clippy::indexing_slicing, reason = "three bits choose one of eight")]
+
 use crate::limits::{TAPE_KEPT_BYTES_MAX, TAPES_KEPT_MAX};
 use smallvec::SmallVec;
 use std::cell::RefCell;

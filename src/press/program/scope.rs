@@ -1,5 +1,7 @@
 //! Where names are bound while a template is compiled: as minijinja's frames, with slots.
 
+#![expect(clippy::indexing_slicing, reason = "a frame that was pushed just now is there")]
+
 use super::op::Slot;
 use std::collections::BTreeMap;
 use std::rc::Rc;

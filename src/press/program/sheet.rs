@@ -1,5 +1,10 @@
 //! What a program writes on.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 use super::op::{FIRST_BYTES as TEXT_BYTES, Text};
 use crate::limits::PAGE_BYTES_MAX;
 use crate::press::octets::{PADDING, WIDTH, html_marks};

@@ -1,6 +1,11 @@
 //! What a visitor has sent, as it may stand in a log: no byte of it ends a line or a field, moves
 //! the cursor of a terminal, or is no text.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a table has a place for each octet, or for each hex digit"
+)]
+
 /// Appends the inside of a JSON string (RFC 8259 section 7), in no more than `room` bytes. What is
 /// not UTF-8 becomes U+FFFD.
 pub(super) fn push_json(out: &mut Vec<u8>, bytes: &[u8], room: usize) {

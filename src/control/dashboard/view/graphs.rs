@@ -1,5 +1,7 @@
 //! The two larger charts: what became of requests, and how long pages took.
 
+#![expect(clippy::indexing_slicing, reason = "arrays of as many kinds as are counted to")]
+
 use serde::Serialize;
 
 use super::super::charts::{CHART, Frame, Short, scale};
