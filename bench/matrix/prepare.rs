@@ -33,8 +33,7 @@ pub(crate) fn ours(root: &Path, profile: &str, one_build: bool) -> Result<Tools,
     };
     if !one_build {
         for (driver, _) in DRIVERS {
-            let features = format!("{driver},mimalloc");
-            let only = ["--bin", "ringpress", "--no-default-features", "--features", &features];
+            let only = ["--bin", "ringpress", "--no-default-features", "--features", driver];
             build(&format!("ringpress with {driver} only"), &only)?;
             keep("ringpress", &format!("ringpress-{driver}"))?;
         }
