@@ -1,5 +1,7 @@
 //! `[server]`: where to listen, on which CPUs, and the bounds toward visitors.
 
+use std::collections::BTreeSet;
+
 use super::access_log::{self, AccessLog};
 use super::acme::{self, Acme};
 use super::compress::{self, Compress};
@@ -301,12 +303,7 @@ fn read_workers(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Workers) 
             Some(list) if list.is_empty() || list.len() > limits::WORKERS_MAX => {
                 reader.wrong_form(entry, &format!("1 to {} CPUs", limits::WORKERS_MAX));
             }
-            Some(list)
-                if list
-                    .iter()
-                    .enumerate()
-                    .any(|(at, cpu)| list.iter().take(at).any(|seen| seen == cpu)) =>
-            {
+            Some(list) if list.iter().collect::<BTreeSet<_>>().len() < list.len() => {
                 reader.problem(entry.value.span(), "`workers` names a CPU twice");
             }
             Some(list) => *into = Workers::Cpus(list),

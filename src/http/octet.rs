@@ -1,9 +1,6 @@
 //! Which octet may stand where, as one table of classes.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a table has a place for each octet, or for each hex digit"
-)]
+#![expect(clippy::indexing_slicing, reason = "a table has a place for each octet")]
 
 /// `tchar` (RFC 9110 section 5.6.2).
 pub(super) fn is_tchar(byte: u8) -> bool {

@@ -1,9 +1,6 @@
 //! What a program writes on.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a table has a place for each octet, or for each hex digit"
-)]
+#![expect(clippy::indexing_slicing, reason = "a table has a place for each octet")]
 
 use super::op::{FIRST_BYTES as TEXT_BYTES, Text};
 use crate::limits::PAGE_BYTES_MAX;
