@@ -1,6 +1,6 @@
 //! The read half of a connection, and the read that may be pending on it.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -14,17 +14,57 @@ use super::{Driver, Read, Reader};
 
 /// The read half of a connection. A read that is late either goes, and the half with it, or stays
 /// pending, with what it brings for the next read to give.
-pub struct Inbound<R: Reader>(State<R>);
+pub struct Inbound<R: Reader> {
+    state: State<R>,
+    /// Where reads are pending, once one has been: each connection that needs it has one, so that
+    /// no read allocates.
+    place: Option<Pin<Box<dyn Place<R>>>>,
+}
 
-enum State<R: Reader> {
+enum State<R> {
     /// Between two reads.
     Ready(R),
-    /// In a read.
-    Pending(Pin<Box<dyn Future<Output = Read<R>>>>),
+    /// In a read that is in its place.
+    Pending,
     /// After a read that nobody has asked for yet.
     Arrived(Read<R>),
     /// Gone, with a read that was cancelled.
     Lost,
+}
+
+/// Room for one read after the other.
+trait Place<R> {
+    /// Begins a read, the one before being over.
+    fn begin(self: Pin<&mut Self>, reader: R, buffer: Vec<u8>, room: usize);
+
+    /// Not to be called when the read is over.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Read<R>>;
+}
+
+pin_project! {
+    struct Reads<B, F> {
+        begin: B,
+        #[pin] read: Option<F>,
+    }
+}
+
+impl<R, B: Fn(R, Vec<u8>, usize) -> F, F: Future<Output = Read<R>>> Place<R> for Reads<B, F> {
+    fn begin(self: Pin<&mut Self>, reader: R, buffer: Vec<u8>, room: usize) {
+        let mut this = self.project();
+        let read = (this.begin)(reader, buffer, room);
+        this.read.set(Some(read));
+    }
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Read<R>> {
+        match self.project().read.as_pin_mut() {
+            Some(read) => read.poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+fn place<R: Reader>() -> Pin<Box<dyn Place<R>>> {
+    Box::pin(Reads { begin: R::read, read: None })
 }
 
 pin_project! {
@@ -32,20 +72,26 @@ pin_project! {
     #[project = ReadingProjected]
     enum Reading<F, R> {
         Begun { #[pin] read: F },
-        Pending { read: Pin<Box<dyn Future<Output = Read<R>>>> },
+        Pending { place: Option<Pin<Box<dyn Place<R>>>> },
         Over { read: Option<Read<R>> },
     }
 }
 
 impl<F: Future<Output = Read<R>>, R> Future for Reading<F, R> {
-    /// None where the half is lost.
-    type Output = Option<Read<R>>;
+    /// What was read, none where the half is lost; and the place, where one was taken.
+    type Output = (Option<Read<R>>, Option<Pin<Box<dyn Place<R>>>>);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            ReadingProjected::Begun { read } => read.poll(context).map(Some),
-            ReadingProjected::Pending { read } => read.as_mut().poll(context).map(Some),
-            ReadingProjected::Over { read } => Poll::Ready(read.take()),
+            ReadingProjected::Begun { read } => read.poll(context).map(|read| (Some(read), None)),
+            ReadingProjected::Pending { place } => match place {
+                Some(pending) => {
+                    let read = pending.as_mut().poll(context);
+                    read.map(|read| (Some(read), place.take()))
+                }
+                None => Poll::Ready((None, None)),
+            },
+            ReadingProjected::Over { read } => Poll::Ready((read.take(), None)),
         }
     }
 }
@@ -65,12 +111,12 @@ pub enum Sign {
 impl<R: Reader> Inbound<R> {
     /// A read half that nothing is pending on.
     pub fn new(reader: R) -> Self {
-        Self(State::Ready(reader))
+        Self { state: State::Ready(reader), place: None }
     }
 
     /// The read half, if nothing is pending on it.
     pub fn into_reader(self) -> Option<R> {
-        match self.0 {
+        match self.state {
             State::Ready(reader) => Some(reader),
             _ => None,
         }
@@ -78,35 +124,46 @@ impl<R: Reader> Inbound<R> {
 
     /// Leaves a read pending, for [`Inbound::is_quiet`] to look at and for the next read to give.
     pub fn pend(&mut self, buffer: Vec<u8>, room: usize) {
-        self.0 = match std::mem::replace(&mut self.0, State::Lost) {
-            State::Ready(reader) => State::Pending(Box::pin(reader.read(buffer, room))),
+        self.state = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Ready(reader) => {
+                self.place.get_or_insert_with(place).as_mut().begin(reader, buffer, room);
+                State::Pending
+            }
             other => other,
         };
+    }
+
+    /// What the pending read brings, if there is one.
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<Read<R>> {
+        match (&self.state, &mut self.place) {
+            (State::Pending, Some(place)) => place.as_mut().poll(context),
+            _ => Poll::Pending,
+        }
     }
 
     /// Watches for the end of the stream, with a read that is left pending. Bytes that come before
     /// it are for the next read to give; who has sent them is not watched any more.
     pub fn poll_sign(&mut self, room: usize, context: &mut Context<'_>) -> Poll<Sign> {
         self.pend(Vec::new(), room);
-        let State::Pending(read) = &mut self.0 else { return Poll::Pending };
-        let Poll::Ready(read) = read.as_mut().poll(context) else { return Poll::Pending };
+        let Poll::Ready(read) = self.poll_pending(context) else { return Poll::Pending };
         let sign = match read.result {
             Ok(1..) => Poll::Pending,
             Ok(0) => Poll::Ready(Sign::End),
             Err(_) => Poll::Ready(Sign::Broken),
         };
-        self.0 = State::Arrived(read);
+        self.state = State::Arrived(read);
         sign
     }
 
     /// Whether the pending read has brought nothing: no byte, no end, no error. When it has, this
     /// half is of no more use.
     pub fn is_quiet(&mut self) -> bool {
-        let State::Pending(read) = &mut self.0 else { return false };
-        let mut context = Context::from_waker(Waker::noop());
-        let quiet = read.as_mut().poll(&mut context).is_pending();
+        if !matches!(self.state, State::Pending) {
+            return false;
+        }
+        let quiet = self.poll_pending(&mut Context::from_waker(Waker::noop())).is_pending();
         if !quiet {
-            self.0 = State::Lost;
+            self.state = State::Lost;
         }
         quiet
     }
@@ -123,24 +180,28 @@ impl<R: Reader> Inbound<R> {
         buffer: Vec<u8>,
         room: usize,
     ) -> impl Future<Output = Result<Arrived, Elapsed>> + use<'a, R, D> {
-        let (read, before) = match std::mem::replace(&mut self.0, State::Lost) {
+        let (read, before) = match std::mem::replace(&mut self.state, State::Lost) {
             State::Ready(reader) => {
                 (Reading::Begun { read: reader.read(buffer, room) }, Vec::new())
             }
-            State::Pending(read) => (Reading::Pending { read }, buffer),
+            State::Pending => (Reading::Pending { place: self.place.take() }, buffer),
             State::Arrived(read) => (Reading::Over { read: Some(read) }, buffer),
             State::Lost => (Reading::Over { read: None }, buffer),
         };
         timer.until(deadline, read).map(move |read| {
-            Ok(match read? {
+            let (read, place) = read?;
+            if place.is_some() {
+                self.place = place;
+            }
+            Ok(match read {
                 Some(read) => self.ready(read, before),
                 None => (before, Err(io::ErrorKind::NotConnected.into())),
             })
         })
     }
 
-    /// The same, but a read that is late stays pending. It costs an allocation, and begins here and
-    /// now: what is left for the future is small.
+    /// The same, but a read that is late stays pending. It takes a place, and begins here and now:
+    /// what is left for the future is small.
     ///
     /// # Errors
     /// [`Elapsed`] when the deadline has come.
@@ -151,24 +212,22 @@ impl<R: Reader> Inbound<R> {
         buffer: Vec<u8>,
         room: usize,
     ) -> impl Future<Output = Result<Arrived, Elapsed>> + use<'a, R, D> {
-        let before = match std::mem::replace(&mut self.0, State::Lost) {
-            State::Ready(reader) => {
-                self.0 = State::Pending(Box::pin(reader.read(buffer, room)));
+        let before = match self.state {
+            State::Ready(_) => {
+                self.pend(buffer, room);
                 Vec::new()
             }
-            other => {
-                self.0 = other;
-                buffer
-            }
+            _ => buffer,
         };
         timer.set(deadline);
         async move {
-            if let State::Pending(read) = &mut self.0 {
-                let read = timer.until_expired(read.as_mut()).await?;
+            if matches!(self.state, State::Pending) {
+                let pending = poll_fn(|context| self.poll_pending(context));
+                let read = timer.until_expired(pending).await?;
                 return Ok(self.ready(read, before));
             }
             timer.clear();
-            match std::mem::replace(&mut self.0, State::Lost) {
+            match std::mem::replace(&mut self.state, State::Lost) {
                 State::Arrived(read) => Ok(self.ready(read, before)),
                 _ => Ok((before, Err(io::ErrorKind::NotConnected.into()))),
             }
@@ -178,7 +237,7 @@ impl<R: Reader> Inbound<R> {
     /// What a read brought, behind what was there `before` it was asked for.
     fn ready(&mut self, read: Read<R>, mut before: Vec<u8>) -> Arrived {
         let Read { reader, buffer, result } = read;
-        self.0 = State::Ready(reader);
+        self.state = State::Ready(reader);
         if before.is_empty() {
             return (buffer, result);
         }
