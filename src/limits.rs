@@ -430,6 +430,9 @@ pub const REPORT_PROBLEMS_MAX: usize = 100;
 pub const DOWNSTREAM_READ_BYTES: usize = 1024;
 /// Read from an upstream, bytes: the buffer grows by this when it is full.
 pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
+/// The same for an upstream that has not answered yet, bytes: in a crowd that comes to a server just
+/// started, all pages that wait hold this.
+pub const UPSTREAM_READ_BYTES_FIRST: usize = 1024;
 /// Room in front of a page for its response head, bytes.
 pub const RESPONSE_HEAD_ROOM: usize = 1024;
 /// Buffers a worker keeps for reuse; a larger one than `BUFFER_KEPT_BYTES_MAX` is given back.

@@ -16,7 +16,13 @@ impl Usual {
     /// For messages for which there is to be room for so many bytes at most; that is what there is
     /// while nothing is known yet.
     pub fn up_to(most: usize) -> Self {
-        Self { bytes: Rc::new(Cell::new(most)), most }
+        Self::supposed(most, most)
+    }
+
+    /// The same, but that they are supposed to be smaller while nothing is known yet: the first of
+    /// them, and all that are under way together with it, take another read if that is wrong.
+    pub fn supposed(bytes: usize, most: usize) -> Self {
+        Self { bytes: Rc::new(Cell::new(bytes.min(most))), most }
     }
 
     /// Room for a whole message, most likely, and for a byte too many to be seen. Where it is too
@@ -49,6 +55,15 @@ mod tests {
     #[test]
     fn nothing_known_is_the_most_there_may_be() {
         assert_eq!(Usual::up_to(MOST).room(), MOST);
+    }
+
+    #[test]
+    fn what_is_supposed_holds_until_more_is_known() {
+        let usual = Usual::supposed(1000, MOST);
+        assert_eq!(usual.room(), 1024);
+        usual.learn(1500);
+        assert_eq!(usual.room(), 1536);
+        assert_eq!(Usual::supposed(MOST + 1, MOST).room(), MOST);
     }
 
     #[test]

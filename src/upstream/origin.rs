@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::driver::usual::Usual;
-use crate::limits::{COUNTED_UPSTREAMS_MAX, PATIENCE_MIN, UPSTREAM_READ_BYTES};
+use crate::limits::{
+    COUNTED_UPSTREAMS_MAX, PATIENCE_MIN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FIRST,
+};
 use crate::metrics::{self, UpstreamMetrics, WorkerMetrics};
 use crate::site::UpstreamPlan;
 
@@ -184,7 +186,7 @@ impl<D: Driver> Origin<D> {
 
 /// How large answers are, while nothing is known of them.
 pub(super) fn answers() -> Usual {
-    Usual::up_to(UPSTREAM_READ_BYTES)
+    Usual::supposed(UPSTREAM_READ_BYTES_FIRST, UPSTREAM_READ_BYTES)
 }
 
 /// An exchange that the breaker has let through. One that is dropped before it has ended gives
