@@ -272,13 +272,13 @@ pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before another try to connect, for want of descriptors or memory.
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);
-/// From the request's last byte to the response head's last.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the request's last byte to the response head's last: unless it is set, the deadline decides.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after
 /// which common servers close theirs, so that we seldom send into a connection that is dying.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// From the response head's last byte to the body's last.
-pub const RESPONSE_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the response head's last byte to the body's last: likewise.
+pub const RESPONSE_BODY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Connections to one upstream of the whole server, divided among its workers. Over its share a
 /// worker's fetch waits for one, within its deadline.
 pub const UPSTREAM_CONNECTIONS_MAX: usize = 65_536;
@@ -327,8 +327,8 @@ pub const BREAKER_OPEN: Duration = Duration::from_millis(500);
 pub const BREAKER_PROBES: usize = 3;
 /// Probes that hang at once, from one time to the next. Over it no more are let through.
 pub const BREAKER_HANGING_MAX: usize = 32;
-/// A fetch that was given less time than this, and less than its upstream's deadline, and was
-/// late, says nothing about the upstream.
+/// A fetch whose upstream had less time than this, or than twice what it usually takes, and less than
+/// the upstream's own limits, and was late, says nothing about the upstream.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// Failures in a row after which an address gets no new exchanges for a while.
 pub const EJECT_FAILURES: usize = 5;
@@ -430,8 +430,7 @@ pub const REPORT_PROBLEMS_MAX: usize = 100;
 pub const DOWNSTREAM_READ_BYTES: usize = 1024;
 /// Read from an upstream, bytes: the buffer grows by this when it is full.
 pub const UPSTREAM_READ_BYTES: usize = 4 * 1024;
-/// The same for an upstream that has not answered yet, bytes: in a crowd that comes to a server just
-/// started, all pages that wait hold this.
+/// The same for an upstream that has not answered yet, bytes: all that wait for it hold this.
 pub const UPSTREAM_READ_BYTES_FIRST: usize = 1024;
 /// Room in front of a page for its response head, bytes.
 pub const RESPONSE_HEAD_ROOM: usize = 1024;

@@ -51,6 +51,9 @@ mod moods;
 #[path = "simulation/packing.rs"]
 mod packing;
 #[cfg(test)]
+#[path = "simulation/patience.rs"]
+mod patience;
+#[cfg(test)]
 #[path = "simulation/policy.rs"]
 mod policy;
 #[cfg(test)]

@@ -162,7 +162,10 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
             "cache" => page.cache = caching::read(reader, entry),
             "fetch" => {
                 for fetch in reader.table(entry) {
-                    page.fetches.push(read_fetch(reader, &fetch));
+                    match fetch.value.get_ref() {
+                        DeValue::Table(_) => page.fetches.push(read_fetch(reader, &fetch)),
+                        _ => no_fetch(reader, &fetch),
+                    }
                 }
             }
             "let" => {
@@ -199,6 +202,18 @@ fn read_page(reader: &mut Reader<'_>, table: &Entry<'_>) -> PageTable {
         reader.problem_hint(page.span.clone(), "this page has no `template`", hint);
     }
     page
+}
+
+/// What stands in `[page.fetch]` and is no table: most likely a key of the page, below a line that
+/// begins another table.
+fn no_fetch(reader: &mut Reader<'_>, entry: &Entry<'_>) {
+    let key = entry.key;
+    let message = format!("`{key}` in [page.fetch] is no fetch");
+    let hint = match PAGE_KEYS.contains(&key) {
+        true => format!("where `{key}` is meant for the page, write it above [page.fetch]"),
+        false => format!("a fetch is a table: {key} = {{ from = \"UPSTREAM\", path = \"/PATH\" }}"),
+    };
+    reader.problem_hint(entry.key_span.clone(), message, hint);
 }
 
 fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {

@@ -249,6 +249,11 @@ pub(super) fn read_health(reader: &mut Reader<'_>, table: &Entry<'_>) -> Option<
     if table.value.get_ref().as_bool() == Some(false) {
         return None;
     }
+    if table.value.get_ref().as_bool() == Some(true) {
+        let hint = "write health = { path = \"/healthz\" }, or whichever the upstream has";
+        reader.problem_hint(table.value.span(), "`health` needs a `path`", hint);
+        return None;
+    }
     let mut health = Health::default();
     let before = reader.problems.len();
     for entry in &reader.table(table) {

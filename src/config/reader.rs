@@ -167,9 +167,18 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn duration(&mut self, entry: &Entry<'_>, into: &mut Duration) {
-        let parsed = entry.value.get_ref().as_str().and_then(units::parse_duration);
-        match parsed.filter(|duration| !duration.is_zero()) {
+        let text = entry.value.get_ref().as_str();
+        match text.and_then(units::parse_duration) {
+            Some(duration) if duration.is_zero() => {
+                let message = format!("`{}` must be longer than nothing", entry.key);
+                self.problem(entry.value.span(), message);
+            }
             Some(duration) => *into = duration,
+            None if text.is_some_and(units::is_too_long) => {
+                let message = format!("`{}` is longer than a day", entry.key);
+                let hint = "a day is the most that a server here waits for anything, or keeps it";
+                self.problem_hint(entry.value.span(), message, hint);
+            }
             None => self.wrong_form(entry, "a duration such as \"300ms\", \"2s\" or \"1m\""),
         }
     }

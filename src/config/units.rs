@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A duration such as `300us`, `2.5ms`, `1.5s`, `2m` or `1h`; `None` when it is none, or longer
-/// than a day, which no wait of a web server should be.
+/// A duration such as `300us`, `2.5ms`, `1.5s`, `2m`, `1h` or `1d`; `None` when it is none, or
+/// longer than a day, which no wait of a web server should be.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let unit_ns = match unit {
@@ -12,6 +12,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => DAY_NS,
         _ => return None,
     };
     let ns = scaled(number, unit_ns)?;
@@ -24,6 +25,14 @@ pub(super) fn parse_age(text: &str) -> Option<Duration> {
     let days = text.trim().strip_suffix('d').and_then(|number| scaled(number.trim_end(), DAY_S));
     let age = days.map(Duration::from_secs).or_else(|| parse_duration(text))?;
     (age.subsec_nanos() == 0 && age.as_secs() <= 3660 * DAY_S).then_some(age)
+}
+
+/// Whether this is a duration that is too long for [`parse_duration`].
+pub(super) fn is_too_long(text: &str) -> bool {
+    let parts = split_unit(text).map(|(number, unit)| (scaled(number, 1000), unit));
+    let is_unit = |unit| matches!(unit, "us" | "ms" | "s" | "m" | "h" | "d");
+    parts.is_some_and(|(number, unit)| number.is_some() && is_unit(unit))
+        && parse_duration(text).is_none()
 }
 
 /// A size such as `512B`, `64KiB` or `1.5MiB`, in bytes; `None` when it is none.

@@ -131,6 +131,12 @@ fn check_time(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &Upstream) {
             (entry.key, written())
         }
         "hedge" => ("after", upstream.hedge.and_then(|hedge| hedge.after)),
+        "breaker" => ("slow", upstream.breaker.and_then(|breaker| breaker.slow)),
+        "retry" => {
+            let backoff =
+                entry.value.get_ref().get("backoff").and_then(|value| value.get_ref().as_str());
+            ("backoff", backoff.and_then(units::parse_duration))
+        }
         _ => return,
     };
     if time.is_some_and(|time| time > upstream.deadline) {

@@ -13,7 +13,7 @@ use crate::site::UpstreamPlan;
 
 use super::address::Directory;
 use super::connection::Response;
-use super::error::{FetchError, Phase};
+use super::error::FetchError;
 use super::exchange::Try;
 use super::health;
 use super::origin::Origin;
@@ -264,14 +264,8 @@ impl<D: Driver> Inner<D> {
             FetchError::Full
         };
         let deadline = request.deadline.min(now + origin.plan.queue_timeout);
-        match self.timers.timer().until(deadline, origin.gate.enter()).await {
-            Ok(pass) => pass.ok_or_else(full),
-            Err(_) if deadline < request.deadline => Err(full()),
-            Err(_) => {
-                let limit = deadline.saturating_duration_since(now);
-                Err(FetchError::Timeout(Phase::Queue, limit))
-            }
-        }
+        let entered = self.timers.timer().until(deadline, origin.gate.enter()).await;
+        entered.ok().flatten().ok_or_else(full)
     }
 
     /// Goes along where addresses have changed.

@@ -4,6 +4,7 @@
 //! during an exchange it is what brings the response. After a whole response without a byte too
 //! many the connection may be pooled; any doubt about framing, and it is closed.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Bounds {
     pub(super) deadline: Instant,
     /// The same, as the time it left when the fetch began: for the error.
     pub(super) deadline_limit: Duration,
+    /// When there was a connection, or an address to open one to.
+    pub(super) begun: Cell<Instant>,
     /// From the request's last byte to the response head's last.
     pub(super) header_timeout: Duration,
     /// From there to the body's last byte.

@@ -35,11 +35,11 @@ pub enum FetchError {
     Protocol(ParseError),
     /// It sent more interim (1xx) responses than we wait through.
     TooManyInterim,
-    /// All connections that `max_connections` allows were in use for the whole deadline, or too
-    /// many fetches waited for one already.
+    /// All connections that `max_connections` allows were in use until it was too late for an
+    /// answer, or too many fetches waited for one already.
     Busy,
-    /// As many fetches as `max_in_flight` allows were in flight for all of `queue_timeout`, or too
-    /// many waited already.
+    /// As many fetches as `max_in_flight` allows were in flight for all of `queue_timeout`, or
+    /// until its deadline, or too many waited already.
     Full,
     /// No descriptor was to be had for a connection to it for as long as a connect may take.
     Shortage(io::Error),
@@ -74,8 +74,6 @@ pub struct Unsecured {
 /// How far an exchange was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for a free connection.
-    Queue,
     /// Connecting.
     Connect,
     /// Agreeing on TLS.
@@ -110,7 +108,6 @@ impl FetchError {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::Queue => "waiting for a free connection",
             Phase::Connect => "connecting",
             Phase::Handshake => "agreeing on TLS",
             Phase::Request => "sending the request",

@@ -12,6 +12,7 @@ use crate::http::{self, RequestLine};
 use crate::limits;
 use crate::tls::{self, ClientTls, HandshakeError, Session};
 
+use super::breaker::Verdict;
 use super::client::{Inner, Request};
 use super::connection::{Bounds, Connection, Failure, Halves, Response};
 use super::endpoint::Held;
@@ -70,6 +71,7 @@ impl<D: Driver> Inner<D> {
             let bounds = Bounds {
                 deadline: ask.request.deadline,
                 deadline_limit: ask.request.deadline.saturating_duration_since(start),
+                begun: Cell::new(start),
                 header_timeout: origin.plan.header_timeout,
                 body_timeout: origin.plan.body_timeout,
                 body_bytes_max: origin.plan.max_body,
@@ -77,7 +79,12 @@ impl<D: Driver> Inner<D> {
             let (outcome, held) = self.exchange(origin, ask, &bounds).await;
             let now = D::now();
             let response = outcome.as_ref().map(|(response, _)| response);
-            let verdict = origin.verdict(response, bounds.deadline_limit);
+            let begun = bounds.begun.get();
+            let given = bounds.deadline.saturating_duration_since(begun);
+            let verdict = origin.verdict(response, given);
+            if verdict == Verdict::Good {
+                origin.served(now.saturating_duration_since(begun));
+            }
             let took = now.saturating_duration_since(start);
             tally.end(response, took);
             origin.settle(watch, held.as_deref(), verdict, took, now);
@@ -169,14 +176,15 @@ impl<D: Driver> Inner<D> {
             }
             // Boxed, as what follows is: no exchange holds room for what few begin with.
             None => {
-                let lease = Box::pin(self.until(bounds.deadline, origin.pool.lease(now, wish)));
-                match lease.await {
-                    Some(Some(lease)) => lease,
-                    Some(None) => return Err(FetchError::Busy),
-                    None => return Err(FetchError::Timeout(Phase::Queue, bounds.deadline_limit)),
-                }
+                // For as long as an answer may still come in time: one that cannot would take the
+                // place of one that can, and its connection along.
+                let usual = origin.usual_time().unwrap_or_default();
+                let latest = bounds.deadline.checked_sub(usual).unwrap_or(now);
+                let lease = Box::pin(self.until(latest, origin.pool.lease(now, wish)));
+                lease.await.flatten().ok_or(FetchError::Busy)?
             }
         };
+        bounds.begun.set(D::now());
         match lease {
             Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, ask)),
             Lease::Open(..) => Box::pin(self.connected(origin, bounds, (lease, wish), ask)).await,

@@ -3,6 +3,7 @@
 //! A check has a connection of its own, which is neither pooled nor counted: an upstream whose
 //! connections are all in use is not unwell for that.
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
 use futures_util::future::join_all;
@@ -82,6 +83,7 @@ impl<D: Driver> Inner<D> {
         http::write_request_head(&mut request, line, b"Connection: close\r\n", None)
             .map_err(FetchError::Request)?;
         let bounds = Bounds {
+            begun: Cell::new(D::now()),
             deadline,
             deadline_limit: policy.timeout,
             header_timeout: policy.timeout,

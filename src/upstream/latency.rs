@@ -32,10 +32,16 @@ impl Latency {
 
     /// The time within which 95 of 100 exchanges were done; none while too few were timed.
     pub(super) fn p95(&self) -> Option<Duration> {
-        if self.samples < HEDGE_SAMPLES_MIN {
+        self.percentile(95, HEDGE_SAMPLES_MIN)
+    }
+
+    /// The time within which so many of 100 exchanges were done; none while fewer were timed than
+    /// it takes.
+    pub(super) fn percentile(&self, percent: u32, samples_min: u32) -> Option<Duration> {
+        if self.samples < samples_min {
             return None;
         }
-        let rank = (self.samples * 95).div_ceil(100);
+        let rank = (self.samples * percent).div_ceil(100);
         let mut seen = 0;
         let bucket = self.counts.iter().position(|count| {
             seen += u32::from(*count);

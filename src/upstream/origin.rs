@@ -36,6 +36,8 @@ pub(super) struct Origin<D: Driver> {
     pub(super) budget: RefCell<Budget>,
     /// How long its exchanges take, where that decides when one is hedged.
     pub(super) latency: Option<RefCell<Latency>>,
+    /// How long it takes to answer once there is a connection, or an address to open one to.
+    service: RefCell<Latency>,
     breaker: Option<RefCell<Breaker>>,
     /// The addresses that the pool has, to notice when they change.
     addresses: RefCell<Arc<Vec<SocketAddr>>>,
@@ -72,6 +74,7 @@ impl<D: Driver> Origin<D> {
             usual: answers(),
             budget: RefCell::new(Budget::new(now)),
             latency: by_latency.then(|| RefCell::new(Latency::new())),
+            service: RefCell::new(Latency::new()),
             breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
             addresses: RefCell::default(),
             metrics: Arc::clone(metrics),
@@ -164,7 +167,25 @@ impl<D: Driver> Origin<D> {
         }
     }
 
-    /// What the outcome of a fetch, which was given so much time, says of the upstream.
+    /// What an exchange that was good says of the next: it took so long, from the connection on.
+    pub(super) fn served(&self, took: Duration) {
+        self.service.borrow_mut().record(took);
+    }
+
+    /// How long an answer most likely takes; none while little is known.
+    pub(super) fn usual_time(&self) -> Option<Duration> {
+        self.service.borrow().percentile(50, SERVICE_SAMPLES_MIN)
+    }
+
+    /// How long it must have been waited for before being late says something about the upstream:
+    /// clearly longer than it usually takes. What else a page waited for is not this one's fault.
+    fn patience(&self) -> Duration {
+        let usual = self.service.borrow().percentile(95, SERVICE_SAMPLES_MIN);
+        let patience = usual.map_or(PATIENCE_UNKNOWN, |usual| usual.saturating_mul(2));
+        patience.max(PATIENCE_MIN).min(self.plan.deadline).min(self.plan.header_timeout)
+    }
+
+    /// What the outcome of a fetch says of the upstream, which had so much time for it.
     pub(super) fn verdict(
         &self,
         outcome: Result<&Response, &FetchError>,
@@ -172,17 +193,25 @@ impl<D: Driver> Origin<D> {
     ) -> Verdict {
         let failed = match outcome {
             Ok(response) => response.head.status >= 500,
-            Err(FetchError::Timeout(Phase::Queue, _)) => return Verdict::Unknown,
-            // Late by our own haste says nothing.
-            Err(FetchError::Timeout(..)) if given < PATIENCE_MIN.min(self.plan.deadline) => {
-                return Verdict::Unknown;
+            Err(FetchError::Timeout(Phase::Connect | Phase::Handshake, _)) => {
+                given >= PATIENCE_MIN.min(self.plan.deadline)
             }
+            Err(FetchError::Timeout(..)) => given >= self.patience(),
             Err(error) if error.is_ours() => return Verdict::Unknown,
             Err(_) => true,
         };
-        if failed { Verdict::Failed } else { Verdict::Good }
+        match (failed, outcome) {
+            (true, _) => Verdict::Failed,
+            (false, Ok(_)) => Verdict::Good,
+            (false, Err(_)) => Verdict::Unknown,
+        }
     }
 }
+
+/// How long an answer must have been waited for where nothing is known of what is usual.
+const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
+/// Answers after which it is known.
+const SERVICE_SAMPLES_MIN: u32 = 8;
 
 /// How large answers are, while nothing is known of them.
 pub(super) fn answers() -> Usual {

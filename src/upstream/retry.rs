@@ -1,6 +1,6 @@
 //! Whether a failure is worth another try, and after which pause.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::config::{Cause, Retry};
 
@@ -32,7 +32,8 @@ pub(super) fn pause(policy: &Retry, tries: usize, random: &Random) -> Duration {
 }
 
 /// For how long a response asks to be left alone: a 503 or 429 by its Retry-After (RFC 9110 section
-/// 10.2.3). A date counts from the Date of the same response, as clocks differ.
+/// 10.2.3). A date counts from the Date of the same response, as clocks differ; where that has none,
+/// from now.
 pub(super) fn asked_pause(response: &Response) -> Asked {
     if !matches!(response.head.status, 429 | 503) {
         return Asked::Nothing;
@@ -61,9 +62,10 @@ fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
     }
-    let [until, from] = [value, text(date?)?].map(|text| httpdate::parse_http_date(text).ok());
+    let parse = |text| httpdate::parse_http_date(text).ok();
+    let from = date.and_then(text).and_then(parse).unwrap_or_else(SystemTime::now);
     // A date that has passed asks for no pause at all.
-    Some(until?.duration_since(from?).unwrap_or_default())
+    Some(parse(value)?.duration_since(from).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -95,7 +97,10 @@ mod tests {
         assert_eq!(retry_after(b" 120 ", None), seconds(120));
         assert_eq!(retry_after(b"Sun, 06 Nov 1994 08:49:40 GMT", date), seconds(3));
         assert_eq!(retry_after(b"Sun, 06 Nov 1994 08:49:30 GMT", date), seconds(0));
-        assert_eq!(retry_after(b"Sun, 06 Nov 1994 08:49:40 GMT", None), None);
+        assert_eq!(retry_after(b"Sun, 06 Nov 1994 08:49:40 GMT", None), seconds(0));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let asked = retry_after(soon.as_bytes(), None).unwrap().as_secs();
+        assert!((3000..=3600).contains(&asked), "{asked}");
         for wrong in ["", "-1", "1.5", "soon", "99999999999", "\u{fc}"] {
             assert_eq!(retry_after(wrong.as_bytes(), date), None, "{wrong}");
         }
@@ -120,7 +125,7 @@ mod tests {
         assert!(!wants(&policy, &unsecured(HandshakeError::NotTls(Vec::new()))));
         let late = Retry { on: vec![Cause::Timeout], ..policy };
         assert!(wants(&late, &Err(FetchError::Timeout(Phase::Head, MS))));
-        assert!(!wants(&late, &Err(FetchError::Timeout(Phase::Queue, MS))));
+        assert!(!wants(&late, &Err(FetchError::Busy)));
         assert!(!wants(&late, &Err(FetchError::Closed(Phase::Head))));
         assert!(!wants(&late, &Err(FetchError::Open(MS))));
     }
