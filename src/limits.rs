@@ -272,7 +272,7 @@ pub const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before another try to connect, for want of descriptors or memory.
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);
-/// From the request's last byte to the response head's last: unless it is set, the deadline decides.
+/// From the request's last byte to the response head's last: if not set, the deadline decides.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long a pooled upstream connection may be idle before it is closed. Below the 60-75 s after
 /// which common servers close theirs, so that we seldom send into a connection that is dying.
@@ -327,8 +327,8 @@ pub const BREAKER_OPEN: Duration = Duration::from_millis(500);
 pub const BREAKER_PROBES: usize = 3;
 /// Probes that hang at once, from one time to the next. Over it no more are let through.
 pub const BREAKER_HANGING_MAX: usize = 32;
-/// A fetch whose upstream had less time than this, or than twice what it usually takes, and less than
-/// the upstream's own limits, and was late, says nothing about the upstream.
+/// A fetch whose upstream had less time than this, or than twice what it usually takes, and less
+/// than the upstream's own limits, and was late, says nothing about the upstream.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// Failures in a row after which an address gets no new exchanges for a while.
 pub const EJECT_FAILURES: usize = 5;

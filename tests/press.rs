@@ -65,6 +65,30 @@ fn several_templates() {
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
 }
 
+/// As [`several_templates`], each with the JSON that stands with it, instead of the usual contexts.
+#[test]
+fn templates_with_json_of_their_own() {
+    let mut shown = String::new();
+    for case in include_str!("press/cases.txt").split("=== ").skip(1) {
+        let (name, files) = case.split_once('\n').unwrap();
+        let parts = files.split("--- ").skip(1).map(|part| part.split_once('\n').unwrap());
+        let (data, files): (Vec<_>, Vec<_>) = parts.partition(|(name, _)| *name == "json");
+        let files = files.into_iter().map(|(name, text)| SourceFile::new(name, text)).collect();
+        let Some(templates) = Templates::new(files) else {
+            let _ = writeln!(shown, "{name}\n    does not compile");
+            continue;
+        };
+        let contexts = data.into_iter().map(|(_, json)| serde_json::from_str(json).unwrap());
+        let mut contexts: Vec<Contents> = contexts.collect();
+        if contexts.is_empty() {
+            contexts.push(Contents::new());
+        }
+        let ways: Vec<String> = contexts.iter().map(|context| templates.compare(context)).collect();
+        let _ = writeln!(shown, "{name}\n    {}", ways.join(" | "));
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
+}
+
 /// All templates of the sites of this repository, each with each context of `sites.json`.
 #[test]
 fn templates_of_sites() {
@@ -118,6 +142,28 @@ fn what_is_left_to_minijinja_is_told() {
     assert_eq!(uncovered.to_string(), "page.html:2: a recursive loop");
     let plain = Templates::new(vec![SourceFile::new("page.html", "{{ user }}")]).unwrap();
     assert_eq!(plain.press.uncovered(plain.id), None);
+}
+
+#[test]
+fn what_is_nested_deeper_than_a_stack_is_left_to_minijinja() {
+    let links: String = (0..300).map(|n| format!("{{% elif n == {n} %}}{n}")).collect();
+    let text = format!("{{% if no %}}{links}{{% endif %}}");
+    let templates = Templates::new(vec![SourceFile::new("page.html", text)]).unwrap();
+    let way = templates.compare(&contexts()[0]);
+    assert_eq!(way, "uncovered: over 50 bodies in each other");
+}
+
+#[test]
+fn what_a_filter_applies_may_depend_on_the_time() {
+    for (text, is_pure) in [
+        ("{{ numbers|map('abs')|join }}", true),
+        ("{{ items|map(attribute='id')|join }}", true),
+        ("{{ numbers|map('timeago')|join }}", false),
+        ("{{ numbers|map(word)|join }}", false),
+    ] {
+        let templates = Templates::new(vec![SourceFile::new("page.html", text)]).unwrap();
+        assert_eq!(templates.press.is_pure(templates.id), is_pure, "{text}");
+    }
 }
 
 /// The names of a page and the JSON of each.

@@ -32,8 +32,8 @@ pub(super) fn pause(policy: &Retry, tries: usize, random: &Random) -> Duration {
 }
 
 /// For how long a response asks to be left alone: a 503 or 429 by its Retry-After (RFC 9110 section
-/// 10.2.3). A date counts from the Date of the same response, as clocks differ; where that has none,
-/// from now.
+/// 10.2.3). A date counts from the Date of the same response, as clocks differ; from now where that
+/// has none.
 pub(super) fn asked_pause(response: &Response) -> Asked {
     if !matches!(response.head.status, 429 | 503) {
         return Asked::Nothing;

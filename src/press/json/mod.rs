@@ -87,6 +87,16 @@ impl Data {
         }
     }
 
+    /// How long the texts are that [`Data::value`] reads, bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Data::Doc(doc) => doc.root().part().len(),
+            Data::Value(_) => 0,
+            Data::List(items) => items.iter().map(Data::text_bytes).sum(),
+            Data::Shared(data) => data.text_bytes(),
+        }
+    }
+
     /// This, or what is shared.
     #[inline]
     pub(crate) fn plain(&self) -> &Data {

@@ -1,13 +1,17 @@
-//! What a syntax tree holds at any depth: names that get a value, and blocks.
+//! What a syntax tree holds at any depth: names that get a value, and blocks; and what may not be
+//! looked at as an expression is written.
 
 use minijinja::machinery::ast::{self, Expr, Stmt};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A template's body as a block has it.
 pub(super) type Body<'s> = &'s [Stmt<'s>];
 
+/// Names, and in how many places they get a value.
+pub(in crate::press) type Assigned<'s> = BTreeMap<&'s str, usize>;
+
 /// Adds the names that are set, looped over, imported or macros.
-pub(super) fn names<'s>(body: Body<'s>, into: &mut BTreeSet<&'s str>) {
+pub(super) fn names<'s>(body: Body<'s>, into: &mut Assigned<'s>) {
     each(body, &mut |statement| match statement {
         Stmt::Set(set) => target(&set.target, into),
         Stmt::SetBlock(set) => target(&set.target, into),
@@ -20,7 +24,7 @@ pub(super) fn names<'s>(body: Body<'s>, into: &mut BTreeSet<&'s str>) {
             }
         }
         Stmt::Macro(declared) => {
-            into.insert(declared.name);
+            *into.entry(declared.name).or_default() += 1;
         }
         _ => {}
     });
@@ -37,10 +41,10 @@ pub(super) fn blocks<'s>(body: Body<'s>) -> Vec<&'s ast::Block<'s>> {
     found
 }
 
-fn target<'s>(expression: &Expr<'s>, into: &mut BTreeSet<&'s str>) {
+fn target<'s>(expression: &Expr<'s>, into: &mut Assigned<'s>) {
     match expression {
         Expr::Var(variable) => {
-            into.insert(variable.id);
+            *into.entry(variable.id).or_default() += 1;
         }
         Expr::List(list) => list.items.iter().for_each(|item| target(item, into)),
         Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| target(item, into)),

@@ -1,6 +1,7 @@
 //! Macros: declared where they are written, compiled where they are called.
 
 use super::compile::{Compiler, Covered, Declared, Place};
+use super::expression::is_looked_up;
 use super::op::{CallBlock, Expr, Macro, Step};
 use super::scope::Bound;
 use minijinja::Value;
@@ -9,6 +10,9 @@ use minijinja::machinery::ast;
 impl<'s> Compiler<'s, '_> {
     pub(super) fn declare(&mut self, tree: &'s ast::Macro<'s>) -> Covered<()> {
         let id = self.declared.len();
+        if self.place != Place::Template || self.scope.is_in_loop() {
+            return Err(self.uncovered("a macro within a loop or a macro"));
+        }
         self.bind(tree.name, Bound::Macro(id))?;
         let macros = self.scope.frames.iter().flat_map(|frame| frame.macros()).collect();
         let file = self.file();
@@ -30,7 +34,7 @@ impl<'s> Compiler<'s, '_> {
                 _ => None,
             },
             ast::CallType::Method(ast::Expr::Var(variable), name) => match self.find(variable.id) {
-                Some(Bound::Module(macros)) => macros.get(name).copied(),
+                Some(Bound::Module(macros)) if !name.starts_with('_') => macros.get(name).copied(),
                 _ => None,
             },
             _ => None,
@@ -44,10 +48,11 @@ impl<'s> Compiler<'s, '_> {
             return Err(self.uncovered("a call block of a macro without `caller()`"));
         }
         let place = std::mem::replace(&mut self.place, Place::CallBlock);
+        let outer = self.call_frame.replace(self.scope.frames.len());
         self.scope.push();
         let body = self.kept(|compiler| compiler.body(&block.macro_decl.body))?;
         let body = self.end_frame(body).into();
-        self.place = place;
+        (self.place, self.call_frame) = (place, outer);
         Ok(Step::CallBlock(Box::new(CallBlock { called, args, body })))
     }
 
@@ -55,6 +60,13 @@ impl<'s> Compiler<'s, '_> {
     pub(super) fn caller(&mut self, args: &'s [ast::CallArg<'s>]) -> Covered<Step> {
         if self.place != Place::Macro || !args.is_empty() {
             return Err(self.uncovered("`caller` outside of a macro, or with arguments"));
+        }
+        if self.assigned.contains_key("caller") || self.is_included {
+            return Err(self.uncovered("`caller` that may be something else"));
+        }
+        // It is escaped as where it is called.
+        if self.escape != self.initial {
+            return Err(self.uncovered("`caller` where escaping is another than the macro's"));
         }
         self.has_caller = true;
         Ok(Step::Caller)
@@ -75,6 +87,9 @@ impl<'s> Compiler<'s, '_> {
         let Some(params) = params.collect::<Option<Vec<&str>>>() else {
             return Err(self.uncovered("a macro with parameters that are no names"));
         };
+        if let Some(name) = params.iter().find(|name| **name == "caller" || is_looked_up(name)) {
+            return Err(self.uncovered(format!("a macro with the parameter `{name}`")));
+        }
         let mut given: Vec<Option<Expr>> = params.iter().map(|_| None).collect();
         let mut next = 0;
         for arg in args {
@@ -144,10 +159,11 @@ impl<'s> Compiler<'s, '_> {
         let unit = std::mem::take(&mut self.unit);
         let piped = self.piped.take();
         let place = std::mem::replace(&mut self.place, Place::Macro);
+        let call_frame = self.call_frame.take();
         let has_caller = std::mem::take(&mut self.has_caller);
         let compiled = compile(self)?;
         self.has_caller = has_caller;
-        self.place = place;
+        (self.place, self.call_frame) = (place, call_frame);
         self.piped = piped;
         self.unit = unit;
         self.scope.rejoin(open);

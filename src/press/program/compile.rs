@@ -1,6 +1,6 @@
 //! From a template, and those it takes in, to a program.
 
-use super::assigned::{self, Body};
+use super::assigned::{self, Assigned, Body};
 use super::foreign::ForeignTexts;
 use super::op::{Escape, Macro, NameId, Program, Step};
 use super::scope::Scope;
@@ -53,8 +53,8 @@ impl<'s> Library<'s> {
     }
 
     /// All names that any template gives a value.
-    pub(in crate::press) fn assigned(&'s self) -> BTreeSet<&'s str> {
-        let mut names = BTreeSet::new();
+    pub(in crate::press) fn assigned(&'s self) -> Assigned<'s> {
+        let mut names = Assigned::new();
         for parsed in self.templates.values() {
             assigned::names(parsed.body(), &mut names);
         }
@@ -86,7 +86,7 @@ impl<'s> Parsed<'s> {
 pub(in crate::press) fn compile<'s>(
     name: &'s str,
     library: &'s Library<'s>,
-    assigned: &'s BTreeSet<&'s str>,
+    assigned: &'s Assigned<'s>,
     foreign: &mut ForeignTexts,
 ) -> Result<Program, Uncovered> {
     let mut compiler = Compiler {
@@ -109,6 +109,9 @@ pub(in crate::press) fn compile<'s>(
         loops: 0,
         place: Place::Template,
         has_caller: false,
+        call_frame: None,
+        is_included: false,
+        bodies: 0,
         piped: None,
     };
     let Some((_, parsed)) = library.get(name) else {
@@ -130,7 +133,7 @@ pub(in crate::press) fn compile<'s>(
 /// What a template is compiled with.
 pub(super) struct Compiler<'s, 'f> {
     pub(super) templates: &'s Library<'s>,
-    pub(super) assigned: &'s BTreeSet<&'s str>,
+    pub(super) assigned: &'s Assigned<'s>,
     pub(super) foreign: &'f mut ForeignTexts,
     pub(super) scope: Scope<'s>,
     pub(super) unit: Unit<'s>,
@@ -156,6 +159,12 @@ pub(super) struct Compiler<'s, 'f> {
     pub(super) place: Place,
     /// Whether the macro that we are in prints the body of a call block.
     pub(super) has_caller: bool,
+    /// Which of the frames is the first one of the body of the call block that we are in.
+    pub(super) call_frame: Option<usize>,
+    /// Whether we are in an include.
+    pub(super) is_included: bool,
+    /// Bodies that we are in, one in the other.
+    pub(super) bodies: usize,
     /// The variable that a filter without an input works on: that of a filter block.
     pub(super) piped: Option<u32>,
 }
@@ -197,6 +206,11 @@ pub(super) type Covered<T> = Result<T, Uncovered>;
 impl<'s> Compiler<'s, '_> {
     pub(super) fn uncovered(&self, what: impl Into<String>) -> Uncovered {
         Uncovered { file: self.file.to_owned(), line: self.line, what: what.into() }
+    }
+
+    /// Whether a template has the escaping of JSON by its name.
+    pub(super) fn has_json(&self) -> bool {
+        self.templates.templates.values().any(|parsed| parsed.escape == Escape::Json)
     }
 
     /// The template that is being compiled.
@@ -285,12 +299,19 @@ impl<'s> Compiler<'s, '_> {
         Ok(steps)
     }
 
-    /// An include, at the same place: it sees and sets the variables that are seen here.
+    /// An include, at the same place: it sees and sets the variables that are seen here. What it
+    /// sees in a macro or a call block is another matter.
     pub(super) fn include(&mut self, name: &'s str, parsed: &'s Parsed<'s>) -> Covered<Vec<Step>> {
-        let discarding = self.unit.discarding;
-        let unit = std::mem::replace(&mut self.unit, Unit { discarding, ..Unit::default() });
+        if self.place != Place::Template {
+            return Err(self.uncovered("an include in a macro or a call block"));
+        }
+        let (discarding, loaded) = (self.unit.discarding, self.unit.loaded.clone());
+        let inner = Unit { discarding, loaded, ..Unit::default() };
+        let unit = std::mem::replace(&mut self.unit, inner);
+        let is_included = std::mem::replace(&mut self.is_included, true);
         let escape = std::mem::replace(&mut self.escape, parsed.escape);
         let steps = self.within(name, |compiler| compiler.template(name, parsed))?;
+        self.is_included = is_included;
         self.unit = unit;
         self.escape = escape;
         Ok(steps)
@@ -326,7 +347,7 @@ impl<'s> Compiler<'s, '_> {
 
     /// The block above the one that we are in.
     pub(super) fn super_block(&mut self) -> Covered<Vec<Step>> {
-        let Some(name) = self.unit.block else {
+        let Some(name) = self.unit.block.filter(|_| self.place == Place::Template) else {
             return Err(self.uncovered("super() outside of a block"));
         };
         let level = self.unit.levels.get(name).copied().unwrap_or(0) + 1;

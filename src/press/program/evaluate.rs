@@ -7,7 +7,7 @@ use super::run::{
     ARGUMENTS_USUAL, BYTES_A_FUEL, FOREIGN_FUEL, Found, GaveUp, PATH_FUEL, Ran, Run, take_text,
 };
 use super::sheet::Sheet;
-use crate::press::json::{Kind, Name, View};
+use crate::press::json::{Data, Kind, Name, View};
 use minijinja::Value;
 use minijinja::value::ValueKind;
 use smallvec::SmallVec;
@@ -28,6 +28,9 @@ impl<'a> Run<'a, '_> {
             Expr::Local(slots, name) => self.local(slots, *name)?,
             Expr::Attribute(of, name) => {
                 let of = self.expression(of)?;
+                if let Operand::View(view) = &of {
+                    self.spend(view.part().len() as u64 / BYTES_A_FUEL)?;
+                }
                 attribute(of, name)?
             }
             Expr::Loop(slot, field) => self.loop_field(*slot, *field)?,
@@ -54,6 +57,7 @@ impl<'a> Run<'a, '_> {
                 for input in &op.inputs {
                     inputs.push(self.expression(input)?);
                 }
+                self.spend(native::bytes(op.kind, &inputs) / BYTES_A_FUEL)?;
                 match native::apply(op.kind, &inputs)? {
                     Some(value) => value,
                     None => self.foreign(op.foreign, &inputs, op.escape)?,
@@ -190,19 +194,29 @@ impl<'a> Run<'a, '_> {
             Operand::Silent => Ok(self.host.silent()),
             Operand::Loop { .. } => Err(GaveUp("`loop` as a value")),
             Operand::View(view) if matches!(view.kind(), Kind::Array | Kind::Object) => {
-                self.kept_value(*view)
+                self.kept_value(view.identity(), view.part().len(), || view.value())
+            }
+            Operand::List(items) => {
+                // The first of a text has another identity: what is kept is at an address of ours.
+                let identity = (items.as_ptr().addr(), u32::MAX);
+                let bytes = items.iter().map(Data::text_bytes).sum();
+                self.kept_value(identity, bytes, || operand.value())
             }
             operand => Ok(operand.value()),
         }
     }
 
-    fn kept_value(&mut self, view: View<'a>) -> Ran<Value> {
-        let identity = view.identity();
+    fn kept_value(
+        &mut self,
+        identity: (usize, u32),
+        bytes: usize,
+        value: impl FnOnce() -> Value,
+    ) -> Ran<Value> {
         if let Some((_, value)) = self.kept.iter().find(|(other, _)| *other == identity) {
             return Ok(value.clone());
         }
-        self.spend(view.part().len() as u64 / BYTES_A_FUEL)?;
-        let value = view.value();
+        self.spend(bytes as u64 / BYTES_A_FUEL)?;
+        let value = value();
         if self.kept.len() == KEPT_MAX {
             self.kept.clear();
         }

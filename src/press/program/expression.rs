@@ -74,8 +74,16 @@ impl<'s> Compiler<'s, '_> {
     fn variable(&mut self, name: &'s str) -> Covered<Expr> {
         let mut slots = Vec::new();
         let mut isolated = false;
-        for frame in self.scope.frames.iter().rev() {
+        // The frame of a call block's body is the innermost one that is its own; what is further
+        // out minijinja has enclosed, as it was when that began.
+        let own = self.call_frame.unwrap_or(0);
+        for (depth, frame) in self.scope.frames.iter().enumerate().rev() {
             match frame.find(name) {
+                Some(Bound::Slot { .. }) if depth < own && self.is_set_often(name) => {
+                    let what =
+                        format!("a call block that uses `{name}`, which is set in several places");
+                    return Err(self.uncovered(what));
+                }
                 Some(Bound::Slot { slot, branches }) if !isolated => {
                     slots.push(*slot);
                     if self.scope.is_sure(branches) {
@@ -90,7 +98,7 @@ impl<'s> Compiler<'s, '_> {
             }
             isolated |= frame.isolated;
         }
-        if (isolated || self.place == Place::CallBlock) && self.assigned.contains(name) {
+        if (isolated || self.place == Place::CallBlock) && self.assigned.contains_key(name) {
             let what = format!("a macro or call block that uses `{name}`, which templates set");
             return Err(self.uncovered(what));
         }
@@ -122,7 +130,15 @@ impl<'s> Compiler<'s, '_> {
         Ok(attribute_of(of, attribute.name))
     }
 
+    fn is_set_often(&self, name: &str) -> bool {
+        self.assigned.get(name).is_some_and(|times| *times > 1)
+    }
+
     fn slice(&mut self, slice: &'s ast::Slice<'s>) -> Covered<Expr> {
+        // What is only sliced minijinja does not enclose.
+        if self.place != Place::Template {
+            return Err(self.uncovered("a slice in a macro or a call block"));
+        }
         let mut inputs = vec![self.expression(&slice.expr)?];
         let mut text = format!("{}[", input(0));
         for (at, part) in [&slice.start, &slice.stop, &slice.step].into_iter().enumerate() {
@@ -164,6 +180,13 @@ impl<'s> Compiler<'s, '_> {
     }
 
     fn compare(&mut self, compare: &'s ast::Compare<'s>) -> Covered<Expr> {
+        let is_plain = |value: &ast::Expr<'_>| {
+            matches!(value, ast::Expr::Var(_) | ast::Expr::Const(_) | ast::Expr::GetAttr(_))
+        };
+        // It stops at the first that does not hold.
+        if compare.ops.len() > 1 && !compare.ops.iter().all(|op| is_plain(&op.expr)) {
+            return Err(self.uncovered("a chain of comparisons of what is computed"));
+        }
         let mut inputs = vec![self.expression(&compare.expr)?];
         let mut text = input(0);
         let mut only = OpKind::Foreign;
@@ -199,6 +222,16 @@ impl<'s> Compiler<'s, '_> {
         };
         self.at(filter.expr.as_ref().map_or_else(Default::default, |inner| inner.span()));
         self.pure &= !is_impure(filter.name);
+        let applied = applied(filter);
+        // A filter whose name is made when it runs may be any.
+        self.pure &= applied.as_deref().is_some_and(|name| !is_impure(name));
+        let escapes = applied.is_none_or(|name| matches!(&*name, "e" | "escape"));
+        // How it escapes is then a matter of the template's name.
+        if self.escape == Escape::None && escapes && self.has_json() {
+            return Err(
+                self.uncovered("escapes where nothing is escaped, beside templates of JSON")
+            );
+        }
         let mut inputs = vec![inner];
         let args = self.arguments(&filter.args, &mut inputs)?;
         let are_plain = filter.args.iter().all(|arg| matches!(arg, CallArg::Pos(_)));
@@ -301,7 +334,7 @@ impl<'s> Compiler<'s, '_> {
             Some(_) => return Err(self.uncovered(format!("a call of the variable `{name}`"))),
             None => {}
         }
-        if self.assigned.contains(name) || !self.templates.is_function(name) {
+        if self.assigned.contains_key(name) || !self.templates.is_function(name) {
             return Err(self.uncovered(format!("a call of `{name}`")));
         }
         if let Some(value) = self.asset(name, args) {
@@ -336,6 +369,23 @@ impl<'s> Compiler<'s, '_> {
     /// What a name is bound to, if it is.
     pub(super) fn find(&self, name: &str) -> Option<Bound<'s>> {
         self.scope.frames.iter().rev().find_map(|frame| frame.find(name)).cloned()
+    }
+}
+
+/// Whether filters look at the variable of this name, wherever they are used.
+pub(super) fn is_looked_up(name: &str) -> bool {
+    LOOKED_UP.contains(&name)
+}
+
+const LOOKED_UP: &[&str] =
+    &["now", "TIMEZONE", "DATETIME_FORMAT", "DATE_FORMAT", "TIME_FORMAT", "TRUNCATE_LEEWAY"];
+
+/// The filter that a filter comes to: of `map` that which is named, if it is known.
+fn applied(filter: &ast::Filter<'_>) -> Option<String> {
+    match (filter.name, filter.args.first()) {
+        ("map", Some(CallArg::Pos(name))) => Some(name.as_const()?.as_str()?.to_owned()),
+        ("map", Some(CallArg::PosSplat(_) | CallArg::KwargSplat(_))) => None,
+        (name, _) => Some(name.to_owned()),
     }
 }
 

@@ -55,6 +55,26 @@ pub(super) fn apply<'a>(kind: OpKind, inputs: &[Operand<'a>]) -> Ran<Option<Oper
     })
 }
 
+/// What an operation costs beside itself, in bytes of text that it may look at.
+pub(super) fn bytes(kind: OpKind, inputs: &[Operand<'_>]) -> u64 {
+    let of = |operand: &Operand<'_>| match operand {
+        Operand::View(view) => view.part().len(),
+        operand => operand.string().map_or(0, str::len),
+    };
+    let all = || inputs.iter().map(of).sum::<usize>() as u64;
+    match kind {
+        OpKind::In | OpKind::NotIn => all().saturating_mul(4),
+        OpKind::IsDefined
+        | OpKind::IsUndefined
+        | OpKind::IsNone
+        | OpKind::IsString
+        | OpKind::IsMapping
+        | OpKind::IsSequence
+        | OpKind::IsNumber => 0,
+        _ => all(),
+    }
+}
+
 fn integers<'a>(
     left: &Operand<'a>,
     right: &Operand<'a>,
@@ -130,6 +150,12 @@ fn contains(list: &Operand<'_>, wanted: &Operand<'_>) -> Option<bool> {
 
 fn item<'a>(of: &Operand<'a>, key: &Operand<'a>) -> Ran<Option<Operand<'a>>> {
     let key = key.clone().plain();
+    if let (Operand::List(items), Operand::Integer(index)) = (of, &key) {
+        let from_the_end = || items.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?);
+        let index = usize::try_from(*index).ok().or_else(from_the_end);
+        let item = index.and_then(|index| items.get(index));
+        return Ok(Some(item.map_or(Operand::Undefined, Operand::of)));
+    }
     let found = match (of, &key) {
         (Operand::Unset | Operand::Undefined | Operand::Silent, _) => {
             return Err(GaveUp("an item of what is not there"));

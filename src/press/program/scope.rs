@@ -163,6 +163,11 @@ impl<'s> Scope<'s> {
         self.next_slot = slot;
     }
 
+    /// Whether we are in a loop.
+    pub(super) fn is_in_loop(&self) -> bool {
+        self.frames.iter().any(|frame| frame.state.is_some())
+    }
+
     /// The loop that `loop` is about.
     pub(super) fn current_loop(&mut self) -> Option<(Slot, &mut Frame<'s>)> {
         for frame in self.frames.iter_mut().rev() {

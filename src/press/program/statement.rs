@@ -2,16 +2,24 @@
 
 use super::assigned::Body;
 use super::compile::{Compiler, Covered};
+use super::expression::is_looked_up;
 use super::foreign::input;
 use super::op::{Escape, Expr, For, If, Path, Print, Step, Target};
 use super::scope::Bound;
 use super::sheet::Sheet;
+use crate::limits::PROGRAM_BODIES_MAX;
 use minijinja::machinery::ast::{self, Stmt};
+use minijinja::value::ValueKind;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 impl<'s> Compiler<'s, '_> {
     pub(super) fn body(&mut self, body: Body<'s>) -> Covered<Vec<Step>> {
+        // Neither compiling nor running may be deeper than a stack, or than minijinja goes.
+        if self.bodies == PROGRAM_BODIES_MAX {
+            return Err(self.uncovered(format!("over {PROGRAM_BODIES_MAX} bodies in each other")));
+        }
+        self.bodies += 1;
         let mut steps = Vec::new();
         for statement in body {
             self.count()?;
@@ -19,6 +27,7 @@ impl<'s> Compiler<'s, '_> {
                 push(&mut steps, step);
             }
         }
+        self.bodies -= 1;
         Ok(steps)
     }
 
@@ -129,7 +138,7 @@ impl<'s> Compiler<'s, '_> {
         if each.recursive {
             return Err(self.uncovered("a recursive loop"));
         }
-        if self.assigned.contains("loop") {
+        if self.assigned.contains_key("loop") {
             return Err(self.uncovered("a variable with the name `loop`"));
         }
         let list = self.expression(&each.iter)?;
@@ -219,9 +228,10 @@ impl<'s> Compiler<'s, '_> {
         self.count()?;
         let items = match target {
             ast::Expr::Var(variable) => {
-                // Filters find the request's time by this name.
-                if variable.id == "now" {
-                    return Err(self.uncovered("a variable with the name `now`"));
+                if is_looked_up(variable.id) {
+                    return Err(
+                        self.uncovered(format!("a variable with the name `{}`", variable.id))
+                    );
                 }
                 let slot = self.scope.assign(variable.id);
                 return slot.map(Target::One).ok_or_else(|| {
@@ -239,7 +249,7 @@ impl<'s> Compiler<'s, '_> {
     fn derived_escape(&mut self, enabled: &'s ast::Expr<'s>) -> Covered<Escape> {
         let value = enabled.as_const();
         let text = value.as_ref().and_then(|value| value.as_str());
-        let flag = value.as_ref().filter(|value| value.kind() == minijinja::value::ValueKind::Bool);
+        let flag = value.as_ref().filter(|value| value.kind() == ValueKind::Bool);
         match (text, flag.map(minijinja::Value::is_true)) {
             (Some("html"), _) => Ok(Escape::Html),
             (Some("json"), _) => Ok(Escape::Json),
@@ -255,10 +265,16 @@ impl<'s> Compiler<'s, '_> {
         let Some(choices) = include.name.as_const() else { return Err(self.uncovered(dynamic)) };
         let names = match choices.as_str() {
             Some(name) => vec![name.to_owned()],
-            None => match choices.try_iter() {
-                Ok(names) => names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-                Err(_) => return Err(self.uncovered(dynamic)),
-            },
+            None => {
+                let names = choices.try_iter().ok().filter(|_| choices.kind() == ValueKind::Seq);
+                let names = names.map(|mut names| {
+                    names.try_fold(Vec::new(), |mut all, name| {
+                        all.push(name.as_str()?.to_owned());
+                        Some(all)
+                    })
+                });
+                names.flatten().ok_or_else(|| self.uncovered(dynamic))?
+            }
         };
         match names.iter().find_map(|name| self.templates.get(name)) {
             Some((name, parsed)) => self.include(name, parsed),

@@ -53,7 +53,6 @@ impl Compiler<'_> {
                 None => None,
                 Some(list) => Some(Each {
                     max_items: table.max_items,
-                    // More at once than there may be would be told that they are too many.
                     concurrency: table.concurrency.min(upstream.max_in_flight),
                     list: list?,
                 }),
