@@ -37,6 +37,7 @@ pub(super) struct Admission {
     is_strict: Cell<bool>,
     /// Requests in flight up to which it does not matter which is which.
     in_flight_easy: Cell<u64>,
+    has_priorities: Cell<bool>,
     /// Those that wait for the end of the turn, by priority, the newest last.
     waiting: RefCell<[Vec<Rc<Ticket>>; 3]>,
     gate: Cell<Option<Waker>>,
@@ -81,6 +82,7 @@ impl Admission {
             is_strict: Cell::new(clients.is_some()),
             clients,
             in_flight_easy: easy,
+            has_priorities: Cell::new(has_priorities),
             waiting: RefCell::default(),
             gate: Cell::new(None),
             chance: Cell::new(0),
@@ -90,6 +92,7 @@ impl Admission {
     /// Goes along where some requests go before others now, or none any more.
     pub(super) fn set_priorities(&self, bounds: &Bounds, has_priorities: bool) {
         self.in_flight_easy.set(easy(bounds.in_flight_max, has_priorities));
+        self.has_priorities.set(has_priorities);
     }
 
     /// Whether a request is let in without being looked at, when so many are in flight.
@@ -170,9 +173,10 @@ impl Admission {
         let mut stacks = std::mem::take(&mut *self.waiting.borrow_mut());
         let mut overload = overload.borrow_mut();
         for priority in HIGHEST_FIRST {
+            let among_others = self.has_priorities.get().then_some(priority);
             for ticket in stacks[place(priority)].iter().rev() {
                 // One that only the stack holds has nobody waiting for it any more.
-                if Rc::strong_count(ticket) > 1 && overload.take(now, priority) {
+                if Rc::strong_count(ticket) > 1 && overload.take(now, among_others) {
                     ticket.verdict.set(Some(true));
                 }
             }

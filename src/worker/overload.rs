@@ -135,8 +135,8 @@ impl Overload {
         }
     }
 
-    /// Whether a page is taken on. Those of higher priority may use what others must leave.
-    pub(super) fn take(&mut self, now: Instant, priority: Priority) -> bool {
+    /// Whether a page is taken on, see [`Quota::take`].
+    pub(super) fn take(&mut self, now: Instant, priority: Option<Priority>) -> bool {
         let Some(quota) = &mut self.quota else { return true };
         let taken = quota.take(now, priority);
         self.window.taken += u64::from(taken);
@@ -244,7 +244,7 @@ mod tests {
         }
 
         /// How many of so many pages of a second are taken on.
-        fn taken(&mut self, priority: Priority, per_s: u32) -> u32 {
+        fn taken(&mut self, priority: Option<Priority>, per_s: u32) -> u32 {
             let each = Duration::from_secs(1) / per_s;
             let mut taken = 0;
             for _ in 0..per_s {
@@ -261,7 +261,7 @@ mod tests {
             for at in 0..1000 {
                 self.now += MS;
                 for _ in 0..if at % every_ms == 0 { visitors } else { 0 } {
-                    match self.overload.take(self.now, Priority::Normal) {
+                    match self.overload.take(self.now, Some(Priority::Normal)) {
                         true => taken += 1,
                         false => assert!(self.overload.retry_after_s(0, 0) > 0),
                     }
@@ -282,7 +282,7 @@ mod tests {
             for _ in 0..1000 {
                 self.now += MS;
                 for _ in 0..3 {
-                    match self.overload.take(self.now, Priority::High) {
+                    match self.overload.take(self.now, None) {
                         true => (taken, self.waiting) = (taken + 1, self.waiting + 1),
                         false => assert!(self.overload.retry_after_s(0, 0) > 0),
                     }
@@ -352,9 +352,9 @@ mod tests {
     #[test]
     fn pages_are_taken_on_as_fast_as_they_were_finished() {
         let mut load = overloaded();
-        let taken = load.taken(Priority::Normal, 4000);
+        let taken = load.taken(Some(Priority::Normal), 4000);
         assert!((970..=1010).contains(&taken), "{taken}");
-        let calm = Load::new().taken(Priority::Low, 4000);
+        let calm = Load::new().taken(Some(Priority::Low), 4000);
         assert_eq!(calm, 4000);
     }
 
@@ -365,9 +365,9 @@ mod tests {
         // 600 of high, 600 of normal and 600 of low priority in a second: there is room for 1000.
         for _ in 0..600 {
             load.now += Duration::from_secs(1) / 600;
-            low += u32::from(load.overload.take(load.now, Priority::Low));
-            normal += u32::from(load.overload.take(load.now, Priority::Normal));
-            high += u32::from(load.overload.take(load.now, Priority::High));
+            low += u32::from(load.overload.take(load.now, Some(Priority::Low)));
+            normal += u32::from(load.overload.take(load.now, Some(Priority::Normal)));
+            high += u32::from(load.overload.take(load.now, Some(Priority::High)));
         }
         assert_eq!(high, 600);
         assert!((380..=430).contains(&normal), "{normal}");
@@ -380,14 +380,14 @@ mod tests {
         load.overload.foresee(load.now, 1000.0, MS * 50, load.done());
         let first = (0..200).find(|_| {
             load.now += MS;
-            load.overload.take(load.now, Priority::High)
+            load.overload.take(load.now, None)
         });
         assert!((45..=55).contains(&first.unwrap()), "{first:?}");
         // However long it is, not for longer than two windows.
         let mut load = Load::new();
         load.overload.foresee(load.now, 1000.0, Duration::from_secs(60), load.done());
         load.now += QUEUE_WINDOW * 2 + MS * 5;
-        assert!(load.overload.take(load.now, Priority::High));
+        assert!(load.overload.take(load.now, None));
     }
 
     #[test]
@@ -448,7 +448,7 @@ mod tests {
                 load.now += MS;
                 // Whatever is not a page's time goes to those who ask again at once.
                 load.busy += MS;
-                while load.overload.take(load.now, Priority::High) {
+                while load.overload.take(load.now, None) {
                     (last, load.finished) = (last + 1, load.finished + 1.0);
                 }
                 assert!(load.overload.retry_after_s(0, 0) > 0);

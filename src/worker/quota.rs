@@ -87,8 +87,10 @@ impl Quota {
         (self.per_s() * self.burst_s).max(OVERLOAD_BURST_MIN)
     }
 
-    /// Whether a page is taken on. Those of higher priority may use what others must leave.
-    pub(super) fn take(&mut self, now: Instant, priority: Priority) -> bool {
+    /// Whether a page is taken on. Those of higher priority may use what others must leave, and the
+    /// highest, where there are others, what will be others' a moment later; none is where all are
+    /// the same.
+    pub(super) fn take(&mut self, now: Instant, priority: Option<Priority>) -> bool {
         let burst = self.burst();
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = self.filled.max(now);
@@ -96,9 +98,10 @@ impl Quota {
         self.missed += (self.tokens - burst).max(0.0);
         self.tokens = self.tokens.min(burst);
         let left_to_others = match priority {
-            Priority::High => 0.0,
-            Priority::Normal => burst / 4.0,
-            Priority::Low => burst / 2.0,
+            None => 0.0,
+            Some(Priority::High) => -self.per_s() * QUEUE_WINDOW.as_secs_f64(),
+            Some(Priority::Normal) => burst / 4.0,
+            Some(Priority::Low) => burst / 2.0,
         };
         let taken = self.tokens >= left_to_others + 1.0;
         if taken {
@@ -235,6 +238,31 @@ mod tests {
         assert!(stays < PART_MAX && quota.part < stays, "{stays}, then {}", quota.part);
     }
 
+    #[test]
+    fn whoever_goes_first_is_not_turned_away_for_what_others_have_taken() {
+        let mut now = Instant::now();
+        let mut quota = Quota::new(100.0, now);
+        let (mut normal, mut high) = (0, 0);
+        for ms in 0..10_000 {
+            now += MS;
+            // Ten times what can be made, and among them, in threes, a fifth of it.
+            normal += u32::from(quota.take(now, Some(Priority::Normal)));
+            if ms % 150 == 0 {
+                high += (0..3).filter(|_| quota.take(now, Some(Priority::High))).count();
+            }
+        }
+        assert_eq!(high, 201);
+        assert!((750..=810).contains(&normal), "{normal}");
+        // More of them than can be made: as many as that, and none of the others.
+        let all = (0..10_000).filter(|_| {
+            now += MS;
+            assert!(!quota.take(now, Some(Priority::Low)));
+            quota.take(now, Some(Priority::High))
+        });
+        let count = all.count();
+        assert!((950..=1000).contains(&count), "{count}");
+    }
+
     /// It is the worker that is late, and sees only some of them.
     #[test]
     fn visitors_who_are_not_seen_for_a_moment_are_not_thought_gone() {
@@ -256,13 +284,13 @@ mod tests {
         for _ in 0..5 {
             for _ in 0..1000 {
                 now += MS / 10;
-                quota.take(now, Priority::High);
+                quota.take(now, None);
             }
             quota.adjust(&idle);
         }
         assert_eq!(quota.burst_s, BURST_S_MIN);
         now += QUEUE_WINDOW;
-        assert!((0..1000).any(|_| quota.take(now, Priority::High)));
+        assert!((0..1000).any(|_| quota.take(now, None)));
         quota.adjust(&idle);
         assert!(quota.burst_s > BURST_S_MIN);
     }
