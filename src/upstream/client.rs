@@ -263,7 +263,7 @@ impl<D: Driver> Inner<D> {
             origin.counts.rejected_full.add(1);
             FetchError::Full
         };
-        let deadline = request.deadline.min(now + origin.plan.queue_timeout);
+        let deadline = origin.latest(request.deadline, now).min(now + origin.plan.queue_timeout);
         let entered = self.timers.timer().until(deadline, origin.gate.enter()).await;
         entered.ok().flatten().ok_or_else(full)
     }

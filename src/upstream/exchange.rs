@@ -178,10 +178,10 @@ impl<D: Driver> Inner<D> {
             None => {
                 // For as long as an answer may still come in time: one that cannot would take the
                 // place of one that can, and its connection along.
-                let usual = origin.usual_time().unwrap_or_default();
-                let latest = bounds.deadline.checked_sub(usual).unwrap_or(now);
+                let latest = origin.latest(bounds.deadline, now);
                 let lease = Box::pin(self.until(latest, origin.pool.lease(now, wish)));
-                lease.await.flatten().ok_or(FetchError::Busy)?
+                let lease = lease.await.flatten().ok_or(FetchError::Busy)?;
+                self.in_time(origin, bounds, lease)?
             }
         };
         bounds.begun.set(D::now());
@@ -189,6 +189,23 @@ impl<D: Driver> Inner<D> {
             Lease::Reused(held, connection) => Ok(self.reused(origin, held, connection, ask)),
             Lease::Open(..) => Box::pin(self.connected(origin, bounds, (lease, wish), ask)).await,
         }
+    }
+
+    /// A lease that was waited for, if it has not come too late by what is known now.
+    fn in_time(
+        &self,
+        origin: &Origin<D>,
+        bounds: &Bounds,
+        lease: Lease<D>,
+    ) -> Result<Lease<D>, FetchError> {
+        let now = D::now();
+        if now <= origin.latest(bounds.deadline, now) {
+            return Ok(lease);
+        }
+        if let Lease::Reused(held, connection) = lease {
+            origin.pool.put(&held, connection, now);
+        }
+        Err(FetchError::Busy)
     }
 
     fn reused(

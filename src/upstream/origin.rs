@@ -172,9 +172,10 @@ impl<D: Driver> Origin<D> {
         self.service.borrow_mut().record(took);
     }
 
-    /// How long an answer most likely takes; none while little is known.
-    pub(super) fn usual_time(&self) -> Option<Duration> {
-        self.service.borrow().percentile(50, SERVICE_SAMPLES_MIN)
+    /// When an answer to what is asked then will most likely come in time, at the latest.
+    pub(super) fn latest(&self, deadline: Instant, now: Instant) -> Instant {
+        let usual = self.service.borrow().percentile(50, 1).unwrap_or_default();
+        deadline.checked_sub(usual).unwrap_or(now)
     }
 
     /// How long it must have been waited for before being late says something about the upstream:

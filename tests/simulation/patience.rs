@@ -106,10 +106,7 @@ fn who_would_get_a_connection_too_late_leaves_it_to_the_next() {
         let log = upstream::start(at(81), after(&api));
         let policy = "max_connections = 2\ndeadline = '500ms'";
         let server = Server::start(&item_site(policy, ""), &[&[at(81)]], Bounds::default());
-        for _ in 0..10 {
-            assert_eq!(statuses(&crowd("/item/a", 1).await), [200]);
-        }
-        for _ in 0..5 {
+        for at in 0..5 {
             let answers = crowd("/item/a", 60).await;
             let (pages, others): (Vec<_>, Vec<_>) =
                 answers.into_iter().partition(|(answer, _)| answer.status == 200);
@@ -117,7 +114,8 @@ fn who_would_get_a_connection_too_late_leaves_it_to_the_next() {
             for (answer, took) in others {
                 assert_eq!(answer.status, 503);
                 assert!(answer.head.contains("\r\nRetry-After: "), "{}", answer.head);
-                assert_took(took, MS * 250);
+                // At first it is not known how long an answer takes.
+                assert_took(took, MS * if at == 0 { 400 } else { 250 });
             }
         }
         assert_eq!(log.borrow().connections, 2, "nobody's connection was given up");
