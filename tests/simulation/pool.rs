@@ -102,7 +102,7 @@ fn who_waits_for_a_connection_until_it_is_too_late_for_an_answer_is_told_so() {
         let statuses: Vec<u16> = visits.iter().map(|(_, status, _)| *status).collect();
         assert_eq!(statuses, [200, 503, 503]);
         for (_, _, took) in &visits[1..] {
-            assert_took(*took, MS * 250);
+            assert_took(*took, MS * 240);
         }
         server.assert_exchanges(3);
         // And nothing is left of it.
