@@ -265,7 +265,10 @@ impl<D: Driver> Inner<D> {
         };
         let deadline = origin.latest(request.deadline, now).min(now + origin.plan.queue_timeout);
         let entered = self.timers.timer().until(deadline, origin.gate.enter()).await;
-        entered.ok().flatten().ok_or_else(full)
+        let pass = entered.ok().flatten().ok_or_else(full)?;
+        // What is usual may have become known meanwhile.
+        let now = D::now();
+        if now <= origin.latest(request.deadline, now) { Ok(pass) } else { Err(full()) }
     }
 
     /// Goes along where addresses have changed.
