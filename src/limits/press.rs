@@ -11,6 +11,8 @@ pub const PROGRAM_CALLS_MAX: usize = 24;
 /// Bodies of conditions, loops and blocks in each other in a program, includes and all; of more,
 /// minijinja makes the page.
 pub const PROGRAM_BODIES_MAX: usize = 50;
+/// The same in one macro, of which `PROGRAM_CALLS_MAX` may be within each other when they run.
+pub const PROGRAM_MACRO_BODIES_MAX: usize = 12;
 /// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
 pub const TAPES_KEPT_MAX: usize = 64;
 /// The largest of those, bytes, which is about 8 KB of JSON: a page that waits with a short text

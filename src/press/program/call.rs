@@ -4,6 +4,7 @@ use super::compile::{Compiler, Covered, Declared, Place};
 use super::expression::is_looked_up;
 use super::op::{CallBlock, Expr, Macro, Step};
 use super::scope::Bound;
+use crate::limits::{PROGRAM_BODIES_MAX, PROGRAM_MACRO_BODIES_MAX};
 use minijinja::Value;
 use minijinja::machinery::ast;
 
@@ -160,9 +161,12 @@ impl<'s> Compiler<'s, '_> {
         let piped = self.piped.take();
         let place = std::mem::replace(&mut self.place, Place::Macro);
         let call_frame = self.call_frame.take();
+        let bodies = PROGRAM_BODIES_MAX.saturating_sub(PROGRAM_MACRO_BODIES_MAX);
+        let bodies = std::mem::replace(&mut self.bodies, bodies);
         let has_caller = std::mem::take(&mut self.has_caller);
         let compiled = compile(self)?;
         self.has_caller = has_caller;
+        self.bodies = bodies;
         (self.place, self.call_frame) = (place, call_frame);
         self.piped = piped;
         self.unit = unit;

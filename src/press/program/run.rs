@@ -385,7 +385,11 @@ impl<'a> Run<'a, '_> {
     /// A body that can leave no loop.
     fn whole(&mut self, body: &'a [Step], out: &mut Sheet) -> Ran<()> {
         self.account(out)?;
-        match self.steps(body, out)? {
+        let before = out.printed();
+        let flow = self.steps(body, out)?;
+        // To minijinja it is a value, which is printed once more.
+        self.spend(out.printed().saturating_sub(before) as u64 / BYTES_A_FUEL)?;
+        match flow {
             Flow::Next => Ok(()),
             _ => Err(GaveUp("a loop is left from within a macro")),
         }
