@@ -41,7 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Answer
         "status" => into.status = reader.text(entry),
         "redirect" => into.redirect = read_redirect(reader, entry),
         "headers" => {
-            let fields = reader.texts(entry);
+            let fields = reader.fields(entry);
             into.headers = fields.into_iter().filter(|(name, _)| is_fine(reader, name)).collect();
         }
         "set_cookie" => into.cookies = cookies::read(reader, entry),

@@ -240,7 +240,7 @@ fn read_fetch(reader: &mut Reader<'_>, table: &Entry<'_>) -> FetchTable {
             "from" => fetch.from = reader.string(entry),
             "path" => fetch.path = reader.string(entry),
             "query" => fetch.query = reader.texts(entry),
-            "headers" => fetch.headers = reader.texts(entry),
+            "headers" => fetch.headers = reader.fields(entry),
             "each" => fetch.each = reader.string(entry),
             "optional" => fetch.optional = reader.flag(entry).unwrap_or_default(),
             "fallback" => fetch.fallback = fallback::read(reader, entry),

@@ -137,6 +137,19 @@ impl<'a> Reader<'a> {
         texts
     }
 
+    /// The same for header fields: of names that differ in case only one could be sent.
+    pub(super) fn fields(&mut self, entry: &Entry<'_>) -> Vec<(At<String>, At<String>)> {
+        let mut fields: Vec<(At<String>, At<String>)> = Vec::new();
+        for (name, value) in self.texts(entry) {
+            if fields.iter().any(|(other, _)| other.value.eq_ignore_ascii_case(&name.value)) {
+                self.problem(name.span, format!("`{}` is there twice", name.value));
+            } else {
+                fields.push((name, value));
+            }
+        }
+        fields
+    }
+
     /// A list of strings, or one string.
     pub(super) fn strings(&mut self, entry: &Entry<'_>) -> Vec<At<String>> {
         let one = std::slice::from_ref(entry.value);

@@ -227,7 +227,7 @@ fn read_url(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Origin> {
 
 fn read_headers(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<u8> {
     let mut lines = Vec::new();
-    for (name, value) in reader.texts(entry) {
+    for (name, value) in reader.fields(entry) {
         if let Some((message, hint)) = header_name_trouble(&name.value) {
             reader.problem_hint(name.span, message, hint);
         } else if header_value_trouble(value.value.as_bytes()) {
