@@ -42,8 +42,8 @@ fn a_page_allocates_seldom() {
 }
 
 const PAGES: u32 = 500;
-/// Allocations of a page with one fetch.
-const ALLOCATIONS_MAX: f64 = 10.0;
+/// Allocations of a page with one fetch: five, and now and then a list that grows.
+const ALLOCATIONS_MAX: f64 = 5.5;
 
 /// Asks for the same page so many times.
 fn ask(visitor: &mut TcpStream, buffer: &mut [u8], times: u32) {

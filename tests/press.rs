@@ -153,6 +153,20 @@ fn what_is_nested_deeper_than_a_stack_is_left_to_minijinja() {
     assert_eq!(way, "uncovered: over 50 bodies in each other");
 }
 
+/// Otherwise the size of an API's answer would decide how long a page holds the loop.
+#[test]
+fn looking_at_a_long_list_again_and_again_costs_fuel() {
+    let numbers: Vec<u32> = (0..20_000).collect();
+    let contents = Contents::from([("l".to_owned(), serde_json::json!(numbers))]);
+    for looks in ["l|length", "19999 in l", "l[loop.index0]"] {
+        let text = format!("{{% for x in l %}}{{{{ {looks} }}}}{{% endfor %}}");
+        let templates = Templates::new(vec![SourceFile::new("page.html", text)]).unwrap();
+        let way = templates.compare(&contents);
+        // What minijinja does then is its own matter: it may run out of fuel, too.
+        assert!(matches!(&*way, "gave up: it takes too long" | "error"), "{looks}: {way}");
+    }
+}
+
 #[test]
 fn what_a_filter_applies_may_depend_on_the_time() {
     for (text, is_pure) in [

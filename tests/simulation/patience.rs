@@ -137,3 +137,20 @@ fn a_slow_api_has_the_time_that_its_deadline_says() {
         assert_took(took, MS * 8000);
     });
 }
+
+#[test]
+fn the_items_of_a_list_are_no_more_at_once_than_may_be_in_flight() {
+    run(|| async {
+        let log = upstream::start(at(81), after(&time(60)));
+        let site = "[upstreams.api]\nurl = 'http://api.test'\nmax_in_flight = 5\n\
+            [[page]]\npath = '/'\ntemplate = 'page.html'\n[page.fetch]\n\
+            items = { from = 'api', each = 'range(20)', path = '/item/a{{ it }}' }\n";
+        let files = [("site.toml", site), ("page.html", "{{ items|length }}")];
+        let site = Source::Embedded { name: "items", files: Box::leak(Box::new(files)) };
+        let _server = Server::start(&site, &[&[at(81)]], Bounds::default());
+        let (answer, took) = visit(SERVER, "/").await;
+        assert_eq!((answer.status, &*answer.body), (200, "20"));
+        assert_took(took, MS * 240);
+        assert_eq!(log.borrow().busy_max, 5);
+    });
+}

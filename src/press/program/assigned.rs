@@ -1,5 +1,4 @@
-//! What a syntax tree holds at any depth: names that get a value, and blocks; and what may not be
-//! looked at as an expression is written.
+//! What a syntax tree holds at any depth: names that get a value, and blocks.
 
 use minijinja::machinery::ast::{self, Expr, Stmt};
 use std::collections::BTreeMap;

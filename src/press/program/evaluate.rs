@@ -197,7 +197,7 @@ impl<'a> Run<'a, '_> {
                 self.kept_value(view.identity(), view.part().len(), || view.value())
             }
             Operand::List(items) => {
-                // The first of a text has another identity: what is kept is at an address of ours.
+                // No node of a text has this place, so no value of one is taken for it.
                 let identity = (items.as_ptr().addr(), u32::MAX);
                 let bytes = items.iter().map(Data::text_bytes).sum();
                 self.kept_value(identity, bytes, || operand.value())
