@@ -424,6 +424,8 @@ pub const SITE_ENTRIES_MAX: usize = 65_536;
 pub const FETCH_HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// Problems of a site that are shown at once.
 pub const REPORT_PROBLEMS_MAX: usize = 100;
+/// Characters of a line that are shown with a problem in it.
+pub const EXCERPT_CHARS_MAX: usize = 120;
 
 /// First read of a downstream connection, bytes, at most: all that an idle connection holds. Where
 /// requests are smaller, so is it.

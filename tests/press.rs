@@ -153,6 +153,39 @@ fn what_is_nested_deeper_than_a_stack_is_left_to_minijinja() {
     assert_eq!(way, "uncovered: over 50 bodies in each other");
 }
 
+/// minijinja goes as deep on the stack as a chain is long: an overflow would end the process.
+#[test]
+fn a_chain_of_operations_has_a_bound_and_up_to_it_the_page_is_made() {
+    let long = |start: &str, link: &str, links: usize| format!("{start}{}", link.repeat(links));
+    let shapes = [
+        ("1", "+1", 200),
+        ("user", "|string", 200),
+        ("user.name", ".length", 199),
+        ("1", " if user else 1", 100),
+        ("user", " and user", 200),
+        ("1", "~1", 200),
+        ("1", " is defined", 200),
+        ("[[1]]", "[0]", 198),
+    ];
+    for (start, link, most) in shapes {
+        let file = |links| {
+            let text = format!("\n{{{{ {} }}}}", long(start, link, links));
+            SourceFile::new("page.html", text)
+        };
+        Templates::new(vec![file(most)]).unwrap().compare(&contexts()[0]);
+        let problems = Builder::default().template(&file(most + 1)).unwrap_err();
+        let shown = problems[0].to_string();
+        let wanted = "error: over 200 operations in one expression\n --> page.html:2:";
+        assert!(shown.starts_with(wanted), "{link}: {shown}");
+    }
+    let elifs = |links| format!("{{% if no %}}{}{{% endif %}}", long("", "{% elif no %}", links));
+    Templates::new(vec![SourceFile::new("page.html", elifs(500))]).unwrap();
+    // One after the other, they are in no other.
+    Templates::new(vec![SourceFile::new("page.html", elifs(300).repeat(2))]).unwrap();
+    let problems = Builder::default().template(&SourceFile::new("page.html", elifs(501)));
+    assert!(problems.unwrap_err()[0].to_string().contains("over 500 `elif`s in one `if`"));
+}
+
 /// Otherwise the size of an API's answer would decide how long a page holds the loop.
 #[test]
 fn looking_at_a_long_list_again_and_again_costs_fuel() {

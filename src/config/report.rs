@@ -1,7 +1,7 @@
 //! What is wrong with a site, all of it at once, in the form compilers use: the file, the line,
 //! an excerpt with a mark under the cause, and where there is one, a remedy.
 
-use crate::limits::REPORT_PROBLEMS_MAX;
+use crate::limits::{EXCERPT_CHARS_MAX, REPORT_PROBLEMS_MAX};
 use std::fmt;
 use std::ops::Range;
 
@@ -132,6 +132,29 @@ pub fn suggestion<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> 
         .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
+impl Problem {
+    /// What is shown of the line, how many characters are before the mark, and how long that is:
+    /// of a line that is very long, the part around it.
+    fn part_shown(&self) -> (String, usize, usize) {
+        let before = self.column.saturating_sub(1);
+        let length = self.excerpt.chars().count();
+        if length <= EXCERPT_CHARS_MAX {
+            return (self.excerpt.clone(), before, self.width);
+        }
+        let first = before.saturating_sub(EXCERPT_CHARS_MAX / 2);
+        let rest = self.excerpt.chars().skip(first);
+        let mut shown: String = rest.take(EXCERPT_CHARS_MAX).collect();
+        let width = self.width.min((first + EXCERPT_CHARS_MAX).saturating_sub(before)).max(1);
+        if first + EXCERPT_CHARS_MAX < length {
+            shown.push('…');
+        }
+        match first {
+            0 => (shown, before, width),
+            _ => (format!("…{shown}"), before - first + 1, width),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", self.message)?;
@@ -139,10 +162,10 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             writeln!(f, "{:gutter$}--> {}:{}:{}", "", self.file, self.line, self.column)?;
             writeln!(f, "{:gutter$} |", "")?;
+            let (shown, indent, width) = self.part_shown();
             // A tab would move the mark under it away from what it marks.
-            writeln!(f, "{} | {}", self.line, self.excerpt.replace('\t', " "))?;
-            let indent = self.column.saturating_sub(1);
-            writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(self.width))?;
+            writeln!(f, "{} | {}", self.line, shown.replace('\t', " "))?;
+            writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width))?;
         } else if !self.file.is_empty() {
             writeln!(f, "{:gutter$}--> {}", "", self.file)?;
         }
@@ -181,6 +204,19 @@ mod tests {
         let shown = "error: unknown key\n --> site.toml:2:1\n  |\n2 | listne = 'x'\n  | ^^^^^^\n\
             \x20 = help: did you mean `listen`?\n";
         assert_eq!(problem.to_string(), shown);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_mark_is_shown() {
+        let text = format!("{}<wrong>{}", "a".repeat(300), "b".repeat(300));
+        let shown = SourceFile::new("page.html", text).problem(300..307, "no").to_string();
+        let line = format!("1 | …{}<wrong>{}…", "a".repeat(60), "b".repeat(53));
+        let mark = format!("  | {}^^^^^^^", " ".repeat(61));
+        assert_eq!(shown.lines().skip(3).collect::<Vec<_>>(), [&*line, &*mark]);
+        let all = SourceFile::new("page.html", "é".repeat(300)).problem(0..600, "no").to_string();
+        let line = format!("1 | {}…", "é".repeat(120));
+        let mark = format!("  | {}", "^".repeat(120));
+        assert_eq!(all.lines().skip(3).collect::<Vec<_>>(), [&*line, &*mark]);
     }
 
     #[test]

@@ -2,6 +2,11 @@
 
 /// minijinja instructions of one render, expression or URL. Over it: 500.
 pub const RENDER_FUEL: u64 = 10_000_000;
+/// Operations around each other in one expression, which minijinja handles as deep on a thread's
+/// stack. Over it: the site does not start.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;
+/// `elif`s of the `if`s around a place of a template, the same. Over it: the site does not start.
+pub const TEMPLATE_BRANCHES_MAX: usize = 500;
 /// Steps and expressions of a template with all it takes in. Over it: minijinja runs it itself.
 pub const PROGRAM_STEPS_MAX: usize = 20_000;
 /// Templates, blocks and macros within each other, as they are written. Over it: the same.

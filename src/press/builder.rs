@@ -5,6 +5,7 @@ use super::assets::Assets;
 use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
 use super::names::{self, Reference, Use};
+use super::nesting::{self, TooDeep};
 use super::{environment, scan};
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
@@ -85,12 +86,15 @@ impl Builder {
     /// # Errors
     /// All that is wrong with it by itself.
     pub fn template(&mut self, file: &SourceFile) -> Result<TemplateFacts, Vec<Problem>> {
+        let tokens = scan::template(&file.text);
+        if let Some(TooDeep { span, message, hint }) = nesting::too_deep(&file.text, &tokens) {
+            return Err(vec![file.problem(span, message).hint(hint)]);
+        }
         let environment = environment::new();
         let template = match environment.template_from_named_str(&file.name, &file.text) {
             Ok(template) => template,
             Err(error) => return Err(vec![template_problem(file, &error)]),
         };
-        let tokens = scan::template(&file.text);
         let unknown = names::unknown_filters(&self.environment, &file.text, &tokens);
         if !unknown.is_empty() {
             let problems = unknown.into_iter();
@@ -134,8 +138,11 @@ impl Builder {
             return Err(vec![place.problem(range, "this expression is empty")]);
         }
         let within = |span: Range<usize>| place.part(start + span.start..start + span.end);
-        let compiled = self.environment.compile_expression_owned(text.to_owned());
         let tokens = scan::expression(text);
+        if let Some(TooDeep { span, message, .. }) = nesting::too_deep(text, &tokens) {
+            return Err(vec![place.file.problem(within(span), message)]);
+        }
+        let compiled = self.environment.compile_expression_owned(text.to_owned());
         let undeclared = match compiled {
             Ok(expression) => self
                 .environment

@@ -20,6 +20,7 @@ mod form;
 mod fragments;
 mod json;
 mod names;
+mod nesting;
 mod octets;
 mod program;
 mod scan;
