@@ -21,6 +21,14 @@ pub struct AsksTable {
     pub accept: Option<At<Vec<u16>>>,
 }
 
+impl AsksTable {
+    /// Whether answers may be kept for others: not where it changes something, and not what is
+    /// of the moment.
+    pub fn may_be_kept(&self) -> bool {
+        self.method.as_ref().is_none_or(|method| method.value == "GET") && self.accept.is_none()
+    }
+}
+
 /// What a fetch sends.
 #[derive(Clone, Debug)]
 pub struct BodyTable {

@@ -29,6 +29,7 @@ mod statics;
 mod units;
 mod upstream_tls;
 mod upstreams;
+mod vain;
 
 pub use access_log::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
 pub use acme::{Acme, Issued};
@@ -99,6 +100,10 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
         let message = format!("{address} is where the site itself listens");
         let hint = "give [admin] another port, or a file: \"unix:/run/ringpress/admin.sock\"";
         reader.problem_hint(span.clone(), message, hint);
+    }
+    site.pages.iter().for_each(|page| vain::check_cache(&mut reader, page));
+    for upstream in &site.upstreams {
+        vain::check_times(&mut reader, upstream, &site.pages);
     }
     (site, reader.problems)
 }

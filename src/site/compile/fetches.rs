@@ -92,10 +92,7 @@ impl Compiler<'_> {
         upstream: usize,
     ) -> Option<Caching> {
         let lines = &self.upstreams.get(upstream)?.headers;
-        // What changes something is not kept, nor what is of the moment.
-        let asks = &table.asks;
-        let is_get = asks.method.as_ref().is_none_or(|method| method.value == "GET");
-        if !is_get || asks.accept.is_some() {
+        if !table.asks.may_be_kept() {
             return None;
         }
         let own = table.headers.iter().map(|(name, _)| name.value.as_str());
