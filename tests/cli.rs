@@ -189,6 +189,18 @@ fn whoever_takes_any_certificate_is_warned_each_time() {
 }
 
 #[test]
+fn fewer_connections_than_workers_are_warned_of() {
+    let few = "[upstreams.few]\nurl = 'http://127.0.0.1:9'\nmax_connections = 1\n";
+    let enough = "[upstreams.enough]\nurl = 'http://127.0.0.1:9'\nmax_connections = 2\n";
+    let folder = site(&format!("{few}{enough}"), "front");
+    let arguments = ["serve", path(&folder), "--listen", ANY, "--workers", "2"];
+    let server = Running::start(RINGPRESS, &arguments, &[]);
+    wait_for(&server, "each worker has at least one connection");
+    assert!(server.log().contains("few") && !server.log().contains("enough"), "{}", server.log());
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
+
+#[test]
 fn wrong_usage_ends_with_2() {
     let folder = site("", "front");
     for (wrong, part) in [

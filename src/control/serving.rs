@@ -263,6 +263,7 @@ impl Before<'_> {
         };
         let (names, directory) = self.names(&site)?;
         self.share_descriptors(&mut site, &mut plan);
+        warn_of_few_connections(&site, plan.cpus.len());
         let (log, access) = self.access_log(&site, plan.cpus.len())?;
         let replicas = match self.known {
             // Compiled here, as the loops of workers that serve would stand still for it.
@@ -373,6 +374,19 @@ impl Before<'_> {
         plan.bounds.connections_max = shares.connections_max;
         plan.bounds.turned_away_max = shares.turned_away_max;
         site.lower_max_connections(&shares.upstreams);
+    }
+}
+
+/// Says where there will be more connections than is configured: each worker has its own.
+fn warn_of_few_connections(site: &Site, workers: usize) {
+    for upstream in site.upstreams().iter().filter(|one| one.max_connections < workers) {
+        tracing::warn!(
+            upstream = upstream.name,
+            max_connections = upstream.max_connections,
+            workers,
+            "each worker has at least one connection to an upstream: to keep `max_connections`, \
+             run as many workers or fewer (--workers), or raise it"
+        );
     }
 }
 
