@@ -310,7 +310,10 @@ pub const HEDGE_SAMPLES_MIN: u32 = 32;
 /// A hedge is not sent earlier than this, however quick an upstream is.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(1);
 /// Times kept of one upstream's exchanges; at that many, all count half.
-pub const LATENCY_SAMPLES_MAX: u32 = 1024;
+pub const LATENCY_SAMPLES_MAX: u16 = 1024;
+/// The same of the times that waiting for a connection goes by: what a slow spell has left there
+/// is outvoted by a hundred quick answers.
+pub const SERVICE_SAMPLES_MAX: u16 = 128;
 /// Failed exchanges among a thousand that open a breaker.
 pub const BREAKER_FAILURES_PER_MILLE: u32 = 800;
 /// Slow exchanges among a thousand that open it, where `slow` says what slow is.
@@ -486,7 +489,7 @@ const _: () = assert!(UPSTREAM_IDLE_MAX <= UPSTREAM_CONNECTIONS_MAX);
 const _: () = assert!(UPSTREAM_QUEUE_TIMEOUT.as_millis() < FETCH_DEADLINE.as_millis());
 const _: () = assert!(RETRY_ATTEMPTS <= RETRY_ATTEMPTS_MAX);
 const _: () = assert!(RETRY_BACKOFF.as_millis() <= RETRY_BACKOFF_MAX.as_millis());
-const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX);
+const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX as u32);
 const _: () = assert!(DNS_TTL_MIN.as_millis() <= DNS_TTL_MAX.as_millis());
 const _: () = assert!(HEALTH_TIMEOUT.as_millis() <= HEALTH_INTERVAL.as_millis());
 const _: () = assert!(CACHE_REFRESHES_MAX <= CACHE_FLIGHTS_MAX);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{HEDGE_SAMPLES_MIN, LATENCY_SAMPLES_MAX};
+use crate::limits::HEDGE_SAMPLES_MIN;
 
 /// The recent times of one upstream, on one worker: eight buckets for each power of two, so that
 /// a percentile is at most an eighth too high. When there are many, all count half: the old ones
@@ -11,15 +11,17 @@ use crate::limits::{HEDGE_SAMPLES_MIN, LATENCY_SAMPLES_MAX};
 pub(super) struct Latency {
     counts: Box<[u16; BUCKETS]>,
     samples: u32,
+    samples_max: u16,
 }
 
 impl Latency {
-    pub(super) fn new() -> Self {
-        Self { counts: Box::new([0; BUCKETS]), samples: 0 }
+    /// None yet. At so many all count half.
+    pub(super) fn new(samples_max: u16) -> Self {
+        Self { counts: Box::new([0; BUCKETS]), samples: 0, samples_max }
     }
 
     pub(super) fn record(&mut self, took: Duration) {
-        if self.samples >= LATENCY_SAMPLES_MAX {
+        if self.samples >= u32::from(self.samples_max) {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.samples = self.counts.iter().copied().map(u32::from).sum();
         }
@@ -72,11 +74,11 @@ fn end_of(bucket: usize) -> u64 {
 
 /// Up to 67 s; what took longer is in the last.
 const BUCKETS: usize = (26 - 2 + 1) * 8;
-const _: () = assert!(LATENCY_SAMPLES_MAX <= u16::MAX as u32);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LATENCY_SAMPLES_MAX;
 
     #[test]
     fn each_time_is_within_its_bucket_and_an_eighth_of_its_end() {
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn a_percentile_needs_samples_and_follows_them() {
         let ms = Duration::from_millis;
-        let mut latency = Latency::new();
+        let mut latency = Latency::new(LATENCY_SAMPLES_MAX);
         for _ in 0..HEDGE_SAMPLES_MIN - 1 {
             latency.record(ms(10));
         }
@@ -105,16 +107,16 @@ mod tests {
         let p95 = latency.p95().unwrap();
         assert!((ms(10)..ms(12)).contains(&p95), "{p95:?}");
         // The upstream has become slower: after a while nothing is left of what was.
-        for _ in 0..4 * LATENCY_SAMPLES_MAX {
+        for _ in 0..4 * u32::from(LATENCY_SAMPLES_MAX) {
             latency.record(ms(500));
         }
         assert!(latency.p95().unwrap() >= ms(500));
-        assert!(latency.samples <= LATENCY_SAMPLES_MAX);
+        assert!(latency.samples <= u32::from(LATENCY_SAMPLES_MAX));
     }
 
     #[test]
     fn one_in_twenty_is_beyond() {
-        let mut latency = Latency::new();
+        let mut latency = Latency::new(LATENCY_SAMPLES_MAX);
         for n in 0..200 {
             latency.record(Duration::from_millis(if n % 20 == 0 { 900 } else { 10 }));
         }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::driver::usual::Usual;
 use crate::limits::{
-    COUNTED_UPSTREAMS_MAX, PATIENCE_MIN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FIRST,
+    COUNTED_UPSTREAMS_MAX, LATENCY_SAMPLES_MAX, PATIENCE_MIN, SERVICE_SAMPLES_MAX,
+    UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FIRST,
 };
 use crate::metrics::{self, UpstreamMetrics, WorkerMetrics};
 use crate::site::UpstreamPlan;
@@ -73,8 +74,8 @@ impl<D: Driver> Origin<D> {
             gate: Gate::new(plan.max_in_flight),
             usual: answers(),
             budget: RefCell::new(Budget::new(now)),
-            latency: by_latency.then(|| RefCell::new(Latency::new())),
-            service: RefCell::new(Latency::new()),
+            latency: by_latency.then(|| RefCell::new(Latency::new(LATENCY_SAMPLES_MAX))),
+            service: RefCell::new(Latency::new(SERVICE_SAMPLES_MAX)),
             breaker: plan.breaker.map(|policy| RefCell::new(Breaker::new(policy, now))),
             addresses: RefCell::default(),
             metrics: Arc::clone(metrics),

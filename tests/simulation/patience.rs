@@ -100,6 +100,25 @@ fn a_page_in_a_hurry_does_not_take_its_api_from_the_others() {
 }
 
 #[test]
+fn a_slow_spell_that_is_over_does_not_send_those_who_wait_away() {
+    run(|| async {
+        let api = time(400);
+        upstream::start(at(81), after(&api));
+        let policy = "max_connections = 2\ndeadline = '500ms'";
+        let _server = Server::start(&item_site(policy, ""), &[&[at(81)]], Bounds::default());
+        for _ in 0..200 {
+            assert_eq!(statuses(&crowd("/item/a", 2).await), [200; 2]);
+        }
+        api.set(MS * 10);
+        for _ in 0..64 {
+            assert_eq!(statuses(&crowd("/item/a", 2).await), [200; 2]);
+        }
+        // Thirty times ten milliseconds, two at a time.
+        assert_eq!(statuses(&crowd("/item/a", 60).await), [200; 60]);
+    });
+}
+
+#[test]
 fn who_would_get_a_connection_too_late_leaves_it_to_the_next() {
     run(|| async {
         let api = time(200);
