@@ -378,8 +378,7 @@ fn programs<'s>(
 ) -> Result<Vec<Result<Program, Uncovered>>, minijinja::Error> {
     let escape = |name: &str| Escape::of(&environment::auto_escape(name)).unwrap_or(Escape::Html);
     let library = Library::new(templates, functions, assets, escape)?;
-    let assigned = library.assigned();
-    let compile = |file: &'s SourceFile| program::compile(&file.name, &library, &assigned, foreign);
+    let compile = |file: &'s SourceFile| program::compile(&file.name, &library, foreign);
     Ok(templates.iter().map(compile).collect())
 }
 

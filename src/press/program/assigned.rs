@@ -29,6 +29,62 @@ pub(super) fn names<'s>(body: Body<'s>, into: &mut Assigned<'s>) {
     });
 }
 
+/// The names of a loop's items, without those that its body gives a value too, or may.
+pub(super) fn only_targets<'s>(each: &'s ast::ForLoop<'s>) -> Vec<&'s str> {
+    let mut targets = Assigned::new();
+    target(&each.target, &mut targets);
+    let mut set = Assigned::new();
+    names(&each.body, &mut set);
+    match taken_in(&each.body) {
+        Some(others) if others.is_empty() => {
+            targets.into_keys().filter(|name| !set.contains_key(name)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The templates that a body takes in; none if one of them has a name that is made when it runs.
+pub(super) fn taken_in(body: Body<'_>) -> Option<Vec<String>> {
+    let mut names = Some(Vec::new());
+    each(body, &mut |statement| {
+        let name = match statement {
+            Stmt::Include(include) => &include.name,
+            Stmt::Extends(extends) => &extends.name,
+            Stmt::Import(import) => &import.expr,
+            Stmt::FromImport(import) => &import.expr,
+            _ => return,
+        };
+        let found = name.as_const().and_then(|name| match name.as_str() {
+            Some(name) => Some(vec![name.to_owned()]),
+            None => name.try_iter().ok()?.map(|name| Some(name.as_str()?.to_owned())).collect(),
+        });
+        names = names.take().zip(found).map(|(names, found)| [names, found].concat());
+    });
+    names
+}
+
+/// Whether a body only prints, by conditions and loops: it sets no names for what is after it, and
+/// has nothing that is a template's.
+pub(super) fn is_plain(body: Body<'_>) -> bool {
+    let mut is_plain = true;
+    each(body, &mut |statement| {
+        is_plain &= matches!(
+            statement,
+            Stmt::EmitExpr(_)
+                | Stmt::EmitRaw(_)
+                | Stmt::ForLoop(_)
+                | Stmt::IfCond(_)
+                | Stmt::WithBlock(_)
+                | Stmt::AutoEscape(_)
+                | Stmt::FilterBlock(_)
+                | Stmt::Include(_)
+                | Stmt::Continue(_)
+                | Stmt::Break(_)
+        );
+    });
+    is_plain
+}
+
 /// The blocks, in the order in which minijinja comes by them.
 pub(super) fn blocks<'s>(body: Body<'s>) -> Vec<&'s ast::Block<'s>> {
     let mut found = Vec::new();

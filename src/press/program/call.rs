@@ -78,6 +78,9 @@ impl<'s> Compiler<'s, '_> {
         id: usize,
         args: &'s [ast::CallArg<'s>],
     ) -> Covered<(u32, Box<[Option<Expr>]>)> {
+        if self.fence.is_some() {
+            return Err(self.uncovered("an include in a macro or call block that calls a macro"));
+        }
         let Some(tree) = self.declared.get(id).map(|declared| declared.tree) else {
             return Err(self.uncovered("a macro that is not there"));
         };

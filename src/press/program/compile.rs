@@ -52,11 +52,19 @@ impl<'s> Library<'s> {
         Ok(Self { templates, functions, assets })
     }
 
-    /// All names that any template gives a value.
-    pub(in crate::press) fn assigned(&'s self) -> Assigned<'s> {
+    /// All names that a template, or any that it takes in, gives a value.
+    fn assigned(&'s self, name: &'s str) -> Assigned<'s> {
         let mut names = Assigned::new();
-        for parsed in self.templates.values() {
+        let mut open = vec![name.to_owned()];
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            let Some((name, parsed)) = self.get(&name) else { continue };
+            if !seen.insert(name) {
+                continue;
+            }
             assigned::names(parsed.body(), &mut names);
+            let any = || self.templates.keys().map(|&name| name.to_owned()).collect();
+            open.extend(assigned::taken_in(parsed.body()).unwrap_or_else(any));
         }
         names
     }
@@ -86,12 +94,11 @@ impl<'s> Parsed<'s> {
 pub(in crate::press) fn compile<'s>(
     name: &'s str,
     library: &'s Library<'s>,
-    assigned: &'s Assigned<'s>,
     foreign: &mut ForeignTexts,
 ) -> Result<Program, Uncovered> {
     let mut compiler = Compiler {
         templates: library,
-        assigned,
+        assigned: library.assigned(name),
         foreign,
         scope: Scope::default(),
         unit: Unit::default(),
@@ -110,6 +117,8 @@ pub(in crate::press) fn compile<'s>(
         place: Place::Template,
         has_caller: false,
         call_frame: None,
+        fence: None,
+        in_loop_head: false,
         is_included: false,
         bodies: 0,
         piped: None,
@@ -133,7 +142,8 @@ pub(in crate::press) fn compile<'s>(
 /// What a template is compiled with.
 pub(super) struct Compiler<'s, 'f> {
     pub(super) templates: &'s Library<'s>,
-    pub(super) assigned: &'s Assigned<'s>,
+    /// What any template of this page gives a value.
+    pub(super) assigned: Assigned<'s>,
     pub(super) foreign: &'f mut ForeignTexts,
     pub(super) scope: Scope<'s>,
     pub(super) unit: Unit<'s>,
@@ -161,6 +171,12 @@ pub(super) struct Compiler<'s, 'f> {
     pub(super) has_caller: bool,
     /// Which of the frames is the first one of the body of the call block that we are in.
     pub(super) call_frame: Option<usize>,
+    /// Which of the frames is the first one of the include that we are in, if that is in a macro or
+    /// the body of a call block.
+    pub(super) fence: Option<usize>,
+    /// Whether we are in the list or the condition of a loop: what these name as `loop` minijinja
+    /// does not enclose, as it takes it for the loop's own.
+    pub(super) in_loop_head: bool,
     /// Whether we are in an include.
     pub(super) is_included: bool,
     /// Bodies that we are in, one in the other.
@@ -299,19 +315,26 @@ impl<'s> Compiler<'s, '_> {
         Ok(steps)
     }
 
-    /// An include, at the same place: it sees and sets the variables that are seen here. What it
-    /// sees in a macro or a call block is another matter.
+    /// An include, at the same place: it sees and sets the variables that are seen here. In a macro
+    /// or a call block it sees those alone that are set there: minijinja encloses what is named in
+    /// the macro, and not what an include of it names.
     pub(super) fn include(&mut self, name: &'s str, parsed: &'s Parsed<'s>) -> Covered<Vec<Step>> {
-        if self.place != Place::Template {
-            return Err(self.uncovered("an include in a macro or a call block"));
+        let fence = match self.place {
+            Place::Template => None,
+            Place::Macro | Place::CallBlock => self.fence.or(Some(self.scope.frames.len())),
+        };
+        if fence.is_some() && !assigned::is_plain(parsed.body()) {
+            let what = "an include in a macro or a call block of a template that sets names";
+            return Err(self.uncovered(what));
         }
+        let fence = std::mem::replace(&mut self.fence, fence);
         let (discarding, loaded) = (self.unit.discarding, self.unit.loaded.clone());
         let inner = Unit { discarding, loaded, ..Unit::default() };
         let unit = std::mem::replace(&mut self.unit, inner);
         let is_included = std::mem::replace(&mut self.is_included, true);
         let escape = std::mem::replace(&mut self.escape, parsed.escape);
         let steps = self.within(name, |compiler| compiler.template(name, parsed))?;
-        self.is_included = is_included;
+        (self.is_included, self.fence) = (is_included, fence);
         self.unit = unit;
         self.escape = escape;
         Ok(steps)

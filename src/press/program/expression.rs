@@ -79,7 +79,10 @@ impl<'s> Compiler<'s, '_> {
         let own = self.call_frame.unwrap_or(0);
         for (depth, frame) in self.scope.frames.iter().enumerate().rev() {
             match frame.find(name) {
-                Some(Bound::Slot { .. }) if depth < own && self.is_set_often(name) => {
+                Some(_) if depth < own && self.fence.is_some() => break,
+                Some(Bound::Slot { .. })
+                    if depth < own && self.is_set_often(name) && !frame.fixed.contains(&name) =>
+                {
                     let what =
                         format!("a call block that uses `{name}`, which is set in several places");
                     return Err(self.uncovered(what));
@@ -97,6 +100,10 @@ impl<'s> Compiler<'s, '_> {
                 return Err(self.uncovered("`loop` as a value"));
             }
             isolated |= frame.isolated;
+        }
+        if self.fence.is_some() {
+            let what = format!("an include in a macro or call block that uses `{name}` of outside");
+            return Err(self.uncovered(what));
         }
         if (isolated || self.place == Place::CallBlock) && self.assigned.contains_key(name) {
             let what = format!("a macro or call block that uses `{name}`, which templates set");
@@ -118,7 +125,7 @@ impl<'s> Compiler<'s, '_> {
     fn attribute(&mut self, attribute: &'s ast::GetAttr<'s>) -> Covered<Expr> {
         if let ast::Expr::Var(variable) = &attribute.expr
             && variable.id == "loop"
-            && let Some((slot, frame)) = self.scope.current_loop()
+            && let Some((slot, frame)) = self.scope.current_loop(self.loops_from())
         {
             let Some(field) = LoopField::named(attribute.name) else {
                 return Err(self.uncovered(format!("`loop.{}`", attribute.name)));
@@ -360,10 +367,16 @@ impl<'s> Compiler<'s, '_> {
             return Err(self.uncovered("`loop.cycle` of no values, or of named ones"));
         }
         self.arguments(args, &mut values)?;
-        match self.scope.current_loop() {
+        match self.scope.current_loop(self.loops_from()) {
             Some((slot, _)) => Ok(Expr::Cycle(slot, values.into())),
             None => Err(self.uncovered("`loop` outside of a loop")),
         }
+    }
+
+    /// The first of the frames whose loop `loop` can be.
+    fn loops_from(&self) -> usize {
+        let enclosed = if self.in_loop_head { self.call_frame } else { None };
+        self.fence.max(enclosed).unwrap_or(0)
     }
 
     /// What a name is bound to, if it is.

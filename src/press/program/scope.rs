@@ -23,6 +23,8 @@ pub(super) struct Frame<'s> {
     names: Vec<(&'s str, Bound<'s>)>,
     /// What `loop` is in it.
     pub(super) state: Option<Slot>,
+    /// Names that each turn of its loop begins with, and that nothing else in it sets.
+    pub(super) fixed: Vec<&'s str>,
     /// Whether names of the frames around it are not seen: that of a macro.
     pub(super) isolated: bool,
     /// The branch it is in.
@@ -168,9 +170,9 @@ impl<'s> Scope<'s> {
         self.frames.iter().any(|frame| frame.state.is_some())
     }
 
-    /// The loop that `loop` is about.
-    pub(super) fn current_loop(&mut self) -> Option<(Slot, &mut Frame<'s>)> {
-        for frame in self.frames.iter_mut().rev() {
+    /// The loop that `loop` is about, if it begins in this frame or further in.
+    pub(super) fn current_loop(&mut self, from: usize) -> Option<(Slot, &mut Frame<'s>)> {
+        for frame in self.frames.iter_mut().skip(from).rev() {
             if let Some(slot) = frame.state {
                 return Some((slot, frame));
             }

@@ -1,6 +1,6 @@
 //! Statements of the template language as steps.
 
-use super::assigned::Body;
+use super::assigned::{self, Body};
 use super::compile::{Compiler, Covered};
 use super::expression::is_looked_up;
 use super::foreign::input;
@@ -141,6 +141,7 @@ impl<'s> Compiler<'s, '_> {
         if self.assigned.contains_key("loop") {
             return Err(self.uncovered("a variable with the name `loop`"));
         }
+        let in_head = std::mem::replace(&mut self.in_loop_head, true);
         let list = self.expression(&each.iter)?;
         let filter = match &each.filter_expr {
             None => None,
@@ -152,8 +153,11 @@ impl<'s> Compiler<'s, '_> {
                 Some((target, filter))
             }
         };
+        self.in_loop_head = in_head;
         let state = self.scope.unnamed();
-        self.scope.push().state = Some(state);
+        let fixed = assigned::only_targets(each);
+        let frame = self.scope.push();
+        (frame.state, frame.fixed) = (Some(state), fixed);
         let target = self.target(&each.target)?;
         self.loops += 1;
         let body = self.body(&each.body)?.into();
