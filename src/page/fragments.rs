@@ -86,7 +86,7 @@ impl Composed {
     /// Has the answer say whom the fragments are for, and gives their texts.
     pub(super) fn hand_over(&mut self, answer: &mut Answer) -> Vec<(String, Value)> {
         answer.is_personal |= self.is_personal;
-        if self.is_private {
+        if self.is_private && !answer.says_caching {
             keep_private(&mut answer.passed);
         }
         std::mem::take(&mut self.texts)

@@ -100,6 +100,8 @@ pub struct Answer {
     kept: Option<Kept>,
     /// Field lines that the page's fetches hand to the visitor.
     pub passed: Vec<u8>,
+    /// Whether the page itself has said who may keep it.
+    says_caching: bool,
     /// Whether it is a file: its bytes are not to be changed, and its fields say what they are.
     pub is_file: bool,
     /// What is to be sent after the body, where a file is not in memory.
@@ -119,6 +121,7 @@ impl Default for Answer {
             is_personal: false,
             kept: None,
             passed: Vec::new(),
+            says_caching: false,
             is_file: false,
             file: None,
         }

@@ -4,7 +4,7 @@ use crate::driver::Driver;
 use crate::error::PageError;
 use crate::http::{cookie, host};
 use crate::press::Value;
-use crate::site::{Asker, Context, Page};
+use crate::site::{Asker, Context, Page, forget_caching};
 
 use super::request::{self, Request};
 use super::{Answer, Pages};
@@ -30,6 +30,11 @@ impl<D: Driver> Pages<D> {
             error.within(format!("page `{}` could not say its answer", page.pattern()))
         })?;
         answer.status = said.status;
+        // What the page says goes before what its fetches have been told.
+        if said.says_caching {
+            forget_caching(&mut answer.passed);
+        }
+        answer.says_caching = said.says_caching;
         answer.passed.extend_from_slice(&said.lines);
         if !said.has_body {
             (answer.content_type, answer.varies) = ("", false);

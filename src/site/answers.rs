@@ -53,6 +53,8 @@ pub struct Said {
     pub has_body: bool,
     /// Its field lines.
     pub lines: Vec<u8>,
+    /// Whether these say who may keep it, and for how long.
+    pub says_caching: bool,
 }
 
 impl AnswerPlan {
@@ -76,7 +78,8 @@ impl AnswerPlan {
         asker: Asker,
     ) -> Result<Said, PageError> {
         let root = context.root();
-        let mut said = Said { status: 200, has_body: true, lines: self.constant.clone() };
+        let mut said =
+            Said { status: 200, has_body: true, lines: self.constant.clone(), ..Said::default() };
         for field in &self.headers {
             field.write(press, &root, &mut said.lines)?;
         }
@@ -87,8 +90,10 @@ impl AnswerPlan {
         self.write_session(press, context, asker, &mut said.lines)?;
         // What is for one visitor is not for a cache that others share (RFC 9111 section 5.2.2.7).
         let is_private = self.sessions.is_some() || said.lines.len() > own;
-        if is_private {
+        said.says_caching = has_line(&said.lines, &["cache-control"]);
+        if is_private && !said.says_caching {
             keep_private(&mut said.lines);
+            said.says_caching = true;
         }
         match self.location(press, &root)? {
             Some((location, status)) => {
@@ -206,21 +211,31 @@ fn to_json(value: &Value) -> Option<SessionValues> {
     }
 }
 
-/// Has caches that others share keep nothing of it, unless the fields say what they may.
+/// Has caches that others share keep nothing of it, whatever else the fields say.
 pub(crate) fn keep_private(lines: &mut Vec<u8>) {
-    if !has_line(lines, CACHE_CONTROL) {
-        lines.extend_from_slice(PRIVATE);
+    forget_caching(lines);
+    lines.extend_from_slice(PRIVATE);
+}
+
+/// Takes out what says who may keep it, and for how long.
+pub(crate) fn forget_caching(lines: &mut Vec<u8>) {
+    if has_line(lines, CACHING) {
+        let others = lines.split_inclusive(|byte| *byte == b'\n');
+        *lines = others.filter(|line| !is_one_of(line, CACHING)).collect::<Vec<_>>().concat();
     }
 }
 
-/// Whether there is a line of this field, whose name is given in lower case with its colon.
-fn has_line(lines: &[u8], name: &str) -> bool {
-    let begins = |line: &[u8]| {
-        line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    lines.split(|byte| *byte == b'\n').any(begins)
+fn has_line(lines: &[u8], names: &[&str]) -> bool {
+    lines.split(|byte| *byte == b'\n').any(|line| is_one_of(line, names))
 }
 
-const CACHE_CONTROL: &str = "cache-control:";
+/// Whether a line is of one of these fields.
+fn is_one_of(line: &[u8], names: &[&str]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+}
+
+/// The fields that say it (RFC 9111 section 5).
+const CACHING: &[&str] = &["cache-control", "expires", "pragma"];
 /// Kept by the visitor's own browser alone, which asks before it shows it again.
 const PRIVATE: &[u8] = b"Cache-Control: private, no-cache\r\n";

@@ -29,8 +29,8 @@ pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Work
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Ask, Context, FetchFailure, Fragments, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};
-pub(crate) use answers::keep_private;
 pub use answers::{Asker, Said};
+pub(crate) use answers::{forget_caching, keep_private};
 pub use asks::{Asks, Takes};
 pub use assets::{AssetHash, hash_of, hash_of_large, unhashed};
 pub use budget::Budget;

@@ -229,7 +229,7 @@ impl Page {
     /// When an expression fails, or gives what cannot be.
     pub fn say(&self, context: &Context, asker: Asker) -> Result<Said, PageError> {
         let Some(answers) = &self.answers else {
-            return Ok(Said { status: 200, has_body: true, lines: Vec::new() });
+            return Ok(Said { status: 200, has_body: true, ..Said::default() });
         };
         answers.say(&self.press, context, asker)
     }

@@ -7,7 +7,7 @@ use ringpress::limits::COOKIE_BYTES_MAX;
 use ringpress::site::{SessionValues, Site, Source};
 
 use super::stage::{Script, Stage};
-use super::upstream::Upstream;
+use super::upstream::{Then, Upstream};
 use super::visitor::{Reply, Visitor};
 
 on_every_driver!(
@@ -19,6 +19,7 @@ on_every_driver!(
     a_session_that_is_too_large,
     pages_with_sessions_are_not_shared,
     a_page_around_one_with_a_session_is_not_shared_either,
+    what_an_api_says_of_sharing_does_not_go_before_what_the_page_is,
 );
 
 const OLD: &str = "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCBv";
@@ -253,6 +254,43 @@ fn a_page_around_one_with_a_session_is_not_shared_either(kind: Kind) {
         assert_eq!(reply.field("Cache-Control"), Some("private, no-cache"));
     }
     assert_eq!(visitor.get("/around/plain").field("Cache-Control"), None);
+    drop(visitor);
+    stage.finish();
+}
+
+/// A shared cache that believes the first line it finds would hand one's page to all.
+fn what_an_api_says_of_sharing_does_not_go_before_what_the_page_is(kind: Kind) {
+    const FETCH: &str = "[page.fetch]\nr = { from = 'api', path = '/', \
+        pass = ['Cache-Control', 'Expires', 'X-More'] }\n";
+    let with = |rest: &str| -> &'static str { format!("{rest}{FETCH}").leak() };
+    let answer = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=600\r\nContent-Length: 2\r\n\
+        Expires: Thu, 01 Jan 2099 00:00:00 GMT\r\nX-More: 1\r\n\r\n{}";
+    let stage = Script::on(kind)
+        .server(USUAL)
+        .file("old.key", OLD)
+        .file("new.key", NEW)
+        .page("/plain", with(""), "plain")
+        .page("/me", with(""), ME)
+        .page("/cookie", with("set_cookie = { a = '1' }\n"), "cookie")
+        .page("/around", with(""), "{{ fragment('/mine') }}")
+        .page("/mine", "", ME)
+        .page("/own", with("headers = { Cache-Control = 'no-store' }\n"), ME)
+        .start(Upstream::bytes(answer, || Then::Keep));
+    let mut visitor = stage.visitor();
+    for (path, said) in [
+        ("/plain", "public, max-age=600"),
+        ("/me", "private, no-cache"),
+        ("/cookie", "private, no-cache"),
+        ("/around", "private, no-cache"),
+        ("/own", "no-store"),
+    ] {
+        let reply = visitor.get(path);
+        reply.page();
+        let lines = reply.head.lines().filter_map(|line| line.strip_prefix("Cache-Control: "));
+        assert_eq!(lines.collect::<Vec<_>>(), [said], "{path}: {}", reply.head);
+        assert_eq!(reply.field("Expires").is_some(), path == "/plain", "{path}: {}", reply.head);
+        assert_eq!(reply.field("X-More"), Some("1"), "{path}");
+    }
     drop(visitor);
     stage.finish();
 }
