@@ -105,7 +105,7 @@ impl Site {
             security,
             self.secured.clone(),
         )?;
-        let most: Vec<usize> = self.upstreams.iter().map(|one| one.max_connections).collect();
+        let most: Vec<usize> = self.upstreams.iter().map(|one| one.connections_most).collect();
         site.lower_max_connections(&most);
         Ok(site)
     }
@@ -113,7 +113,7 @@ impl Site {
     /// Has no more connections to the upstreams than these, in their order.
     pub fn lower_max_connections(&mut self, most: &[usize]) {
         for (upstream, most) in self.upstreams.iter_mut().zip(most) {
-            upstream.max_connections = upstream.max_connections.min(*most);
+            upstream.connections_most = upstream.max_connections.min(*most);
         }
     }
 

@@ -39,8 +39,10 @@ pub struct UpstreamPlan {
     pub body_timeout: Duration,
     /// How long a pooled connection may be idle.
     pub idle_timeout: Duration,
-    /// Connections that all workers together have to it.
+    /// Connections that all workers together may have to it, as configured.
     pub max_connections: usize,
+    /// Those that they have, as there are descriptors for; no more than configured.
+    pub connections_most: usize,
     /// Fetches that a worker has in flight to it.
     pub max_in_flight: usize,
     /// How long a fetch waits to be one of these.
@@ -169,14 +171,16 @@ impl Overrides {
 
 impl UpstreamPlan {
     /// Whether another plan is of the same upstream with the same policy, so that what is known of
-    /// it, and the connections to it, stay of use.
+    /// it, and the connections to it, stay of use. How many there are descriptors for is another
+    /// matter: that changes with each upstream that comes or goes.
     pub fn is_like(&self, other: &Self) -> bool {
         let tls = match (&self.tls, &other.tls) {
             (None, None) => true,
             (Some(one), Some(other)) => one.is_like(other),
             _ => false,
         };
-        tls && Self { tls: None, ..self.clone() } == Self { tls: None, ..other.clone() }
+        let bare = |plan: &Self| Self { tls: None, connections_most: 0, ..plan.clone() };
+        tls && bare(self) == bare(other)
     }
 
     /// The plan of an upstream whose URL could be read.
@@ -199,6 +203,7 @@ impl UpstreamPlan {
             body_timeout: upstream.body_timeout,
             idle_timeout: upstream.idle_timeout,
             max_connections: upstream.max_connections,
+            connections_most: upstream.max_connections,
             max_in_flight: upstream.max_in_flight,
             queue_timeout: upstream.queue_timeout,
             max_idle: upstream.max_idle,

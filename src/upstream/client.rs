@@ -25,6 +25,9 @@ pub struct Client<D: Driver>(Rc<Inner<D>>);
 
 pub(super) struct Inner<D: Driver> {
     pub(super) origins: Vec<Rc<Origin<D>>>,
+    /// The number that the next one gets, which none had before: what is kept of one that is gone
+    /// is not another's.
+    next_id: u64,
     pub(super) directory: Directory,
     pub(super) timers: Timers<D>,
     /// For requests, which are small.
@@ -115,9 +118,11 @@ impl<D: Driver> Client<D> {
         let origins = (0..).zip(upstreams);
         let origins = origins.map(|(id, plan)| Rc::new(Origin::new(id, plan, seat, &metrics)));
         let origins = origins.collect();
+        let next_id = upstreams.len() as u64;
         let (requests, responses) = (Buffers::default(), Buffers::default());
         let random = Random::new(seat.seed ^ (seat.number as u64).rotate_right(16));
-        let inner = Inner { origins, directory, timers, requests, responses, metrics, random };
+        let inner =
+            Inner { origins, next_id, directory, timers, requests, responses, metrics, random };
         Self::start(inner)
     }
 
@@ -128,23 +133,24 @@ impl<D: Driver> Client<D> {
         let is_same = |(origin, plan): (&Rc<Origin<D>>, &UpstreamPlan)| origin.plan.is_like(plan);
         let are_same = old.len() == upstreams.len() && old.iter().zip(upstreams).all(is_same);
         if are_same && Arc::ptr_eq(&self.0.directory, &directory) {
+            old.iter().zip(upstreams).for_each(|(origin, plan)| origin.rebound(plan, seat));
             return self.clone();
         }
         let metrics = Arc::clone(&self.0.metrics);
-        let mut next = old.iter().map(|origin| origin.id + 1).max().unwrap_or_default();
+        let mut next_id = self.0.next_id;
         let mut origins = Vec::with_capacity(upstreams.len());
         for plan in upstreams {
-            let known = old.iter().find(|origin| origin.plan.is_like(plan));
-            origins.push(known.map_or_else(
-                || {
-                    next += 1;
-                    Rc::new(Origin::new(next, plan, seat, &metrics))
-                },
-                Rc::clone,
-            ));
+            if let Some(known) = old.iter().find(|origin| origin.plan.is_like(plan)) {
+                known.rebound(plan, seat);
+                origins.push(Rc::clone(known));
+                continue;
+            }
+            origins.push(Rc::new(Origin::new(next_id, plan, seat, &metrics)));
+            next_id += 1;
         }
         Self::start(Inner {
             origins,
+            next_id,
             directory,
             timers: self.0.timers.clone(),
             requests: self.0.requests.clone(),

@@ -55,12 +55,7 @@ impl<D: Driver> Origin<D> {
         metrics: &Arc<WorkerMetrics>,
     ) -> Self {
         let now = D::now();
-        let connections_max = seat.share(plan.max_connections);
-        let bounds = pool::Bounds {
-            connections_max,
-            idle_max: plan.max_idle.min(connections_max),
-            idle_timeout: plan.idle_timeout,
-        };
+        let bounds = bounds(plan, seat);
         let counts = metrics.upstreams.named(&plan.name, COUNTED_UPSTREAMS_MAX);
         counts.set_breaker(match plan.breaker {
             Some(_) => metrics::Breaker::Closed,
@@ -81,6 +76,11 @@ impl<D: Driver> Origin<D> {
             metrics: Arc::clone(metrics),
             counts,
         }
+    }
+
+    /// Goes along where there are descriptors for more or fewer connections.
+    pub(super) fn rebound(&self, plan: &UpstreamPlan, seat: Seat) {
+        self.pool.rebound(bounds(plan, seat));
     }
 
     /// Goes along where the addresses have changed.
@@ -207,6 +207,16 @@ impl<D: Driver> Origin<D> {
             (false, Ok(_)) => Verdict::Good,
             (false, Err(_)) => Verdict::Unknown,
         }
+    }
+}
+
+/// This worker's part of what its pool may have.
+fn bounds(plan: &UpstreamPlan, seat: Seat) -> pool::Bounds {
+    let connections_max = seat.share(plan.connections_most);
+    pool::Bounds {
+        connections_max,
+        idle_max: plan.max_idle.min(connections_max),
+        idle_timeout: plan.idle_timeout,
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Pool<D: Driver> {
 struct State {
     queue: Queue,
     open: Cell<usize>,
-    bounds: Bounds,
+    bounds: Cell<Bounds>,
     metrics: Arc<WorkerMetrics>,
     counts: Arc<UpstreamMetrics>,
 }
@@ -88,9 +88,15 @@ impl<D: Driver> Pool<D> {
         counts: Arc<UpstreamMetrics>,
     ) -> Self {
         debug_assert!(bounds.connections_max > 0);
-        let (queue, open) = (Queue::default(), Cell::new(0));
+        let (queue, open, bounds) = (Queue::default(), Cell::new(0), Cell::new(bounds));
         let state = Rc::new(State { queue, open, bounds, metrics, counts });
         Self { endpoints: RefCell::default(), turn: Cell::new(0), state }
+    }
+
+    /// Has other bounds from now on. What is over them stays as long as it is in use.
+    pub(super) fn rebound(&self, bounds: Bounds) {
+        debug_assert!(bounds.connections_max > 0);
+        self.state.bounds.set(bounds);
     }
 
     /// Takes over the addresses as they are now. Those that stay keep all they have; those that are
@@ -152,7 +158,7 @@ impl<D: Driver> Pool<D> {
     /// Keeps a connection for reuse, if it is quiet and there is room.
     pub(super) fn put(&self, endpoint: &Endpoint<D>, connection: Connection<D>, now: Instant) {
         let idle: usize = self.endpoints.borrow().iter().map(|one| one.idle_count()).sum();
-        if idle >= self.state.bounds.idle_max {
+        if idle >= self.state.bounds.get().idle_max {
             connection.close();
         } else if endpoint.keep(connection, now) {
             self.state.queue.wake_next();
@@ -180,7 +186,7 @@ impl<D: Driver> Pool<D> {
     /// Closes connections that were idle for too long or that the upstream has closed.
     pub(super) fn sweep(&self, now: Instant) {
         for endpoint in self.endpoints.borrow().iter() {
-            endpoint.sweep(now, self.state.bounds.idle_timeout);
+            endpoint.sweep(now, self.state.bounds.get().idle_timeout);
         }
     }
 
@@ -190,7 +196,7 @@ impl<D: Driver> Pool<D> {
         if let Some(connection) = self.warm(chosen, now, wish.warmth) {
             return Some(Lease::Reused(self.hold(chosen, wish), connection));
         }
-        if self.state.open.get() >= self.state.bounds.connections_max {
+        if self.state.open.get() >= self.state.bounds.get().connections_max {
             // One that is idle elsewhere will do, rather than be closed for a new one.
             let mut others = endpoints.iter().filter(|one| one.is_available(now));
             let warm = others.find_map(|one| Some((one, self.warm(one, now, wish.warmth)?)));
@@ -207,7 +213,7 @@ impl<D: Driver> Pool<D> {
 
     /// The warmest connection at an address, if that is warm enough.
     fn warm(&self, endpoint: &Endpoint<D>, now: Instant, warmth: Warmth) -> Option<Connection<D>> {
-        let timeout = self.state.bounds.idle_timeout;
+        let timeout = self.state.bounds.get().idle_timeout;
         match warmth {
             Warmth::Any => endpoint.warm(now, timeout, timeout),
             Warmth::Lately => endpoint.warm(now, timeout, UPSTREAM_IDLE_UNREPEATABLE),

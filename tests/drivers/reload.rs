@@ -1,8 +1,10 @@
 //! Sites and certificates that change while they are served.
 
 use std::fs;
+use std::sync::Arc;
 
 use ringpress::driver::kind::Kind;
+use ringpress::upstream::Addresses;
 use rustls::pki_types::CertificateDer;
 
 use super::stage::{Script, Stage, wait};
@@ -15,6 +17,8 @@ on_every_driver!(
     half_a_change_changes_nothing,
     a_new_site_keeps_connections_and_kept_answers,
     another_policy_is_another_upstream,
+    what_is_kept_of_an_upstream_that_is_gone_is_no_others,
+    descriptors_for_more_or_fewer_connections_change_nothing_else,
     a_page_under_way_is_that_of_before,
 );
 
@@ -61,6 +65,48 @@ fn another_policy_is_another_upstream(kind: Kind) {
     wait("the old connection to close", || {
         stage.count(|metrics| metrics.upstream_connections.get()) == 1
     });
+    drop(visitor);
+    stage.finish();
+}
+
+fn what_is_kept_of_an_upstream_that_is_gone_is_no_others(kind: Kind) {
+    let mut stage = edition(kind, "old").start(Upstream::json(r#"{"name": "Ada"}"#));
+    let (first, second) = (Upstream::json(r#"{"v": 1}"#), Upstream::json(r#"{"v": 2}"#));
+    let api = stage.upstream().address();
+    let mut visitor = stage.visitor();
+    let with = |other: &Upstream| {
+        let fetch = "cache = '1h'\n[page.fetch]\nx = { from = 'other', path = '/' }";
+        let policy = format!("[upstreams.other]\nurl = 'http://{}'", other.address());
+        let mut recipe =
+            edition(kind, "old").policy(policy).page("/x", fetch, "{{ x.v }}").recipe(api);
+        let addresses = [api, other.address()].map(|address| Addresses::new(vec![address]));
+        recipe.directory = Arc::from(addresses);
+        recipe
+    };
+    stage.server.replace(with(&first)).expect("a new site");
+    assert_eq!(visitor.get("/x").page(), "1");
+    stage.server.replace(edition(kind, "old").recipe(api)).expect("a new site");
+    assert_eq!(visitor.get("/x").status, 404);
+    stage.server.replace(with(&second)).expect("a new site");
+    assert_eq!(visitor.get("/x").page(), "2");
+    drop(visitor);
+    stage.finish();
+}
+
+/// How many there are is divided among all upstreams, and so changes with each that comes or goes.
+fn descriptors_for_more_or_fewer_connections_change_nothing_else(kind: Kind) {
+    let mut stage = edition(kind, "old").start(Upstream::json(r#"{"name": "Ada"}"#));
+    let mut visitor = stage.visitor();
+    assert_eq!(visitor.get("/kept/1").page(), "old Ada");
+    for most in [1, 7] {
+        let mut recipe = edition(kind, "old").recipe(stage.upstream().address());
+        recipe.site.lower_max_connections(&[most]);
+        stage.server.replace(recipe).expect("a new site");
+        assert_eq!(visitor.get("/kept/1").page(), "old Ada");
+        assert_eq!(visitor.get("/users/2").page(), "old Ada");
+    }
+    assert_eq!(stage.upstream().calls(), ["/users/1", "/users/2", "/users/2"]);
+    assert_eq!(stage.count(|metrics| metrics.upstream_connects.get()), 1);
     drop(visitor);
     stage.finish();
 }
