@@ -5,6 +5,7 @@ mod acme;
 mod admin;
 mod answers;
 pub mod authoring;
+mod caching;
 mod coding;
 mod dashboard;
 mod doctor;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use acme::*;
 pub use admin::*;
 pub use answers::*;
+pub use caching::*;
 pub use coding::*;
 pub use dashboard::*;
 pub use doctor::*;
@@ -309,6 +311,9 @@ pub const RETRY_DRIP: Duration = Duration::from_secs(10);
 pub const HEDGE_SAMPLES_MIN: u32 = 32;
 /// A hedge is not sent earlier than this, however quick an upstream is.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(1);
+/// A request to an upstream that is longer may not be taken whole before the answer comes, bytes:
+/// that is listened for while it is sent.
+pub const REQUEST_BYTES_AT_ONCE: usize = 16 * 1024;
 /// Times kept of one upstream's exchanges; at that many, all count half.
 pub const LATENCY_SAMPLES_MAX: u16 = 1024;
 /// The same of the times that waiting for a connection goes by: what a slow spell has left there
@@ -375,24 +380,6 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const PAGE_RESERVE_PARTS: u32 = 10;
 /// The most that optional fetches leave of a page's deadline.
 pub const PAGE_RESERVE_MAX: Duration = Duration::from_millis(250);
-
-/// Answers of upstreams that a worker keeps, bytes. Over it the least useful ones go.
-pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Calls that a worker makes for several pages at once. Over it each page asks for itself.
-pub const CACHE_FLIGHTS_MAX: usize = 1024;
-/// Of these, calls that nobody waits for, which renew answers. Over it they are not made.
-pub const CACHE_REFRESHES_MAX: usize = 64;
-/// Fetches that wait for one such call. Over it they fail at once: 503.
-pub const CACHE_WAITERS_MAX: usize = 16_384;
-/// Such calls that one fetch waits for, one after the other, while its own deadline has not passed.
-pub const CACHE_FLIGHTS_TRIED_MAX: usize = 4;
-/// How long a kept answer is not asked for again after that failed.
-pub const CACHE_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Fields that ask whether a kept answer is still right, bytes. Over it that is not asked.
-pub const CACHE_CONDITIONS_BYTES_MAX: usize = 1024;
-/// How long it is remembered that an answer may not be kept: until then each page asks for itself,
-/// without waiting for another.
-pub const CACHE_UNSHARED_TIME: Duration = Duration::from_secs(10);
 
 /// Fetches and lets of one page.
 pub const PAGE_NODES_MAX: usize = 64;
@@ -492,7 +479,6 @@ const _: () = assert!(RETRY_BACKOFF.as_millis() <= RETRY_BACKOFF_MAX.as_millis()
 const _: () = assert!(HEDGE_SAMPLES_MIN <= LATENCY_SAMPLES_MAX as u32);
 const _: () = assert!(DNS_TTL_MIN.as_millis() <= DNS_TTL_MAX.as_millis());
 const _: () = assert!(HEALTH_TIMEOUT.as_millis() <= HEALTH_INTERVAL.as_millis());
-const _: () = assert!(CACHE_REFRESHES_MAX <= CACHE_FLIGHTS_MAX);
 const _: () = assert!(PAGE_RESERVE_PARTS > 1);
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());
 const _: () = assert!(IN_FLIGHT_LOW_PERCENT <= IN_FLIGHT_NORMAL_PERCENT);

@@ -112,6 +112,8 @@ mod statics;
 mod tls;
 #[path = "common/trust.rs"]
 mod trust;
+#[path = "drivers/uploads.rs"]
+mod uploads;
 #[path = "common/upstream.rs"]
 mod upstream;
 #[path = "drivers/upstreams.rs"]

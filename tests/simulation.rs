@@ -21,6 +21,9 @@ mod caching;
 #[path = "common/certificates.rs"]
 mod certificates;
 #[cfg(test)]
+#[path = "simulation/changes.rs"]
+mod changes;
+#[cfg(test)]
 #[path = "simulation/client.rs"]
 mod client;
 #[cfg(test)]

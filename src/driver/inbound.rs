@@ -155,6 +155,17 @@ impl<R: Reader> Inbound<R> {
         sign
     }
 
+    /// Waits until the pending read is over, whatever it has brought: the next read gives that.
+    pub fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(read) = self.poll_pending(context) {
+            self.state = State::Arrived(read);
+        }
+        match self.state {
+            State::Pending => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// Whether the pending read has brought nothing: no byte, no end, no error. When it has, this
     /// half is of no more use.
     pub fn is_quiet(&mut self) -> bool {

@@ -61,6 +61,15 @@ pub struct Windows {
     pub if_error: Duration,
 }
 
+/// How old an answer is that comes out of another cache, if it says so and is (section 5.1).
+pub fn age(headers: &Headers, buffer: &[u8]) -> Option<Duration> {
+    let first = headers.get(buffer, b"age")?.split(|&byte| byte == b',').next()?;
+    delta_seconds(first.trim_ascii()).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// The fields of a trace (W3C Trace Context section 3).
+const TRACE: [&[u8]; 2] = [b"traceparent", b"tracestate"];
+
 impl Keeping {
     /// What these fields say; ranges of `buffer`.
     pub fn of(headers: &Headers, buffer: &[u8]) -> Self {
@@ -125,6 +134,24 @@ impl Keeping {
             let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
             names().any(|other| other.eq_ignore_ascii_case(name))
         })
+    }
+
+    /// Whether the answer hangs on the trace of a request, and `lines`, which tell it from others,
+    /// do not say which that is. Who asks without one is another than who asks with one.
+    pub fn varies_by_trace(&self, lines: &[u8]) -> bool {
+        let is_said = |name: &[u8]| {
+            let mut names = lines
+                .split(|&byte| byte == b'\n')
+                .map(|line| line.split(|&byte| byte == b':').next().unwrap_or_default());
+            names.any(|other| other.eq_ignore_ascii_case(name))
+        };
+        let mut names = TRACE.iter().filter(|name| !is_said(name));
+        names.any(|name| self.varies_by_one_of(name))
+    }
+
+    /// Whether it came out of another cache, where it may have been for a while.
+    pub fn was_kept_before(&self) -> bool {
+        self.age.is_some_and(|age| age > 0)
     }
 
     /// How old the answer was when it had come, `delay` after it was asked for (section 4.2.3).

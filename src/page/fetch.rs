@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::driver::{Driver, stints};
 use crate::error::{PageError, PageErrorKind};
-use crate::http::Method;
+use crate::http::{Method, caching};
 use crate::press::{Data, Value};
 use crate::site::{Caching, Fetch, Node};
 use crate::upstream;
@@ -200,6 +200,13 @@ impl<'a, D: Driver> Execution<'a, D> {
             Ok(response) => response,
             Err(error) => return Told::failed(answer::failed(error), None),
         };
+        // What was changed is another thing now (RFC 9111 section 4.4).
+        if fetch.asks.method != Method::Get
+            && matches!(response.head.status, 200..=399)
+            && let Some(cache) = self.cache
+        {
+            cache.forget(fetch, target);
+        }
         let _work = stints::begin::<D>().await;
         self.hear(fetch, response)
     }
@@ -212,6 +219,10 @@ impl<'a, D: Driver> Execution<'a, D> {
         };
         let value = value.and_then(|value| {
             answer::pass(&fetch.pass, &response, &mut self.passed.borrow_mut())?;
+            if !fetch.pass.is_empty() {
+                let age = caching::age(&response.head.headers, &response.buffer);
+                self.age.set(self.age.get().max(age));
+            }
             Ok(value)
         });
         let (status, bytes, reused) =

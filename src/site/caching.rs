@@ -27,12 +27,16 @@ impl Caching {
         names: impl Iterator<Item = &'a str>,
     ) -> Result<Option<Self>, Trouble> {
         let Some(table) = own.or(of_page).filter(|table| table.is_on) else { return Ok(None) };
-        let in_upstream = upstream_headers.split(|&byte| byte == b'\n').find_map(|line| {
-            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-            std::str::from_utf8(name).ok().filter(|name| is_credential(name))
-        });
+        let lines = || {
+            upstream_headers.split(|&byte| byte == b'\n').filter_map(|line| {
+                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+                std::str::from_utf8(name).ok()
+            })
+        };
+        let in_upstream = lines().find(|name| is_credential(name));
         let own_names: Vec<&str> = names.collect();
-        if let Some(name) = own_names.iter().find(|name| is_condition(name)) {
+        let all_names = own_names.iter().copied().chain(lines());
+        if let Some(name) = all_names.into_iter().find(|name| is_condition(name)) {
             return match own {
                 None => Ok(None),
                 Some(_) => {

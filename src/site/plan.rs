@@ -1,5 +1,6 @@
 //! What the server and its upstream clients need to know of a site, resolved.
 
+use super::page::constant_headers;
 use super::{AdminAddress, DriverChoice, StandIn, Workers};
 use crate::config::{
     self, AccessLog, AccessTarget, Breaker, Eject, Health, Hedge, Origin, Problem, Retry, Upstream,
@@ -59,6 +60,8 @@ pub struct UpstreamPlan {
     pub breaker: Option<Breaker>,
     /// When to leave out one of its addresses.
     pub eject: Option<Eject>,
+    /// Field lines of every request, our name among them, each with its CRLF.
+    pub headers: Vec<u8>,
     /// How its addresses are asked whether they are well.
     pub health: Option<Health>,
     /// What stands between it and us, if anything does.
@@ -212,6 +215,7 @@ impl UpstreamPlan {
             hedge: upstream.hedge,
             breaker: upstream.breaker,
             eject: upstream.eject,
+            headers: constant_headers(&upstream.headers, std::iter::empty()),
             health: upstream.health,
             stand_in: None,
         })

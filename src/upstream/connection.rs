@@ -24,9 +24,9 @@ use super::pool::Slot;
 
 /// A connection to an upstream.
 pub(super) struct Connection<D: Driver> {
-    inbound: Inbound<tls::Reader<D::Reader>>,
-    writer: tls::Writer<D::Writer>,
-    timer: Timer<D>,
+    pub(super) inbound: Inbound<tls::Reader<D::Reader>>,
+    pub(super) writer: tls::Writer<D::Writer>,
+    pub(super) timer: Timer<D>,
     /// Held for as long as the connection is open, if it counts.
     slot: Option<Slot>,
     usual: Usual,
@@ -57,7 +57,7 @@ impl Bounds {
         Limits { body_bytes_max: self.body_bytes_max, ..Limits::response() }
     }
 
-    fn late(&self, phase: Phase) -> FetchError {
+    pub(super) fn late(&self, phase: Phase) -> FetchError {
         let limit = match phase {
             Phase::Head => self.header_timeout.min(self.deadline_limit),
             Phase::Body => self.body_timeout.min(self.deadline_limit),
@@ -148,6 +148,10 @@ impl<D: Driver> Connection<D> {
         (requests, responses): (&'a Buffers, &'a Buffers),
     ) -> impl Future<Output = Result<(Response, bool), Failure>> + use<'a, D> {
         async move {
+            if request.len() > limits::REQUEST_BYTES_AT_ONCE {
+                let buffers = (requests, responses);
+                return Box::pin(self.exchange_long(request, method, bounds, buffers)).await;
+            }
             let sent = self.timer.until(bounds.deadline, self.writer.write_all(request, 0)).await;
             let request = match sent {
                 Ok((Ok(()), request)) => request,
@@ -157,13 +161,7 @@ impl<D: Driver> Connection<D> {
                 }
                 Err(_) => return Err(bounds.late(Phase::Request).into()),
             };
-            let mut receiver = Receiver {
-                inbound: &mut self.inbound,
-                timer: &mut self.timer,
-                buffer: Vec::new(),
-                answered: false,
-                full: false,
-            };
+            let mut receiver = Receiver::new(&mut self.inbound, &mut self.timer);
             let head = match receiver.head(method, bounds).await {
                 Ok(head) => head,
                 Err(error) if !receiver.answered && !error.is_timeout() => {
@@ -183,7 +181,7 @@ impl<D: Driver> Connection<D> {
     }
 
     /// What a whole response comes to, and whether the connection can serve again.
-    fn end(
+    pub(super) fn end(
         &mut self,
         head: ResponseHead,
         body: Range<usize>,
@@ -208,19 +206,26 @@ impl<D: Driver> Connection<D> {
 }
 
 /// The receiving side of one exchange.
-struct Receiver<'a, D: Driver> {
+pub(super) struct Receiver<'a, D: Driver> {
     inbound: &'a mut Inbound<tls::Reader<D::Reader>>,
     timer: &'a mut Timer<D>,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// Whether a byte has come. An interim response is one, though it is gone from the buffer.
-    answered: bool,
+    pub(super) answered: bool,
     /// Whether the last read filled all the room it had.
-    full: bool,
+    pub(super) full: bool,
 }
 
 impl<'a, D: Driver> Receiver<'a, D> {
+    pub(super) fn new(
+        inbound: &'a mut Inbound<tls::Reader<D::Reader>>,
+        timer: &'a mut Timer<D>,
+    ) -> Self {
+        Self { inbound, timer, buffer: Vec::new(), answered: false, full: false }
+    }
+
     /// Reads until the final response head is there; interim ones are passed over.
-    fn head<'s>(
+    pub(super) fn head<'s>(
         &'s mut self,
         method: Method,
         bounds: &'s Bounds,
@@ -255,7 +260,7 @@ impl<'a, D: Driver> Receiver<'a, D> {
     }
 
     /// Where the body is, if all of it has come with its head; else what is to come of it.
-    fn body_so_far(
+    pub(super) fn body_so_far(
         &mut self,
         head: &ResponseHead,
         bounds: &Bounds,
@@ -270,7 +275,11 @@ impl<'a, D: Driver> Receiver<'a, D> {
     }
 
     /// Reads until the body is whole, and says where it is.
-    async fn body(&mut self, rest: Rest, bounds: &Bounds) -> Result<Range<usize>, FetchError> {
+    pub(super) async fn body(
+        &mut self,
+        rest: Rest,
+        bounds: &Bounds,
+    ) -> Result<Range<usize>, FetchError> {
         let Rest { mut reader, start, mut end } = rest;
         let deadline = bounds.deadline.min(D::now() + bounds.body_timeout);
         loop {
@@ -314,7 +323,7 @@ impl<'a, D: Driver> Receiver<'a, D> {
 }
 
 /// A body of which a part has come: where it starts, and where that part ends.
-struct Rest {
+pub(super) struct Rest {
     reader: BodyReader,
     start: usize,
     end: usize,

@@ -80,8 +80,9 @@ impl<D: Driver> Inner<D> {
             target: policy.path.as_bytes(),
             host: origin.plan.authority.as_bytes(),
         };
-        http::write_request_head(&mut request, line, b"Connection: close\r\n", None)
-            .map_err(FetchError::Request)?;
+        // As the upstream is asked for all else: some answer nobody whom they do not know.
+        let lines = [&origin.plan.headers, &b"Connection: close\r\n"[..]].concat();
+        http::write_request_head(&mut request, line, &lines, None).map_err(FetchError::Request)?;
         let bounds = Bounds {
             begun: Cell::new(D::now()),
             deadline,

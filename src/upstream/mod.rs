@@ -24,6 +24,7 @@ mod random;
 mod retry;
 mod stand_in;
 mod tally;
+mod upload;
 mod window;
 
 pub use address::{Addresses, Directory};

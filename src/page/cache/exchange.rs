@@ -45,6 +45,8 @@ pub(super) struct Failed {
     kind: PageErrorKind,
     /// Outermost first.
     chain: Vec<String>,
+    /// After which time it may be over.
+    wait: Duration,
     pub(super) status: Option<u16>,
     /// Whether it says nothing about what is kept: that may stand for it.
     passes: bool,
@@ -170,6 +172,7 @@ impl<D: Driver> FetchCache<D> {
 /// When an answer came, and what it says about being kept.
 struct Came {
     keeping: Keeping,
+    asked: Instant,
     received: Instant,
     unix_received: u64,
     delay: Duration,
@@ -180,6 +183,7 @@ impl Came {
         let received = D::now();
         Self {
             keeping: Keeping::of(&response.head.headers, &response.buffer),
+            asked,
             received,
             unix_received: u64::try_from(request::unix_seconds()).unwrap_or(0),
             delay: received.saturating_duration_since(asked),
@@ -232,6 +236,7 @@ impl Came {
         let passes_cookie = passed.split(|&byte| byte == b'\n').map(name_of).any(is_set_cookie);
         let may_be_kept = self.keeping.may_keep(&call.declared)
             && !self.keeping.varies_by_one_of(ties)
+            && !self.keeping.varies_by_trace(call.lines.get(..call.ties).unwrap_or_default())
             && !passes_cookie;
         let initial_age = self.keeping.initial_age(self.unix_received, self.delay);
         Kept {
@@ -242,6 +247,7 @@ impl Came {
             passed,
             conditions,
             keeping: self.keeping,
+            asked: self.asked,
             received: self.received,
             unix_received: self.unix_received,
             initial_age,
@@ -279,7 +285,14 @@ impl Outcome {
 
 impl Failed {
     fn new(error: &PageError, status: Option<u16>, passes: bool) -> Self {
-        Self { kind: error.kind(), chain: error.chain(), status, passes, ran_out: false }
+        Self {
+            kind: error.kind(),
+            chain: error.chain(),
+            wait: error.wait(),
+            status,
+            passes,
+            ran_out: false,
+        }
     }
 
     /// Too many wait already.
@@ -308,6 +321,7 @@ impl Failed {
     pub(super) fn error(&self) -> PageError {
         let mut levels = self.chain.iter().rev();
         let cause = levels.next().map_or("", String::as_str);
-        levels.fold(PageError::new(self.kind, cause), |error, level| error.within(level))
+        let first = PageError::new(self.kind, cause).over_after(self.wait);
+        levels.fold(first, |error, level| error.within(level))
     }
 }

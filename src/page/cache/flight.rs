@@ -7,12 +7,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::store::Key;
 
 /// A call on its way, and who waits for what comes of it.
 pub(super) struct Flight<T> {
     key: Box<[u8]>,
+    /// When it was begun.
+    pub(super) begun: Instant,
     outcome: RefCell<Option<T>>,
     waiters: RefCell<Waiters>,
 }
@@ -25,9 +28,9 @@ struct Waiters {
 }
 
 impl<T: Clone> Flight<T> {
-    pub(super) fn new(key: &Key<'_>) -> Rc<Self> {
+    pub(super) fn new(key: &Key<'_>, begun: Instant) -> Rc<Self> {
         let (outcome, waiters) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { key: key.bytes.into(), outcome, waiters })
+        Rc::new(Self { key: key.bytes.into(), begun, outcome, waiters })
     }
 
     /// Whether this is what the call asks for.

@@ -142,6 +142,7 @@ impl<D: Driver> FetchCache<D> {
             What::Data(_) | What::Gone => !kept.may_be_shared(&caching.declared),
         });
         let (outcome, how) = if !caching.coalesce || is_known_alone {
+            self.client.metrics().cache_misses.add(1);
             self.alone(ask, kept.clone()).await
         } else {
             self.together(ask, kept.as_ref()).await
@@ -162,7 +163,6 @@ impl<D: Driver> FetchCache<D> {
 
     /// Asks for this page alone.
     async fn alone(&self, ask: &Ask<'_>, kept: Option<Rc<Kept>>) -> (Outcome, &'static str) {
-        self.client.metrics().cache_misses.add(1);
         let outcome = self.exchange(&Call::of(ask, ask.deadline), kept).await;
         let how = outcome.how();
         (outcome, how)
@@ -175,16 +175,18 @@ impl<D: Driver> FetchCache<D> {
         ask: &Ask<'_>,
         kept: Option<&Rc<Kept>>,
     ) -> (Outcome, &'static str) {
+        let mut is_counted = false;
         for _ in 0..limits::CACHE_FLIGHTS_TRIED_MAX {
             let found = self.flights.borrow().get(&ask.key.digest).cloned();
             let (flight, is_ours) = match found {
-                Some(flight) if flight.is_for(&ask.key) => (flight, false),
+                Some(flight) if self.is_of_use(&flight, ask) => (flight, false),
                 Some(_) => break,
                 None if self.flights.borrow().len() >= limits::CACHE_FLIGHTS_MAX => break,
                 None => (self.start(ask, kept.cloned(), false), true),
             };
             let metrics = self.client.metrics();
-            if is_ours { &metrics.cache_misses } else { &metrics.cache_coalesced }.add(1);
+            let counter = if is_ours { &metrics.cache_misses } else { &metrics.cache_coalesced };
+            counter.add(u64::from(!std::mem::replace(&mut is_counted, true)));
             if flight.waiters() >= limits::CACHE_WAITERS_MAX {
                 return (Outcome::failed(Failed::busy()), "coalesced");
             }
@@ -200,7 +202,21 @@ impl<D: Driver> FetchCache<D> {
                 }
             }
         }
+        if !is_counted {
+            self.client.metrics().cache_misses.add(1);
+        }
         self.alone(ask, kept.cloned()).await
+    }
+
+    /// Whether a call asks for the same, and not for how it was before a change.
+    fn is_of_use(&self, flight: &Flight<Outcome>, ask: &Ask<'_>) -> bool {
+        flight.is_for(&ask.key) && !self.store.borrow().has_changed_since(&ask.key, flight.begun)
+    }
+
+    /// Forgets all answers that a target had, as what it stands for was changed.
+    pub(super) fn forget(&self, fetch: &Fetch, target: &[u8]) {
+        let identity = self.client.identity(fetch.upstream);
+        self.store.borrow_mut().change(identity, target, D::now());
     }
 
     /// Whether what another asked for is for us too.
@@ -238,7 +254,7 @@ impl<D: Driver> FetchCache<D> {
         kept: Option<Rc<Kept>>,
         is_refresh: bool,
     ) -> Rc<Flight<Outcome>> {
-        let flight = Flight::new(&ask.key);
+        let flight = Flight::new(&ask.key, D::now());
         self.flights.borrow_mut().insert(ask.key.digest, Rc::clone(&flight));
         let call = Call::of(ask, D::now() + ask.fetch.deadline);
         let under_way = UnderWay::new(self, ask.key.digest, is_refresh);
@@ -308,8 +324,9 @@ impl Got {
         &self.kept.passed
     }
 
-    /// How old it is, if it did not just come for this page.
+    /// How old it is, if it did not just come for this page from whoever made it.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
-        (!self.how.is_empty()).then(|| self.kept.age(now))
+        let was_kept = !self.how.is_empty() || self.kept.keeping.was_kept_before();
+        was_kept.then(|| self.kept.age(now))
     }
 }

@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 
 use quick_cache::unsync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::http::caching::{Declared, Keeping, Windows};
-use crate::limits::{CACHE_RETRY_PAUSE, CACHE_UNSHARED_TIME};
+use crate::limits::{CACHE_CHANGES_MAX, CACHE_RETRY_PAUSE, CACHE_UNSHARED_TIME};
 use crate::metrics::WorkerMetrics;
 use crate::press::Data;
 
 /// The kept answers of a worker.
 pub(super) struct Store {
+    /// When something was last changed whose resource has this place; none while nothing was.
+    changed: Vec<Option<Instant>>,
     cache: Cache<u128, Rc<Kept>, Bytes, DefaultHashBuilder, CountEvictions>,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Kept {
     /// Field lines that ask whether it is still right (RFC 9111 section 4.3.1).
     pub(super) conditions: Vec<u8>,
     pub(super) keeping: Keeping,
+    /// When it was asked for.
+    pub(super) asked: Instant,
     pub(super) received: Instant,
     pub(super) unix_received: u64,
     pub(super) initial_age: Duration,
@@ -79,6 +83,13 @@ pub(super) enum State {
 impl<'a> Key<'a> {
     pub(in crate::page) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, digest: xxh3_128(bytes) }
+    }
+
+    /// The identity of the upstream, which may hold any octet, and the target.
+    fn resource(&self) -> &'a [u8] {
+        let target = self.bytes.get(size_of::<u64>()..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', target).unwrap_or(target.len());
+        self.bytes.get(..size_of::<u64>() + end).unwrap_or_default()
     }
 }
 
@@ -155,6 +166,7 @@ impl Kept {
             passed: Vec::new(),
             conditions: Vec::new(),
             keeping: Keeping::default(),
+            asked: self.asked,
             received: self.received,
             unix_received: self.unix_received,
             initial_age: self.initial_age,
@@ -178,19 +190,43 @@ impl Store {
     pub(super) fn new(bytes_max: u64) -> Self {
         let answers = usize::try_from(bytes_max / ANSWER_BYTES_USUAL).unwrap_or(usize::MAX);
         let hash = DefaultHashBuilder::default();
-        Self { cache: Cache::with(answers.max(1), bytes_max, Bytes, hash, CountEvictions) }
+        let cache = Cache::with(answers.max(1), bytes_max, Bytes, hash, CountEvictions);
+        Self { changed: Vec::new(), cache }
     }
 
     /// The answer to this request.
     pub(super) fn get(&self, key: &Key<'_>) -> Option<Rc<Kept>> {
-        self.cache.get(&key.digest).filter(|kept| *kept.key == *key.bytes).cloned()
+        let kept = self.cache.get(&key.digest).filter(|kept| *kept.key == *key.bytes)?;
+        (!self.has_changed_since(key, kept.asked)).then(|| Rc::clone(kept))
+    }
+
+    /// Notes that what a target stands for may be another thing now: no answer that was asked for
+    /// before is shown again (RFC 9111 section 4.4).
+    pub(super) fn change(&mut self, identity: u64, target: &[u8], now: Instant) {
+        self.changed.resize(CACHE_CHANGES_MAX, None);
+        let resource = [&identity.to_le_bytes()[..], target].concat();
+        if let Some(place) = self.changed.get_mut(place_of(&resource)) {
+            *place = Some(now);
+        }
+    }
+
+    /// Whether what a request asks for may have been changed since then.
+    pub(super) fn has_changed_since(&self, key: &Key<'_>, asked: Instant) -> bool {
+        if self.changed.is_empty() {
+            return false;
+        }
+        let changed = self.changed.get(place_of(key.resource())).copied().flatten();
+        changed.is_some_and(|changed| asked <= changed)
     }
 
     /// Keeps an answer, in place of what was kept for its request.
     pub(super) fn put(&mut self, kept: Rc<Kept>, metrics: &WorkerMetrics) {
         let before = self.cache.weight();
-        let evicted = self.cache.insert_with_lifecycle(Key::new(&kept.key).digest, kept);
-        metrics.cache_evictions.add(evicted);
+        let digest = Key::new(&kept.key).digest;
+        let replaced = u64::from(self.cache.peek(&digest).is_some());
+        let evicted = self.cache.insert_with_lifecycle(digest, kept);
+        // What is replaced makes room for no other.
+        metrics.cache_evictions.add(evicted.saturating_sub(replaced));
         self.weighed(before, metrics);
     }
 
@@ -206,6 +242,12 @@ impl Store {
         metrics.cache_bytes.add(after.saturating_sub(before));
         metrics.cache_bytes.sub(before.saturating_sub(after));
     }
+}
+
+/// Where it is noted that a resource was changed. Several share a place: one that was not changed
+/// is then asked for once more.
+fn place_of(resource: &[u8]) -> usize {
+    (xxh3_64(resource) % CACHE_CHANGES_MAX as u64) as usize
 }
 
 /// Weighs an answer by what it takes.
