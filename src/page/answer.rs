@@ -19,7 +19,8 @@ pub(super) fn understand(response: &Response) -> Result<Data, PageError> {
         // Nobody asked for a range: what came may look whole, and is not (RFC 9110 section 15.3.7).
         206 => Err(PageError::new(PageErrorKind::BadGateway, "the upstream answered 206: a part")),
         200..=299 => press::parse(response.body()).map_err(|error| {
-            PageError::new(PageErrorKind::BadGateway, "the response is not JSON").because(error)
+            let what = PageError::new(PageErrorKind::BadGateway, not_json(response));
+            what.because(error)
         }),
         status @ (404 | 410) => Err(gone(status)),
         status @ 300..=399 => {
@@ -49,6 +50,17 @@ pub(super) fn understand_asked(response: &Response, asks: &Asks) -> Result<Data,
         let message = format!("the answer with status {status} is not JSON");
         PageError::new(PageErrorKind::BadGateway, message).because(error)
     })
+}
+
+/// What an answer that cannot be read is, as far as it says.
+fn not_json(response: &Response) -> String {
+    match response.head.headers.get(&response.buffer, b"content-encoding") {
+        Some(coding) => {
+            let coding = String::from_utf8_lossy(coding);
+            format!("the response is not JSON, but packed ({coding}), which nobody asked for")
+        }
+        None => "the response is not JSON".to_owned(),
+    }
 }
 
 /// The failure that an answer of 404 or 410 is.

@@ -60,23 +60,36 @@ impl Ties {
 }
 
 /// The trace goes on as it came: nothing here records a span of its own that could be its parent
-/// (W3C Trace Context section 3.3).
+/// (W3C Trace Context section 3.3). What was meant for this connection alone does not go on.
 fn push_trace(headers: &Headers, bytes: &[u8], lines: &mut Vec<u8>) {
-    let Some(parent) = headers.get(bytes, b"traceparent") else { return };
-    if !http::is_traceparent(parent) {
+    let Some(parent) = headers.get(bytes, PARENT) else { return };
+    if !http::is_traceparent(parent) || is_hop_by_hop(headers, bytes, PARENT) {
         return;
     }
-    for (name, value) in [("traceparent", Some(parent)), ("tracestate", state(headers, bytes))] {
-        if let Some(value) = value {
-            // A value that came in a head holds nothing that could end its line.
-            let _ = http::push_field(lines, name, value);
+    // A value that came in a head holds nothing that could end its line.
+    let _ = http::push_field(lines, "traceparent", parent);
+    // Several fields are one list (section 3.3.1.1).
+    let mut state: Vec<u8> = Vec::new();
+    for (name, value) in headers.iter(bytes) {
+        if name.eq_ignore_ascii_case(STATE) {
+            let comma: &[u8] = if state.is_empty() { b"" } else { b"," };
+            state.extend([comma, value].concat());
         }
+    }
+    let may_go_on = !state.is_empty() && state.len() <= TRACE_STATE_BYTES_MAX;
+    if may_go_on && !is_hop_by_hop(headers, bytes, STATE) {
+        let _ = http::push_field(lines, "tracestate", &state);
     }
 }
 
-fn state<'a>(headers: &Headers, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let state = headers.get(bytes, b"tracestate")?;
-    (state.len() <= TRACE_STATE_BYTES_MAX).then_some(state)
+const PARENT: &[u8] = b"traceparent";
+const STATE: &[u8] = b"tracestate";
+
+/// Whether a field is one of this connection alone (RFC 9110 section 7.6.1).
+fn is_hop_by_hop(headers: &Headers, bytes: &[u8], name: &[u8]) -> bool {
+    let fields = headers.iter(bytes).filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+    let mut options = fields.flat_map(|(_, value)| value.split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
 }
 
 /// Appends an id of our own: what tells the server and the worker, and the request's number there.

@@ -7,7 +7,7 @@ use super::stage::Script;
 use super::upstream::{Then, Upstream};
 use super::visitor::get;
 
-on_every_driver!(security_fields, fields_of_upstreams);
+on_every_driver!(security_fields, fields_of_upstreams, an_answer_that_is_packed_says_so,);
 
 fn security_fields(kind: Kind) {
     let stage = Script::on(kind).plain_page().start(Upstream::json("{}"));
@@ -66,5 +66,17 @@ fn fields_of_upstreams(kind: Kind) {
     for name in ["Set-Cookie", "X-Rate", "X-Hop"] {
         assert_eq!(reply.field(name), None);
     }
+    stage.finish();
+}
+
+/// Otherwise whoever looks for the cause sees that line 1 has no JSON.
+fn an_answer_that_is_packed_says_so(kind: Kind) {
+    let packed = "HTTP/1.1 200 X\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc";
+    let stage = Script::on(kind).server("development = true").user_page();
+    let stage = stage.start(Upstream::bytes(packed, || Then::Keep));
+    let reply = stage.get("/users/1");
+    assert_eq!(reply.status, 502);
+    let text = reply.text();
+    assert!(text.contains("is not JSON, but packed (gzip), which nobody asked for"), "{text}");
     stage.finish();
 }

@@ -149,6 +149,13 @@ fn ids_and_traces(kind: Kind) {
     let fields = format!("traceparent: {PARENT}\r\ntracestate: a=b\r\n");
     let all = mirrored(&mut visitor, &fields);
     assert!(all.ends_with(&format!("|{PARENT}|a=b")), "{all}");
+    // Several fields are one list.
+    let all = mirrored(&mut visitor, &format!("{fields}tracestate: c=d, e=f\r\n"));
+    assert!(all.ends_with(&format!("|{PARENT}|a=b,c=d, e=f")), "{all}");
+    // What is for this connection alone is not handed on.
+    let all = mirrored(&mut visitor, &format!("{fields}Connection: tracestate\r\n"));
+    assert!(all.ends_with(&format!("|{PARENT}")), "{all}");
+    assert!(is_own(&mirrored(&mut visitor, &format!("{fields}Connection: x, Traceparent\r\n"))));
     // What is no trace is not handed on.
     assert!(is_own(&mirrored(&mut visitor, "traceparent: 00-0-0-0\r\ntracestate: a=b\r\n")));
     drop(visitor);
