@@ -45,6 +45,8 @@ pub struct Serving {
     names: Names,
     certificates: Option<Certificates>,
     acme: AcmeState,
+    /// The admin listener that this process was started with.
+    admin: Option<crate::site::AdminPlan>,
     /// Access logs; the first is in use, and the others are those of requests that came before.
     logs: Vec<Log>,
     choice: Choice,
@@ -110,6 +112,7 @@ impl Serving {
         #[cfg(not(feature = "acme"))]
         let challenges = None;
         let config = site.server().acme.clone();
+        let admin = site.admin().cloned();
         let (roster, facts) = (Arc::<Roster>::default(), Facts::of(&site));
         let is_steered = site.server().incoming_cpu;
         let nothing = Before { terms: &terms, open, challenges: challenges.as_ref(), known: None };
@@ -136,7 +139,7 @@ impl Serving {
         roster.serve(facts);
         server.report_to(&roster);
         let logs = Vec::from_iter(log);
-        Ok(Self { terms, server, roster, names, certificates, acme, logs, choice, open })
+        Ok(Self { terms, server, roster, names, certificates, acme, admin, logs, choice, open })
     }
 
     /// Reads the site again, and serves it as it is now. Where it is none any more, or cannot be
@@ -169,9 +172,10 @@ impl Serving {
             known: Some(self),
         };
         let (facts, is_steered) = (Facts::of(&site), site.server().incoming_cpu);
+        let has_other_admin = site.admin() != self.admin.as_ref();
         let prepared = before.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
-        let how = if plan == *self.server.plan() {
+        let mut how = if plan == *self.server.plan() {
             self.server.replace(recipe).map_err(words)?;
             format!("{pages}; connections and caches stay")
         } else {
@@ -194,6 +198,9 @@ impl Serving {
         steer(&self.server, is_steered);
         self.roster.serve(facts);
         self.server.report_to(&self.roster);
+        if has_other_admin {
+            how += "; [admin] is as it was, as another takes `ringpress upgrade`";
+        }
         Ok(how)
     }
 

@@ -246,6 +246,23 @@ fn the_site_is_read_again_on_command_and_what_stays_goes_on_counting() {
 }
 
 #[test]
+fn another_listener_takes_another_process_and_a_reload_says_so() {
+    let folder = site("[admin]\nlisten = '127.0.0.1:0'");
+    let server = serve(&folder, &[]);
+    let admin = Admin::of(&server);
+    let note = "[admin] is as it was";
+    let reloaded = admin.ask("POST", "/reload", &[]);
+    assert!(reloaded.status == 200 && !reloaded.body.contains(note), "{}", reloaded.body);
+    let file = folder.path().join("site.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("'127.0.0.1:0'", "'unix:other.sock'");
+    fs::write(file, text).unwrap();
+    let reloaded = admin.ask("POST", "/reload", &[]);
+    assert!(reloaded.status == 200 && reloaded.body.contains(note), "{}", reloaded.body);
+    assert!(!folder.path().join("other.sock").exists());
+    drop(server);
+}
+
+#[test]
 fn the_listener_goes_over_to_a_successor() {
     let folder = site("[admin]\nlisten = 'unix:admin.sock'");
     let mut server = serve(&folder, &[]);
