@@ -119,6 +119,17 @@ fn a_missing_folder_is_bad_configuration() {
 }
 
 #[test]
+fn a_site_file_that_was_emptied_is_no_site() {
+    let folder = site("", "<p>front</p>");
+    fs::write(folder.path().join("site.toml"), "").unwrap();
+    for verb in ["check", "serve"] {
+        let ended = ringpress(&[verb, path(&folder)]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stdout);
+        assert!(ended.stderr.contains("this site serves nothing"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn an_https_upstream_needs_somebody_to_trust() {
     let folder = site("[upstreams.api]\nurl = 'https://api.example.com'\n", "front");
     let nobody = [("SSL_CERT_FILE", "/no/such/file"), ("SSL_CERT_DIR", "/no/such/folder")];

@@ -95,7 +95,8 @@ fn a_site_is_shared_between_threads() {
 #[test]
 fn an_error_page_never_fails() {
     let files = [
-        ("site.toml", ""),
+        ("site.toml", "[[page]]\npath = '/'\ntemplate = 'front.html'\n"),
+        ("front.html", "front"),
         ("errors/404.html", "<p>no {{ path }} here, {{ reason }}</p>"),
         ("errors/default.html", "{{ status / 0 }}"),
     ];

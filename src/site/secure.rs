@@ -48,8 +48,10 @@ impl Secured {
         let (mut written, mut told) = config::read(&source.site);
         overrides.apply(&mut written.server, &mut written.upstreams, &mut told);
         let (server, file) = (written.server, &source.site);
+        let is_bare = written.pages.is_empty() && written.statics.is_empty() && told.is_empty();
         let secure = &server.secure;
         let mut found = Self::default();
+        found.problems.extend(is_bare.then(|| nothing_to_serve(file)));
         let (admin, folder) = (written.admin, source.folder());
         found.admin = AdminPlan::resolve(admin, overrides, file, folder, &mut found.problems);
         if let Some(session) = &server.session {
@@ -141,6 +143,16 @@ impl Secured {
             self.problems.push(problem.hint("leave it out of [server.headers]"));
         }
     }
+}
+
+/// Of a site that serves nothing at all. Nobody wants one, but an editor or a copy that empties the
+/// file before it writes it makes one, and so does a full disk: then what was served before is what
+/// to go on with.
+fn nothing_to_serve(file: &SourceFile) -> Problem {
+    let message = "this site serves nothing: it has neither a [[page]] nor a [[static]]";
+    let hint = "add a [[page]] with a `path` and a `template`; a file that was cut short while it \
+                was written is better written beside it, and renamed";
+    Problem::of_file(&file.name, message).hint(hint)
 }
 
 fn place(table: &CertificateTable, root: &Path) -> files::Files {

@@ -234,11 +234,17 @@ fn the_site_is_read_again_on_command_and_what_stays_goes_on_counting() {
     assert_eq!(refused.status, 422);
     assert!(refused.body.contains("front.html:1"), "{}", refused.body);
     assert_eq!(visitor.get("/").page(), "<p>new</p>");
+    // Emptied by somebody who is about to write it anew.
+    fs::write(folder.path().join("site.toml"), "").unwrap();
+    let refused = admin.ask("POST", "/reload", &[]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("this site serves nothing"), "{}", refused.body);
+    assert_eq!(visitor.get("/").page(), "<p>new</p>");
     let metrics = admin.ask("GET", "/metrics", &[]).body;
     for line in [
-        "ringpress_page_responses_total{page=\"/\",code=\"2xx\"} 3",
+        "ringpress_page_responses_total{page=\"/\",code=\"2xx\"} 4",
         "ringpress_config_reloads_total{result=\"done\"} 1",
-        "ringpress_config_reloads_total{result=\"failed\"} 1",
+        "ringpress_config_reloads_total{result=\"failed\"} 2",
         "ringpress_config_last_reload_successful 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");

@@ -170,8 +170,10 @@ fn made_up_sessions_are_none(kind: Kind) {
 /// A session sealed elsewhere, so many seconds ago, under a key of these.
 fn cookie_of(name: &str, key: &str, age_s: i64) -> String {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = format!("[server.session]\nkeys = ['{key}']\nname = '{name}'");
-    for (file, text) in [("site.toml", text.as_str()), ("old.key", OLD), ("new.key", NEW)] {
+    let page = "[[page]]\npath = '/'\ntemplate = 'a.html'";
+    let text = format!("[server.session]\nkeys = ['{key}']\nname = '{name}'\n{page}");
+    let files = [("site.toml", text.as_str()), ("a.html", ""), ("old.key", OLD), ("new.key", NEW)];
+    for (file, text) in files {
         fs::write(folder.path().join(file), text).expect("a file");
     }
     let site = Site::load(&Source::Folder(folder.path().to_owned())).expect("a site");

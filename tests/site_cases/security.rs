@@ -18,6 +18,8 @@ fn site(tls: &str) -> TempDir {
     let Issued { chain, key } = authority.issue(&["client"]);
     let text =
         format!("[upstreams.api]\nurl = 'https://api.example/v1'\n[upstreams.api.tls]\n{tls}\n");
+    let text = text + "[[page]]\npath = '/'\ntemplate = 'front.html'\n";
+    write(&folder, "front.html", "front");
     write(&folder, "site.toml", &text);
     write(&folder, "ca.pem", &format!("{}{}", authority.pem, Authority::new("Other CA").pem));
     write(&folder, "client.pem", &chain);
