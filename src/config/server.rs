@@ -12,6 +12,7 @@ use super::rate_limit::{self, RateLimit};
 use super::reader::{Entry, Reader, has_key, integer};
 use super::secure::{self, Secure};
 use super::session::{self, Session};
+use super::spots::Spots;
 use crate::limits;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -86,6 +87,8 @@ pub struct Server {
     pub session: Option<Session>,
     /// Fields of all HTML, in place of the usual ones or beside them.
     pub headers: Vec<PageField>,
+    /// Where in the site file stands what is looked at again later.
+    pub spots: Spots,
 }
 
 /// `workers`: how many threads serve, and where they are pinned.
@@ -147,6 +150,7 @@ impl Default for Server {
             access_log: None,
             session: None,
             headers: Vec::new(),
+            spots: Spots::default(),
         }
     }
 }
@@ -242,6 +246,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Server {
             _ if secure::read(reader, entry, &mut server.secure) => {}
             _ => reader.unknown_key(entry, KEYS, "in [server]"),
         }
+        server.spots.note(entry);
         needs(reader, table, entry);
     }
     if !server.secure.listen.is_empty() {

@@ -17,6 +17,7 @@ mod page;
 mod plan;
 mod policy;
 mod route;
+mod secrets;
 mod secure;
 mod security;
 mod session;

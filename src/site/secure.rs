@@ -4,6 +4,7 @@
 
 use super::admin::AdminPlan;
 use super::plan::Overrides;
+use super::secrets;
 use super::session::SessionPlan;
 use super::source::Files;
 use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile};
@@ -47,10 +48,11 @@ impl Secured {
         // What is wrong otherwise is told by whoever compiles the site.
         let (mut written, mut told) = config::read(&source.site);
         overrides.apply(&mut written.server, &mut written.upstreams, &mut told);
-        let (server, file) = (written.server, &source.site);
         let is_bare = written.pages.is_empty() && written.statics.is_empty() && told.is_empty();
-        let secure = &server.secure;
         let mut found = Self::default();
+        secrets::look(source, &written, overrides, &mut found.problems);
+        let (server, file) = (written.server, &source.site);
+        let secure = &server.secure;
         found.problems.extend(is_bare.then(|| nothing_to_serve(file)));
         let (admin, folder) = (written.admin, source.folder());
         found.admin = AdminPlan::resolve(admin, overrides, file, folder, &mut found.problems);

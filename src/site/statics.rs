@@ -159,7 +159,7 @@ pub(super) fn is_among(places: &[String], name: &str) -> bool {
 }
 
 /// A relative path without what means nothing in it.
-fn tidy(path: &str) -> String {
+pub(super) fn tidy(path: &str) -> String {
     let segments = path.split('/').filter(|segment| !matches!(*segment, "" | "."));
     let tidied = segments.collect::<Vec<_>>().join("/");
     if path.starts_with('/') { format!("/{tidied}") } else { tidied }

@@ -144,3 +144,35 @@ fn a_site_in_the_program_has_no_files() {
     let report = report.unwrap_err().to_string();
     assert!(report.contains("a built-in site has none"), "{report}");
 }
+
+#[test]
+fn a_secret_is_not_served_by_another_name() {
+    let folder = site("");
+    fs::create_dir_all(folder.path().join("open/.keys")).unwrap();
+    write(&folder, "open/.keys/token", "0123456789abcdef");
+    let token = |place: &str| {
+        let text = format!(
+            "[admin]\nlisten = '127.0.0.1:0'\ntoken_file = '{place}'\n\
+             [[static]]\npath = '/{{file*}}'\ndir = 'open'\n"
+        );
+        write(&folder, "site.toml", &text);
+        load(&folder).map(|_| ())
+    };
+    // Names with a dot before them are not served; but a link to one is.
+    token("open/.keys/token").unwrap();
+    std::os::unix::fs::symlink(".keys/token", folder.path().join("open/token")).unwrap();
+    let error = token("open/token").unwrap_err();
+    assert!(error.contains("the token of [admin] `open/token` would be served"), "{error}");
+    // By the path that leads there from elsewhere, too; and what is named on the command line.
+    std::os::unix::fs::symlink("open", folder.path().join("other")).unwrap();
+    write(&folder, "open/plain", "0123456789abcdef");
+    let error = token("other/plain").unwrap_err();
+    assert!(error.contains("site.toml:3:14") && error.contains("would be served"), "{error}");
+    token("open/.keys/token").unwrap();
+    let overrides = Overrides {
+        admin_token_file: Some(folder.path().join("open/plain")),
+        ..Overrides::default()
+    };
+    let error = load_with(&folder, &overrides).unwrap_err();
+    assert!(error.contains("would be served"), "{error}");
+}
