@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-/// Connections to the admin listener at once. Over it: 503 and close.
+/// Connections to the admin listener at once. Over it the one that has been idle longest is closed;
+/// where none is idle: 503 and close.
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
 /// Of these, answers that go on for as long as somebody looks. Over it: 503.
 pub const ADMIN_STREAMS_MAX: usize = 8;
-/// How long a request to the admin listener may take, from its first byte to its last.
+/// How long a request to the admin listener may take, from its first byte to its last; and how long
+/// the first one of a connection may take to begin.
 pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection to it may be idle between requests: longer than the usual time from one
 /// scrape to the next.

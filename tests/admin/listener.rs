@@ -92,8 +92,8 @@ fn connections_are_bounded_and_the_listener_recovers() {
     let admin = Admin::of(&server);
     let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
     for line in &mut held {
-        // Each has its place once it was answered.
-        line.write_all(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n").unwrap();
+        // Each has its place once it was answered, and keeps it as the next request has begun.
+        line.write_all(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\nGET /hea").unwrap();
         line.read_exact(&mut [0; 12]).unwrap();
     }
     let mut over = admin.line();
@@ -114,6 +114,32 @@ fn connections_are_bounded_and_the_listener_recovers() {
         assert!(start.elapsed() < PATIENCE, "{text}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn connections_on_which_nothing_happens_make_room_for_others() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let admin = Admin::of(&server);
+    let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
+    for _ in 0..20 {
+        assert_eq!(admin.ask("GET", "/healthz", &[]).status, 200);
+    }
+    // The first of them has made room; it is no answer that ends it.
+    assert_eq!(held[0].read(&mut [0]).unwrap(), 0);
+    // And nobody else has, as those who asked have left.
+    let last = b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n";
+    held[15].write_all(last).unwrap();
+    assert_eq!(Answer::rest_of(&mut *held[15]).status, 200);
+}
+
+#[test]
+fn who_connects_and_asks_for_nothing_does_not_stay_for_long() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let start = Instant::now();
+    assert_eq!(Admin::of(&server).line().read(&mut [0]).unwrap(), 0);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::exchange::{AdminRequest, AdminResponse, Body};
 use super::routes::Found;
+use super::seats::Seat;
 use super::socket::Stream;
-use super::{Place, Places, Shared};
+use super::{Shared, Streaming};
 use crate::http::{self, Connection, Framing, Head, Limits, RequestHead, request};
 use crate::limits::{
     ADMIN_BODY_BYTES_MAX, ADMIN_IDLE_TIMEOUT, ADMIN_REQUEST_TIMEOUT, ADMIN_WRITE_TIMEOUT,
@@ -16,15 +17,23 @@ use crate::limits::{
 };
 
 /// Answers what comes, for as long as it does. Errors end it: there is nobody left to tell.
-pub(super) fn hold(mut stream: Stream, shared: &Arc<Shared>) {
+pub(super) fn hold(stream: Stream, seat: &Seat, shared: &Arc<Shared>) {
     let _ = stream.set_nodelay();
-    let mut buffer = Vec::new();
+    // Who has just come has something to ask.
+    let mut line = Line { stream, buffer: Vec::new(), patience: ADMIN_REQUEST_TIMEOUT };
     while !shared.stopped.load(Ordering::Relaxed) {
-        match exchange(&mut stream, &mut buffer, shared) {
+        match exchange(&mut line, seat, shared) {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
         }
     }
+}
+
+/// A connection, what has come of the next request, and how long that may take to begin.
+struct Line {
+    stream: Stream,
+    buffer: Vec<u8>,
+    patience: Duration,
 }
 
 /// Says that there are too many connections. No thread waits for whether that is read.
@@ -35,8 +44,11 @@ pub(super) fn turn_away(mut stream: Stream) {
 }
 
 /// One request and its answer; gives whether the connection goes on.
-fn exchange(stream: &mut Stream, buffer: &mut Vec<u8>, shared: &Arc<Shared>) -> io::Result<bool> {
-    let head = match read_head(stream, buffer)? {
+fn exchange(line: &mut Line, seat: &Seat, shared: &Arc<Shared>) -> io::Result<bool> {
+    let head = read_head(line, seat)?;
+    let Line { stream, buffer, patience } = line;
+    *patience = ADMIN_IDLE_TIMEOUT;
+    let head = match head {
         Ok(Some(head)) => head,
         Ok(None) => return Ok(false),
         Err(answer) => {
@@ -94,14 +106,22 @@ fn answer(request: &AdminRequest<'_>, shared: &Shared) -> AdminResponse {
 /// A head, or none at the end of the connection, or what to answer instead.
 type Read1 = Result<Option<RequestHead>, AdminResponse>;
 
-fn read_head(stream: &mut Stream, buffer: &mut Vec<u8>) -> io::Result<Read1> {
+fn read_head(line: &mut Line, seat: &Seat) -> io::Result<Read1> {
+    let Line { stream, buffer, patience } = line;
     if buffer.is_empty() {
-        stream.set_timeouts(ADMIN_IDLE_TIMEOUT, ADMIN_WRITE_TIMEOUT)?;
+        if !seat.keep(true) {
+            return Ok(Ok(None));
+        }
+        stream.set_timeouts(*patience, ADMIN_WRITE_TIMEOUT)?;
         let mut first = [0; READ_BYTES];
         match stream.read(&mut first)? {
             0 => return Ok(Ok(None)),
             n => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),
         }
+    }
+    // It may have made room for another at the moment when it was to ask.
+    if !seat.keep(false) {
+        return Ok(Ok(None));
     }
     let deadline = Instant::now() + ADMIN_REQUEST_TIMEOUT;
     let limits = Limits::default();
@@ -183,7 +203,7 @@ fn write_pieces(
     is_head: bool,
 ) -> io::Result<()> {
     let Body::Pieces(mut next) = answer.body else { return Ok(()) };
-    let Some(_place) = Place::take(shared, Places::Streams) else {
+    let Some(_streaming) = Streaming::begin(shared) else {
         let answer = AdminResponse::text(503, "too many are looking already\n");
         return write_whole(stream, answer, Connection::Close, is_head);
     };

@@ -1,14 +1,16 @@
 //! The admin listener: where a server tells how it is, and takes commands. It runs on threads of
 //! its own, which block, so that it answers whatever becomes of the event loops that it watches.
 //!
-//! It refuses more than a few connections at once, requests that are slow or large, who does not
-//! know the token where there is one, and what web pages of others could make a browser ask.
+//! It refuses more than a few connections at once that ask for something, requests that are slow or
+//! large, who does not know the token where there is one, and what web pages of others could make a
+//! browser ask.
 //!
 //! | file | is |
 //! |---|---|
 //! | `commands` | what can be asked of the server |
 //! | `routes` | which path is answered by what |
 //! | `exchange` | requests and answers, as whoever answers sees them |
+//! | `seats` | who has a connection, and who makes room for others |
 //! | `conversation` | one connection, from its first request to its end |
 //! | `guard` | who may ask for what |
 //! | `socket` | the listening socket, and the file of a Unix socket |
@@ -18,6 +20,7 @@ mod conversation;
 mod exchange;
 mod guard;
 mod routes;
+mod seats;
 mod socket;
 
 pub use commands::commands;
@@ -31,9 +34,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::overview::Overview;
-use crate::limits::ADMIN_CONNECTIONS_MAX;
+use crate::limits::ADMIN_STREAMS_MAX;
 use crate::site::{AdminAddress, AdminPlan};
 use guard::Guard;
+use seats::Seats;
 use socket::{Listening, Stream};
 
 /// An admin listener that runs; it ends with this value.
@@ -52,7 +56,8 @@ struct Shared {
     /// None while another process listens there.
     listening: Mutex<Option<Arc<Listening>>>,
     stopped: AtomicBool,
-    connections: AtomicUsize,
+    seats: Arc<Seats>,
+    /// Answers that go on.
     streams: AtomicUsize,
 }
 
@@ -92,7 +97,7 @@ impl Admin {
             guard: Guard::new(&plan.listen, plan.token.as_ref()),
             listening: Mutex::default(),
             stopped: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
+            seats: Arc::default(),
             streams: AtomicUsize::new(0),
         });
         let mut address = plan.listen.clone();
@@ -174,15 +179,12 @@ fn accept_all(listening: &Listening, shared: &Arc<Shared>) {
 
 /// Gives a connection a thread, if there is a place for it.
 fn enter(stream: Stream, shared: &Arc<Shared>) {
-    let Some(place) = Place::take(shared, Places::Connections) else {
+    let Some(seat) = shared.seats.take(&stream) else {
         return conversation::turn_away(stream);
     };
     let theirs = Arc::clone(shared);
     let thread = std::thread::Builder::new().name("admin-visitor".into());
-    let spawned = thread.spawn(move || {
-        conversation::hold(stream, &theirs);
-        drop(place);
-    });
+    let spawned = thread.spawn(move || conversation::hold(stream, &seat, &theirs));
     if let Err(error) = spawned {
         tracing::warn!(%error, "no thread for a connection to the admin listener");
     }
@@ -195,35 +197,21 @@ fn pause() {
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What there are only so many places of.
-#[derive(Clone, Copy, Debug)]
-enum Places {
-    Connections,
-    Streams,
-}
-
-/// One place, until dropped.
+/// One of the answers that go on for as long as somebody looks, until dropped.
 #[derive(Debug)]
-struct Place(Arc<Shared>, Places);
+struct Streaming(Arc<Shared>);
 
-impl Place {
-    fn take(shared: &Arc<Shared>, kind: Places) -> Option<Self> {
-        let place = Self(Arc::clone(shared), kind);
-        let (count, max) = place.counter();
+impl Streaming {
+    fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let streaming = Self(Arc::clone(shared));
         // Counted before it is compared: dropped again where it is one too many.
-        (count.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
-    }
-
-    fn counter(&self) -> (&AtomicUsize, usize) {
-        match self.1 {
-            Places::Connections => (&self.0.connections, ADMIN_CONNECTIONS_MAX),
-            Places::Streams => (&self.0.streams, crate::limits::ADMIN_STREAMS_MAX),
-        }
+        let before = shared.streams.fetch_add(1, Ordering::Relaxed);
+        (before < ADMIN_STREAMS_MAX).then_some(streaming)
     }
 }
 
-impl Drop for Place {
+impl Drop for Streaming {
     fn drop(&mut self) {
-        self.counter().0.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -134,6 +134,23 @@ impl Stream {
         }
     }
 
+    /// The same connection once more.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// Ends it, for whoever waits at it, too.
+    pub(super) fn end(&self) {
+        // An error means that it has ended already.
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+
     /// Sends no more.
     pub(super) fn finish(&self) -> io::Result<()> {
         match self {
