@@ -61,8 +61,26 @@ pub(super) fn read_request_id(
 }
 
 pub(super) fn read_passed(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<At<String>> {
-    let names = reader.strings(entry);
-    names.into_iter().filter(|name| is_fine(reader, name)).collect()
+    let mut passed: Vec<At<String>> = Vec::new();
+    for name in reader.strings(entry) {
+        let text = &name.value;
+        let is_there = passed.iter().any(|other| other.value.eq_ignore_ascii_case(text));
+        let (message, hint) = if text.contains('*') {
+            let message = format!("`{text}` is no name of a header");
+            (message, "`pass` takes names alone: list those that visitors are to get")
+        } else if is_there {
+            (format!("`{text}` is there twice"), "leave one of them out")
+        } else if text.eq_ignore_ascii_case(HSTS) {
+            (format!("header `{text}` is not for an upstream to say"), "use hsts of [server]")
+        } else {
+            if is_fine(reader, &name) {
+                passed.push(name);
+            }
+            continue;
+        };
+        reader.problem_hint(name.span, message, hint);
+    }
+    passed
 }
 
 /// Whether a response can have a field of this name that is not ours; else it is a problem.
@@ -84,6 +102,8 @@ pub fn is_own_response_field(name: &str) -> bool {
     OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
+/// It holds for all of the site, whatever a page fetches.
+const HSTS: &str = "strict-transport-security";
 const OWN: &[&str] = &[
     "accept-ranges",
     "age",

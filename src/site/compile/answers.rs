@@ -104,14 +104,7 @@ impl Compiler<'_> {
         plan: &mut AnswerPlan,
         facts: &mut Vec<ExpressionFacts>,
     ) {
-        let begins = |line: &[u8]| {
-            let own = line.split(|byte| *byte == b':').next().unwrap_or_default();
-            own.eq_ignore_ascii_case(name.value.as_bytes())
-        };
-        if self.page_fields.split(|byte| *byte == b'\n').any(begins) {
-            let message = format!("all HTML has the header `{}` already", name.value);
-            let hint = "say it in [server.headers], for all pages, or leave it out there";
-            self.problems.push(self.file.problem(name.span.clone(), message).hint(hint));
+        if self.is_page_field(name) {
             return;
         }
         let place = Place::new(self.file, value);
@@ -125,6 +118,22 @@ impl Compiler<'_> {
         }
         facts.extend(found);
         plan.headers.push(field);
+    }
+
+    /// Whether all HTML has a field of this name, which is a problem: with another it would have
+    /// two.
+    pub(super) fn is_page_field(&mut self, name: &At<String>) -> bool {
+        let begins = |line: &[u8]| {
+            let own = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            own.eq_ignore_ascii_case(name.value.as_bytes())
+        };
+        let is_there = self.page_fields.split(|byte| *byte == b'\n').any(begins);
+        if is_there {
+            let message = format!("all HTML has the header `{}` already", name.value);
+            let hint = "say it in [server.headers], for all pages, or leave it out there";
+            self.problems.push(self.file.problem(name.span.clone(), message).hint(hint));
+        }
+        is_there
     }
 
     fn cookie(&mut self, table: &CookieTable, facts: &mut Vec<ExpressionFacts>) -> CookiePlan {

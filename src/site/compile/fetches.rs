@@ -130,11 +130,15 @@ impl Compiler<'_> {
         Some(facts.id)
     }
 
+    /// The fields that a fetch sends; complains of those of its answer that a page has anyway.
     fn fields(
         &mut self,
         table: &FetchTable,
         facts: &mut Vec<ExpressionFacts>,
     ) -> Option<Vec<FieldTemplate>> {
+        for name in &table.pass {
+            self.is_page_field(name);
+        }
         let mut fields = Some(Vec::new());
         for (name, value) in &table.headers {
             match self.field(name, value) {
