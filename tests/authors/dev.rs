@@ -244,6 +244,12 @@ fn a_site_may_be_broken_at_the_start_and_a_port_taken() {
     assert!(page.text().contains("site.toml"), "{}", page.text());
     let policy = page.field("content-security-policy").unwrap();
     assert!(policy.contains(&STANDARD.encode(Sha256::digest(script(&page)))), "{policy}");
+    // Others learn no more than that.
+    let stranger = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned();
+    let theirs = Visitor::to(server.address()).ask(stranger);
+    assert_eq!(theirs.status, 500);
+    assert!(!theirs.text().contains("site.toml"), "{}", theirs.text());
+    assert!(!theirs.text().contains("<script"), "{}", theirs.text());
     let news = get(&format!("/.ringpress/dev?seen={}", seen(&page)));
     let news: Value = serde_json::from_slice(&news.body).unwrap();
     assert_eq!(news["told"]["title"], "The site does not load: 1 problem");

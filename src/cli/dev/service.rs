@@ -137,14 +137,20 @@ impl<D: Driver> DevService<D> {
         }
     }
 
-    /// Answers where no site has been fine yet.
-    fn no_site(&self, state: &State, response: &mut Response) {
+    /// Answers where no site has been fine yet. Why is told on this machine alone: the lines of
+    /// files that are shown may hold what is nobody else's business.
+    fn no_site(&self, state: &State, host: &[u8], response: &mut Response) {
         response.status = 500;
         response.content_type = "text/html; charset=utf-8";
         let policy = format!("default-src 'none'; script-src {}; connect-src 'self'", self.hash);
         let _ = push_field(&mut response.lines, "Content-Security-Policy", policy.as_bytes());
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
-        let text = state.trouble.as_ref().map_or("", |trouble| trouble.text.as_str());
+        let is_own = is_own_host(host);
+        let trouble = state.trouble.as_ref().map(|trouble| trouble.text.as_str());
+        let text = match is_own {
+            true => trouble.unwrap_or_default(),
+            false => "The site does not load. Why is told to browsers on this machine.",
+        };
         let text = minijinja::HtmlEscape(text);
         let page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -153,8 +159,10 @@ impl<D: Driver> DevService<D> {
              <title>The site does not load</title>\n<body>\n<pre>{text}</pre>\n</body>\n</html>\n"
         );
         response.body().extend_from_slice(page.as_bytes());
-        // The number before, so that the browser is told at once.
-        inject(response.body(), RESPONSE_HEAD_ROOM, state.number - 1, None);
+        if is_own {
+            // The number before, so that the browser is told at once.
+            inject(response.body(), RESPONSE_HEAD_ROOM, state.number - 1, None);
+        }
     }
 
     /// Tells a browser what is new since it has seen a state, as soon as there is something.
@@ -183,8 +191,7 @@ impl<D: Driver> DevService<D> {
     async fn news(&self, request: &Request<'_>, response: &mut Response) {
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
         let _ = push_field(&mut response.lines, "X-Content-Type-Options", b"nosniff");
-        let host = request.head.host.map_or(&[][..], |host| request.span(host));
-        if !is_own_host(host) {
+        if !is_own_host(host_of(request)) {
             return self.refuse(421, "this is for browsers on this machine", response);
         }
         let Some(_waiter) = Waiter::new(&self.waiting) else {
@@ -193,6 +200,11 @@ impl<D: Driver> DevService<D> {
         let query = request.head.query.map_or(&[][..], |query| request.span(query));
         self.tell(query.strip_prefix(b"seen=").unwrap_or_default(), response).await;
     }
+}
+
+/// The name that a request has come by.
+fn host_of<'r>(request: &'r Request<'_>) -> &'r [u8] {
+    request.head.host.map_or(&[], |host| request.span(host))
 }
 
 /// One that waits; counted until it is dropped.
@@ -227,7 +239,7 @@ impl<D: Driver> Service for DevService<D> {
         }
         match self.cast() {
             Some(cast) => self.page(&cast, &request, response).await,
-            None => self.no_site(&self.stage.now(), response),
+            None => self.no_site(&self.stage.now(), host_of(&request), response),
         }
     }
 
