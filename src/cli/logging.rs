@@ -4,6 +4,7 @@
 //! Workers hand their records to a bounded queue and never wait for the writer; what does not
 //! fit is dropped.
 
+use std::env::VarError;
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -13,6 +14,7 @@ use rustix::fs::fstat;
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -58,7 +60,9 @@ fn start_at(level: &str) -> WorkerGuard {
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr());
-    let filter = EnvFilter::try_from_env("RINGPRESS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // What is written there has been looked at, where a command line was.
+    let filter = written_filter().and_then(|written| EnvFilter::try_new(written).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // An error means that logging is on already, as in a test that starts two commands.
     let _ = match FORMAT.get().copied().unwrap_or_else(usual_format) {
@@ -70,6 +74,49 @@ fn start_at(level: &str) -> WorkerGuard {
     };
     guard
 }
+
+/// What is wrong with `RINGPRESS_LOG`, if anything is. A word that is no level would be taken for
+/// the name of a part of a program, of which there is nothing to log: not even a warning.
+///
+/// # Errors
+/// In words, with the remedy.
+pub(super) fn check_filter() -> Result<(), String> {
+    match std::env::var(FILTER) {
+        Ok(written) if written.trim().is_empty() => Ok(()),
+        Ok(written) => match trouble(&written) {
+            Some(trouble) => Err(format!("{FILTER}: {trouble}; {FILTER_HINT}")),
+            None => Ok(()),
+        },
+        Err(VarError::NotUnicode(_)) => Err(format!("{FILTER} is not UTF-8; {FILTER_HINT}")),
+        Err(VarError::NotPresent) => Ok(()),
+    }
+}
+
+/// What is written in the environment; one that is empty says nothing.
+fn written_filter() -> Option<String> {
+    std::env::var(FILTER).ok().filter(|written| !written.trim().is_empty())
+}
+
+fn trouble(written: &str) -> Option<String> {
+    for directive in written.split(',').map(str::trim) {
+        if directive.is_empty() {
+            return Some(format!("`{written}` has an empty part"));
+        }
+        let is_level = directive.parse::<LevelFilter>().is_ok();
+        if !is_level && !directive.contains(['=', '[']) {
+            return Some(format!("`{directive}` is no level"));
+        }
+        let level = directive.rsplit_once('=').map(|(_, level)| level.trim());
+        if level.is_some_and(str::is_empty) {
+            return Some(format!("`{directive}` names no level"));
+        }
+    }
+    EnvFilter::try_new(written).err().map(|error| format!("`{written}`: {error}"))
+}
+
+const FILTER: &str = "RINGPRESS_LOG";
+const FILTER_HINT: &str = "write one of error, warn, info, debug, trace and off, or what to log of \
+                           which part, as in \"warn,ringpress::upstream=debug\"";
 
 /// What fits where standard error goes to.
 fn usual_format() -> Format {
@@ -135,6 +182,26 @@ mod tests {
         write_lines(&mut written, priority(Level::ERROR), "no site: a.toml\n  line 3").unwrap();
         write_lines(&mut written, priority(Level::INFO), "serving workers=2").unwrap();
         assert_eq!(written, "<3>no site: a.toml\n<3>  line 3\n<6>serving workers=2\n");
+    }
+
+    #[test]
+    fn a_filter_is_levels_and_what_has_one() {
+        for fine in [
+            "warn",
+            "WARN",
+            "off",
+            "info,ringpress::upstream=debug",
+            "error,ringpress=trace",
+            "[page]=debug",
+            "ringpress[page{path=\"/\"}]=info",
+        ] {
+            assert_eq!(trouble(fine), None, "{fine}");
+        }
+        for wrong in
+            ["wran", "bogus=,,", "info,", ",", "bogus=", "ringpress", "info,x=wran", "a=b=c"]
+        {
+            assert!(trouble(wrong).is_some(), "{wrong}");
+        }
     }
 
     #[test]

@@ -88,15 +88,22 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// How a command ends that cannot be meant so.
+const WRONG_USAGE: u8 = 2;
+
 /// Runs a command line. Wrong usage ends with 2, as everywhere.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE));
         }
     };
+    if let Err(error) = logging::check_filter() {
+        eprintln!("error: {error}");
+        return ExitCode::from(WRONG_USAGE);
+    }
     if let Some(format) = arguments.log_format {
         logging::set_format(format);
     }

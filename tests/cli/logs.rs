@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::command::Running;
+use super::command::{self, Running};
 use super::upstream::Upstream;
 use super::visitor::{PATIENCE, Visitor};
 use super::{ANY, RINGPRESS, fetching_site, path, ringpress, site, wait_for};
@@ -92,4 +92,21 @@ fn a_site_that_is_read_again_may_have_its_records_elsewhere_and_in_another_form(
     assert!(one.lines().next().unwrap().contains("\"target\":\"/?first\""), "{one}");
     let two = fs::read_to_string(two).unwrap();
     assert!(two.lines().all(|line| line.starts_with("127.0.0.1 - - [")), "{two}");
+}
+
+#[test]
+fn a_filter_that_would_say_nothing_is_wrong_usage() {
+    let site = site("", "front");
+    for wrong in ["wran", "bogus=,,"] {
+        let log = [("RINGPRESS_LOG", wrong)];
+        let ended = command::run(RINGPRESS, &["serve", path(&site), "--listen", ANY], &log);
+        assert_eq!(ended.code, Some(2), "{wrong}: {}", ended.stderr);
+        for part in ["RINGPRESS_LOG", "warn", "debug"] {
+            assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+        }
+    }
+    // What is empty says nothing.
+    let arguments = ["serve", path(&site), "--listen", ANY];
+    let server = Running::start(RINGPRESS, &arguments, &[("RINGPRESS_LOG", "")]);
+    wait_for(&server, "serving");
 }
