@@ -41,6 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Answer
         "status" => into.status = reader.text(entry),
         "redirect" => into.redirect = read_redirect(reader, entry),
         "headers" => {
+            refuse_false(reader, entry);
             let fields = reader.fields(entry);
             into.headers = fields.into_iter().filter(|(name, _)| is_fine(reader, name)).collect();
         }
@@ -50,6 +51,19 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Answer
         _ => return false,
     }
     true
+}
+
+/// Complains of a field that is to be left out, as those of all HTML can be in `[server.headers]`:
+/// here it would be sent with that for its text.
+fn refuse_false(reader: &mut Reader<'_>, table: &Entry<'_>) {
+    for entry in reader.table(table) {
+        if entry.value.get_ref().as_bool() == Some(false) {
+            let message = format!("header `{}` cannot be left out by a page", entry.key);
+            let hint = "only [server.headers] takes `false`, for all HTML; for the text write \
+                        \"false\"";
+            reader.problem_hint(entry.value.span(), message, hint);
+        }
+    }
 }
 
 fn read_redirect(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<RedirectTable> {

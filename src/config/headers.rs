@@ -31,6 +31,14 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Vec<PageField>
                 reader.problem(entry.value.span(), message);
                 continue;
             }
+            DeValue::String(text) if text.contains("{{") || text.contains("{%") => {
+                let message =
+                    format!("`{}` has an expression, which nothing is made of", entry.key);
+                let hint = "what [server.headers] says goes out as it is written: say it in \
+                            `headers` of the pages that are to have it";
+                reader.problem_hint(entry.value.span(), message, hint);
+                continue;
+            }
             DeValue::String(text) => Some(text.trim().to_owned()),
             _ => {
                 reader.wrong_form(&entry, "a string, or false for a field that is not sent");

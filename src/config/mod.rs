@@ -103,7 +103,10 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
         let hint = "give [admin] another port, or a file: \"unix:/run/ringpress/admin.sock\"";
         reader.problem_hint(span.clone(), message, hint);
     }
-    site.pages.iter().for_each(|page| vain::check_cache(&mut reader, page));
+    for page in &site.pages {
+        vain::check_cache(&mut reader, page);
+        vain::check_internal(&mut reader, page);
+    }
     for upstream in &site.upstreams {
         vain::check_times(&mut reader, upstream, &site.pages);
     }

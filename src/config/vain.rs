@@ -20,6 +20,29 @@ pub(super) fn check_cache(reader: &mut Reader<'_>, page: &PageTable) {
     reader.problem_hint(cache.span.clone(), message, hint);
 }
 
+/// Complains of what a page says to visitors who never see it: of a part of others its body counts.
+pub(super) fn check_internal(reader: &mut Reader<'_>, page: &PageTable) {
+    if !page.internal {
+        return;
+    }
+    let table = &page.answers;
+    let said = [
+        ("status", table.status.as_ref().map(|at| &at.span)),
+        ("redirect", table.redirect.as_ref().map(|redirect| &redirect.to.span)),
+        ("headers", table.headers.first().map(|(name, _)| &name.span)),
+        ("set_cookie", table.cookies.first().map(|cookie| &cookie.name.span)),
+        ("session", table.session.first().map(|(name, _)| &name.span)),
+        ("end_session", table.end_session.as_ref().map(|at| &at.span)),
+    ];
+    for (key, span) in said {
+        let Some(span) = span.cloned() else { continue };
+        let message = format!("`{key}` on a page that is internal does nothing");
+        let hint = "it is only a part of other pages, of which its text alone counts: say it on \
+                    these, or leave `internal` out";
+        reader.problem_hint(span, message, hint);
+    }
+}
+
 /// Complains of times of an upstream that all pages give up before.
 pub(super) fn check_times(reader: &mut Reader<'_>, upstream: &Upstream, pages: &[PageTable]) {
     let waits = pages.iter().flat_map(|page| {
