@@ -226,10 +226,13 @@ fn a_key_that_others_can_read_and_a_ca_that_is_none_keep_it_from_starting() {
     let folder = site.folder.path().to_str().unwrap();
     let run = || command::run(RINGPRESS, &["serve", folder, "--listen", "127.0.0.1:0"], &[]);
     let ended = run();
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ca.pem: No such file"), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    for part in ["`ca` of [server.acme] cannot be used: No such file", "site.toml:", "/ca.pem"] {
+        assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+    }
     // Beside the site file, as a relative path means.
     fs::write(site.path("ca.pem"), pebble::authority().pem()).unwrap();
+    fs::create_dir_all(site.certificate().parent().unwrap()).unwrap();
     fs::write(site.certificate(), "a key").unwrap();
     fs::set_permissions(site.certificate(), fs::Permissions::from_mode(0o640)).unwrap();
     let ended = run();

@@ -2,7 +2,7 @@
 //! listener, and how it went.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,7 +69,11 @@ fn whom(arguments: &Arguments) -> Result<(AdminAddress, Option<Token>), Exit> {
         return Ok((address.clone(), token));
     }
     let source = Source::Folder(arguments.site.clone());
-    let site = Site::load_with(&source, &Overrides::default()).map_err(|report| {
+    // It is asked where its admin listener is, and may be served elsewhere than it says itself.
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let overrides =
+        Overrides { listen: Some(vec![anywhere]), access_log: Some(None), ..Overrides::default() };
+    let site = Site::load_with(&source, &overrides).map_err(|report| {
         // The server would say the same of it, and is not asked.
         eprintln!("{report}");
         Exit::Configuration

@@ -52,6 +52,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let overrides = Overrides {
         stand_in,
         development: Some(true),
+        admin: Some(None),
+        access_log: Some(None),
         upstreams: arguments.upstreams.clone(),
         ..Overrides::default()
     };

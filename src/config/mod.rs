@@ -96,13 +96,6 @@ pub fn read(file: &SourceFile) -> (SiteFile, Vec<Problem>) {
             _ => reader.unknown_key(&entry, TOP_KEYS, "at the top of the file"),
         }
     }
-    if let Some(At { value: AdminAddress::Tcp(address), span }) = &site.admin.listen
-        && site.server.listen.contains(address)
-    {
-        let message = format!("{address} is where the site itself listens");
-        let hint = "give [admin] another port, or a file: \"unix:/run/ringpress/admin.sock\"";
-        reader.problem_hint(span.clone(), message, hint);
-    }
     for page in &site.pages {
         vain::check_cache(&mut reader, page);
         vain::check_internal(&mut reader, page);

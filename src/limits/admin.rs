@@ -13,6 +13,8 @@ pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection to it may be idle between requests: longer than the usual time from one
 /// scrape to the next.
 pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(70);
+/// The path of its Unix socket, bytes: `sun_path` of unix(7) with the end of it.
+pub const ADMIN_SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long a piece of its answer may take to be written.
 pub const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request body to it, bytes; nothing is done with one. Over it: 413.

@@ -14,6 +14,7 @@ mod cycle;
 mod error_page;
 mod fragments;
 mod page;
+mod places;
 mod plan;
 mod policy;
 mod route;

@@ -3,6 +3,7 @@
 //! of sessions.
 
 use super::admin::AdminPlan;
+use super::places;
 use super::plan::Overrides;
 use super::secrets;
 use super::session::SessionPlan;
@@ -50,6 +51,7 @@ impl Secured {
         overrides.apply(&mut written.server, &mut written.upstreams, &mut told);
         let is_bare = written.pages.is_empty() && written.statics.is_empty() && told.is_empty();
         let mut found = Self::default();
+        places::look(source, &written, overrides, &mut found.problems);
         secrets::look(source, &written, overrides, &mut found.problems);
         let (server, file) = (written.server, &source.site);
         let secure = &server.secure;

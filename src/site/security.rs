@@ -249,7 +249,7 @@ fn wanted(field: &str) -> &'static str {
 }
 
 /// Reads a file that must not be too long. Whether everybody may read it, too.
-fn read_bytes(path: &Path) -> Result<(Vec<u8>, bool), String> {
+pub(super) fn read_bytes(path: &Path) -> Result<(Vec<u8>, bool), String> {
     let words = |error: std::io::Error| error.to_string();
     // Looked at before it is opened: a pipe would keep us waiting.
     let metadata = path.metadata().map_err(words)?;

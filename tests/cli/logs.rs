@@ -45,10 +45,19 @@ fn usr1_is_no_end_where_there_is_no_access_log() {
 #[test]
 fn an_access_log_that_cannot_be_written_is_a_failure_that_says_what_to_do() {
     let site = site("server.access_log.path = 'logs/access.log'", "front");
-    let ended = ringpress(&["serve", path(&site), "--listen", ANY]);
+    let place = site.path().join("logs");
+    for verb in ["check", "serve"] {
+        let ended = ringpress(&[verb, path(&site)]);
+        assert_eq!(ended.code, Some(78));
+        for part in ["site.toml:1", place.to_str().unwrap(), "--access-log"] {
+            assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
+        }
+    }
+    // Where nobody may write, which is seen when it is tried.
+    let nowhere = "/proc/nothing.log";
+    let ended = ringpress(&["serve", path(&site), "--listen", ANY, "--access-log", nowhere]);
     assert_eq!(ended.code, Some(1));
-    let place = site.path().join("logs/access.log");
-    assert!(ended.stderr.contains(place.to_str().unwrap()), "{}", ended.stderr);
+    assert!(ended.stderr.contains(nowhere), "{}", ended.stderr);
     assert!(ended.stderr.contains("--access-log"), "{}", ended.stderr);
     let elsewhere = ["serve", path(&site), "--listen", ANY, "--access-log", "off"];
     assert_eq!(Running::start(RINGPRESS, &elsewhere, &[]).terminate(PATIENCE), Some(0));

@@ -73,6 +73,9 @@ fn develop(arguments: &Arguments) -> Result<(), String> {
         memo_max: Some(0),
         // Something is put into pages after they are made, and the way is short.
         compress: Some(Compress::off()),
+        // There is no such listener, and nothing is recorded.
+        admin: Some(None),
+        access_log: Some(None),
         upstreams: arguments.upstreams.clone(),
         stand_in: arguments.offline.read()?,
         ..Overrides::default()
