@@ -116,6 +116,15 @@ fn check_path(path: &str) -> Result<String, Trouble> {
         let message = format!("`{}` cannot be in the path of an upstream URL", char::from(bad));
         return Err((message, Some(hint.to_owned())));
     }
+    // RFC 3986 section 2.1.
+    let is_encoded = |rest: &str| {
+        rest.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !path.split('%').skip(1).all(is_encoded) {
+        let message = "a `%` in the path of an upstream URL begins no percent-encoded byte";
+        let hint = "write two hexadecimal digits after it, or %25 for the sign itself";
+        return Err((message.to_owned(), Some(hint.to_owned())));
+    }
     if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
         let message = "the path of an upstream URL has an empty, `.` or `..` segment";
         return Err((message.to_owned(), None));
@@ -137,6 +146,7 @@ mod tests {
         assert_eq!(origin.port, 8080);
         assert_eq!(origin.authority, "api.example.com:8080");
         assert_eq!(origin.base_path, "/v1");
+        assert_eq!(Origin::parse("http://a/b%20c%2F").unwrap().base_path, "/b%20c%2F");
         let origin = Origin::parse("http://127.0.0.1").unwrap();
         assert_eq!((origin.port, origin.authority.as_str()), (80, "127.0.0.1"));
         assert_eq!(origin.base_path, "");
@@ -184,6 +194,9 @@ mod tests {
             "http://a/../b",
             "http://a//b",
             "http://a/{{x}}",
+            "http://a/%zz",
+            "http://a/b%2",
+            "http://a/%/c",
             "http://é",
         ] {
             assert!(Origin::parse(wrong).is_err(), "{wrong}");

@@ -3,6 +3,7 @@
 
 use super::report::{Problem, SourceFile, suggestion};
 use super::units;
+use crate::limits::EXCERPT_CHARS_MAX;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
@@ -82,11 +83,21 @@ impl<'a> Reader<'a> {
             DeValue::Float(number) => number.to_string(),
             DeValue::Boolean(flag) => flag.to_string(),
             DeValue::Datetime(_) => "a date".to_owned(),
+            DeValue::Array(items) if items.is_empty() => "an empty list".to_owned(),
+            // A list is what is wanted: it is what is in it that is wrong.
+            DeValue::Array(_) if wanted.contains("list") => self.text_of(entry.value.span()),
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
         };
         let message = format!("`{}` must be {wanted}, not {found}", entry.key);
         self.problem(entry.value.span(), message);
+    }
+
+    /// What is written there, where that is short.
+    fn text_of(&self, span: Range<usize>) -> String {
+        let text = self.file.text.get(span).unwrap_or_default();
+        let is_short = text.chars().count() <= EXCERPT_CHARS_MAX && !text.contains('\n');
+        if is_short { text.to_owned() } else { "this one".to_owned() }
     }
 
     pub(super) fn table<'t>(&mut self, entry: &Entry<'t>) -> Vec<Entry<'t>> {

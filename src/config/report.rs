@@ -2,6 +2,7 @@
 //! an excerpt with a mark under the cause, and where there is one, a remedy.
 
 use crate::limits::{EXCERPT_CHARS_MAX, REPORT_PROBLEMS_MAX};
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -157,23 +158,40 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.message)?;
+        writeln!(f, "error: {}", harmless(&self.message))?;
+        let file = harmless(&self.file);
         let gutter = self.line.to_string().len();
         if self.line > 0 {
-            writeln!(f, "{:gutter$}--> {}:{}:{}", "", self.file, self.line, self.column)?;
+            writeln!(f, "{:gutter$}--> {}:{}:{}", "", file, self.line, self.column)?;
             writeln!(f, "{:gutter$} |", "")?;
             let (shown, indent, width) = self.part_shown();
             // A tab would move the mark under it away from what it marks.
-            writeln!(f, "{} | {}", self.line, shown.replace('\t', " "))?;
+            writeln!(f, "{} | {}", self.line, harmless(&shown.replace('\t', " ")))?;
             writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width))?;
         } else if !self.file.is_empty() {
-            writeln!(f, "{:gutter$}--> {}", "", self.file)?;
+            writeln!(f, "{:gutter$}--> {file}", "")?;
         }
         if let Some(hint) = &self.hint {
-            writeln!(f, "{:gutter$} = help: {hint}", "")?;
+            writeln!(f, "{:gutter$} = help: {}", "", harmless(hint))?;
         }
         Ok(())
     }
+}
+
+/// The same text without what a terminal would obey, wherever it has come from: for a control
+/// character there is one that is its picture, as wide as the mark under it takes it to be.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let picture = |c: char| match u32::from(c) {
+        _ if !is_obeyed(c) => c,
+        code @ ..0x20 => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
+        0x7f => '\u{2421}',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(picture).collect()
 }
 
 impl fmt::Display for Report {
@@ -217,6 +235,16 @@ mod tests {
         let line = format!("1 | {}…", "é".repeat(120));
         let mark = format!("  | {}", "^".repeat(120));
         assert_eq!(all.lines().skip(3).collect::<Vec<_>>(), [&*line, &*mark]);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+        let file = SourceFile::new("site\u{7}.toml", "a\u{1b}[31mb\t\u{9b}0m\r\u{7f} = 1");
+        let problem = file.problem(0..1, "no `\u{1b}[2J`").hint("\u{1b}]0;x\u{7}\nmore");
+        let shown = "error: no `\u{241b}[2J`\n --> site\u{2407}.toml:1:1\n  |\n\
+            1 | a\u{241b}[31mb \u{fffd}0m\u{240d}\u{2421} = 1\n  | ^\n\
+            \x20 = help: \u{241b}]0;x\u{2407}\nmore\n";
+        assert_eq!(problem.to_string(), shown);
     }
 
     #[test]

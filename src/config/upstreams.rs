@@ -194,6 +194,10 @@ fn read_addresses(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<SocketAddr>
             Ok(address) if addresses.contains(&address) => {
                 reader.problem(text.span, format!("the address {address} is there twice"));
             }
+            Ok(address) if address.port() == 0 => {
+                let message = format!("nobody can be asked at port 0, as `{address}` says");
+                reader.problem_hint(text.span, message, "a port is a number from 1 to 65535");
+            }
             Ok(address) => addresses.push(address),
             Err(_) => {
                 let message = format!("`{}` is not an address with a port", text.value);

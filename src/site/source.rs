@@ -103,13 +103,13 @@ impl Folder {
         };
         let root = folder.canonicalize().map_err(|error| {
             let message = format!("cannot open the folder {}: {error}", folder.display());
-            vec![
-                Problem::of_file("", message)
-                    .hint("a site is a folder with a site.toml in it, and its templates"),
-            ]
+            vec![Problem::of_file("", message).hint(A_SITE)]
         })?;
-        let text = read_text(&file, &file_name)
-            .map_err(|problem| vec![problem.hint("a site is a folder with a site.toml in it")])?;
+        if !root.is_dir() {
+            let problem = Problem::of_file("", format!("{} is no folder", folder.display()));
+            return Err(vec![problem.hint(A_SITE)]);
+        }
+        let text = read_text(&file, &file_name).map_err(|problem| vec![problem.hint(A_SITE)])?;
         let site = SourceFile::new(file_name, text);
         let (statics, templates, problems) = (statics::places(&site), Vec::new(), Vec::new());
         let mut search = Self { root, statics, templates, entries: 0, problems };
@@ -218,6 +218,8 @@ fn read_text(path: &Path, shown: &str) -> Result<String, Problem> {
 }
 
 pub(super) const SITE_FILE: &str = "site.toml";
+const A_SITE: &str = "a site is a folder with a site.toml in it and its templates, or the path of \
+                      such a file, which ends with .toml";
 
 #[cfg(test)]
 mod tests {
@@ -266,6 +268,10 @@ mod tests {
         assert!(missing[0].starts_with("cannot open the folder"), "{missing:?}");
         let empty = messages(read(&Source::Folder(folder.path().to_owned())));
         assert!(empty[0].starts_with("cannot read it"), "{empty:?}");
+        let file = folder.path().join("no-site.txt");
+        fs::write(&file, "").unwrap();
+        let no_folder = messages(read(&Source::Folder(file)));
+        assert!(no_folder[0].ends_with("no-site.txt is no folder"), "{no_folder:?}");
         fs::write(folder.path().join("site.toml"), "").unwrap();
         fs::write(folder.path().join("bad.html"), b"ab\xff").unwrap();
         let bad = messages(read(&Source::Folder(folder.path().to_owned())));
