@@ -12,7 +12,7 @@ use super::builder::{Builder, Place};
 use super::compiled::Press;
 use super::escape::{HEX, is_dot_segment, plain_text, push_component, push_segments};
 use super::url::{
-    Compiled, Piece, blame, is_path_character, is_triplet, mark_rest, of_request, split,
+    Compiled, Piece, blame, defined, is_path_character, is_triplet, mark_rest, of_request, split,
 };
 use crate::config::Problem;
 use crate::error::PageError;
@@ -54,18 +54,7 @@ impl TextTemplate {
     /// # Errors
     /// When an expression fails, or gives no text within one.
     pub fn defined(&self, press: &Press, root: &Value) -> Result<Option<Value>, PageError> {
-        if let [Piece::Print(print)] = self.pieces.as_slice() {
-            let value = press.evaluate(print.id, root)?;
-            return Ok(Some(value).filter(|value| !value.is_undefined()));
-        }
-        let mut whole = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => whole.push_str(text),
-                Piece::Print(print) => whole.push_str(&print.text(press, root)?),
-            }
-        }
-        Ok(Some(Value::from(whole)))
+        defined(&self.pieces, press, root)
     }
 
     /// The text that it gives; nothing where it is empty, none or undefined.

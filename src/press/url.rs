@@ -208,8 +208,29 @@ impl FieldTemplate {
     /// # Errors
     /// When an expression fails, or gives what is no text or holds a control character.
     pub fn write(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
-        let Some(texts) = texts(&self.pieces, press, root)? else { return Ok(()) };
-        let value = texts.concat();
+        match texts(&self.pieces, press, root)? {
+            Some(texts) => self.push(&texts.concat(), out),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends the field with its CRLF for a visitor; nothing where its value is empty, none or
+    /// undefined.
+    ///
+    /// # Errors
+    /// Those of [`FieldTemplate::write`].
+    pub fn say(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
+        let value = defined(&self.pieces, press, root)?.filter(|value| !value.is_none());
+        let Some(value) = value else { return Ok(()) };
+        match (plain_text(&value), self.pieces.as_slice()) {
+            (Some(text), _) if text.trim().is_empty() => Ok(()),
+            (Some(text), _) => self.push(&text, out),
+            (None, [Piece::Print(print)]) => Err(print.no_text(press, &value)),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn push(&self, value: &str, out: &mut Vec<u8>) -> Result<(), PageError> {
         if header_value_trouble(value.as_bytes()) {
             let message = format!("a control character in the value of header `{}`", self.name);
             return Err(PageError::new(blame(of_request(&self.pieces)), message));
@@ -244,6 +265,27 @@ impl Print {
         // A list or a file where a text was asked for is the visitor's, if it is theirs at all.
         PageError::new(blame(self.is_lookup), format!("`{text}` is {found} (in {place})"))
     }
+}
+
+/// What pieces give as a whole: a value of any kind where they are one expression, else a text.
+/// Nothing where that expression is undefined, as an `if` without an `else`.
+pub(super) fn defined(
+    pieces: &[Piece],
+    press: &Press,
+    root: &Value,
+) -> Result<Option<Value>, PageError> {
+    if let [Piece::Print(print)] = pieces {
+        let value = press.evaluate(print.id, root)?;
+        return Ok(Some(value).filter(|value| !value.is_undefined()));
+    }
+    let mut whole = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => whole.push_str(text),
+            Piece::Print(print) => whole.push_str(&print.text(press, root)?),
+        }
+    }
+    Ok(Some(Value::from(whole)))
 }
 
 /// The texts of all pieces; `None` when they are one expression without a value.

@@ -81,7 +81,7 @@ impl AnswerPlan {
         let mut said =
             Said { status: 200, has_body: true, lines: self.constant.clone(), ..Said::default() };
         for field in &self.headers {
-            field.write(press, &root, &mut said.lines)?;
+            field.say(press, &root, &mut said.lines)?;
         }
         let own = said.lines.len();
         for cookie in &self.cookies {

@@ -12,6 +12,7 @@ on_every_driver!(
     redirects,
     redirects_lead_nowhere_else,
     fields_by_expression,
+    fields_that_are_empty_are_not_said,
     cookies_are_set_and_forgotten,
     cookies_over_loopback,
     what_is_for_one_visitor_is_private,
@@ -229,6 +230,35 @@ fn fields_by_expression(kind: Kind) {
         let reply = visitor.get(&format!("/p?q={evil}"));
         reply.is_error(400);
         assert!(!reply.head.contains("Evil"), "{}", reply.head);
+    }
+    drop(visitor);
+    stage.finish();
+}
+
+fn fields_that_are_empty_are_not_said(kind: Kind) {
+    let stage = Script::on(kind)
+        .page(
+            "/p",
+            "headers = { X-If = '{{ \"x\" if query.h }}', X-None = '{{ none }}', X-Plain = '', \
+             X-Empty = '{{ \"\" }}', X-Sent = '{{ query.h }}', X-Two = '{{ \"\" }}{{ \"\" }}', \
+             X-Lacks = '{{ user.name }}', X-Of = 'a{{ \"\" }}' }\n\
+             [page.fetch]\nuser = { from = 'api', path = '/u' }",
+            "<p>x</p>",
+        )
+        .start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    for (target, wanted) in [
+        ("/p", vec!["X-Of: a"]),
+        ("/p?h=", vec!["X-Of: a"]),
+        ("/p?h=%20", vec!["X-If: x", "X-Of: a"]),
+        ("/p?h=1", vec!["X-If: x", "X-Sent: 1", "X-Of: a"]),
+    ] {
+        let reply = visitor.get(target);
+        assert_eq!(reply.page(), "<p>x</p>", "{target}");
+        let said = ["X-If", "X-None", "X-Plain", "X-Empty", "X-Sent", "X-Two", "X-Lacks", "X-Of"];
+        let is_own = |line: &&str| said.iter().any(|name| line.starts_with(&format!("{name}:")));
+        let lines: Vec<&str> = reply.head.lines().filter(is_own).collect();
+        assert_eq!(lines, wanted, "{target}");
     }
     drop(visitor);
     stage.finish();

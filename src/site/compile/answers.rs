@@ -111,6 +111,10 @@ impl Compiler<'_> {
         let compiled = FieldTemplate::compile(&mut self.builder, &name.value, &place);
         let Some((field, found)) = self.take(compiled) else { return };
         if found.is_empty() {
+            // What is empty is not said.
+            if value.value.trim().is_empty() {
+                return;
+            }
             for piece in [name.value.as_str(), ": ", value.value.trim(), "\r\n"] {
                 plan.constant.extend_from_slice(piece.as_bytes());
             }
