@@ -5,7 +5,7 @@ use super::builder::{Builder, Place};
 use super::compiled::Press;
 use super::escape::plain_text;
 use super::form::FormFile;
-use super::url::{Compiled, Piece, QueryTemplate, bound_bytes, split, texts};
+use super::url::{Compiled, Piece, QueryTemplate, bound_bytes, defined, split};
 use crate::config::{At, BodyKind, JsonTable, Problem, SourceFile};
 use crate::error::{PageError, PageErrorKind};
 use crate::limits::{BOUNDARIES_TRIED_MAX, FETCH_BODY_BYTES_MAX};
@@ -125,8 +125,8 @@ impl JsonTemplate {
         }
     }
 
-    /// Appends it; false, and nothing is appended, where it is a look-up of what the visitor did
-    /// not send.
+    /// Appends it; false, and nothing is appended, where it is one expression that is undefined, as
+    /// a look-up of what the visitor did not send, or an `if` without an `else`.
     fn write(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<bool, PageError> {
         match self {
             Self::Text(pieces) => return write_text(pieces, press, root, out),
@@ -166,16 +166,7 @@ fn write_text(
     root: &Value,
     out: &mut Vec<u8>,
 ) -> Result<bool, PageError> {
-    let value = match pieces {
-        [Piece::Print(print)] => {
-            let value = press.evaluate(print.id, root)?;
-            if value.is_undefined() {
-                return if print.is_lookup { Ok(false) } else { Err(print.no_text(press, &value)) };
-            }
-            value
-        }
-        _ => Value::from(texts(pieces, press, root)?.unwrap_or_default().concat()),
-    };
+    let Some(value) = defined(pieces, press, root)? else { return Ok(false) };
     serde_json::to_writer(&mut *out, &value).map_err(|error| {
         PageError::new(PageErrorKind::Internal, "a value that JSON cannot say").because(error)
     })?;
@@ -196,12 +187,12 @@ fn push_parts(
     parts: &mut Vec<Vec<u8>>,
 ) -> Result<(), PageError> {
     let [Piece::Print(print)] = pieces else {
-        let text = texts(pieces, press, root)?.unwrap_or_default().concat();
-        parts.push(text_part(name, &text));
+        let text = defined(pieces, press, root)?.unwrap_or_default();
+        parts.push(text_part(name, text.as_str().unwrap_or_default()));
         return Ok(());
     };
-    let value = press.evaluate(print.id, root)?;
-    if value.is_none() || (value.is_undefined() && print.is_lookup) {
+    let value = print.value(press, root)?;
+    if value.is_none() || value.is_undefined() {
         return Ok(());
     }
     let is_list = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);

@@ -38,8 +38,9 @@ pub struct ExpressionFacts {
     pub id: ExpressionId,
     /// The names it takes, with places in the site file.
     pub uses: Vec<Use>,
-    /// The path it is and nothing else: of `query.page` that, and so on.
-    pub(super) lookup: Option<String>,
+    /// The names it looks up, one in the other, if it does nothing else: of `query.page` and
+    /// `query["page"]` those two.
+    pub(super) lookup: Option<Box<[Box<str>]>>,
 }
 
 /// What a template that compiles takes and gives.
@@ -177,15 +178,16 @@ impl Builder {
             let message = "`fragment` is for templates: nothing here waits for a page";
             return Err(vec![place.file.problem(within(found.span.clone()), message)]);
         }
-        let is_lookup = uses.len() == 1 && uses.iter().all(|found| found.path == text);
-        let lookup = is_lookup.then(|| text.to_owned());
+        let lookup = names::lookup(text, &tokens);
+        let lookup = lookup
+            .filter(|names| uses.iter().any(|found| names.starts_with(&[found.top().into()])));
         for found in &mut uses {
             found.span = within(found.span.clone());
         }
         let (line, _) = place.file.place(within(0..text.len()).start);
         let id = ExpressionId(self.origins.len());
         let file = place.file.name.clone();
-        let path = lookup.iter().flat_map(|path| path.split('.')).map(Into::into).collect();
+        let path = lookup.clone().unwrap_or_default();
         self.origins.push(Origin { text: text.to_owned(), file, line, path });
         Ok(ExpressionFacts { id, uses, lookup })
     }

@@ -17,7 +17,7 @@ use crate::error::{PageError, PageErrorKind};
 use crate::limits::PAGE_BYTES_MAX;
 use minijinja::machinery::Instructions;
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Expression, Template, Value};
+use minijinja::{Environment, ErrorKind, Expression, Template, Value};
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,7 +60,7 @@ pub(super) struct Origin {
     pub(super) file: String,
     pub(super) line: usize,
     /// The names it looks up, one in the other, if it does nothing else.
-    pub(super) path: Vec<Box<str>>,
+    pub(super) path: Box<[Box<str>]>,
 }
 
 /// What compiled programs borrow from.
@@ -154,15 +154,36 @@ impl Press {
     /// # Errors
     /// When it fails; the cause names its place in the site file.
     pub fn evaluate(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
+        self.attempt(id, root).map_err(|error| self.failed(id, &error))
+    }
+
+    /// The value of an expression that takes nothing but what visitors send. It is undefined where
+    /// it fails because they have not sent it.
+    ///
+    /// # Errors
+    /// As those of [`Press::evaluate`].
+    pub(super) fn evaluate_theirs(
+        &self,
+        id: ExpressionId,
+        root: &Value,
+    ) -> Result<Value, PageError> {
+        match self.attempt(id, root) {
+            Err(error) if error.kind() == ErrorKind::UndefinedError => Ok(Value::UNDEFINED),
+            attempt => attempt.map_err(|error| self.failed(id, &error)),
+        }
+    }
+
+    fn attempt(&self, id: ExpressionId, root: &Value) -> Result<Value, minijinja::Error> {
         if let Some(value) = self.look_up(id, root) {
             return Ok(value);
         }
-        let fail = || PageError::new(PageErrorKind::Internal, "no such expression");
-        let expression = self.cell.borrow_dependent().expressions.get(id.0).ok_or_else(fail)?;
-        expression.eval(root.clone()).map_err(|error| {
-            let what = format!("expression `{}` failed", self.text(id));
-            PressError::of(&error, self.origins.get(id.0)).fails(what)
-        })
+        let expression = self.cell.borrow_dependent().expressions.get(id.0);
+        expression.ok_or_else(no_operation)?.eval(root.clone())
+    }
+
+    fn failed(&self, id: ExpressionId, error: &minijinja::Error) -> PageError {
+        let what = format!("expression `{}` failed", self.text(id));
+        PressError::of(error, self.origins.get(id.0)).fails(what)
     }
 
     /// The value of an expression that is a path and leads somewhere: it needs no machine.
@@ -386,7 +407,7 @@ fn programs<'s>(
 const SILENT: &str = "v0 if v1";
 
 fn no_operation() -> minijinja::Error {
-    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "no such operation")
+    minijinja::Error::new(ErrorKind::InvalidOperation, "no such operation")
 }
 
 /// Appends up to `room` bytes, then fails.

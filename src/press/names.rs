@@ -43,6 +43,41 @@ impl Use {
     }
 }
 
+/// The names that an expression looks up, one in the other, if it does nothing else: as
+/// `headers.accept` or `(headers["accept"])`.
+pub(super) fn lookup(text: &str, tokens: &[Token]) -> Option<Box<[Box<str>]>> {
+    let mut tokens = tokens;
+    while let [first, inner @ .., last] = tokens
+        && (first.kind, last.kind) == (Kind::Mark(b'('), Kind::Mark(b')'))
+    {
+        tokens = inner;
+    }
+    let mut names = vec![name_at(0, text, tokens)?];
+    let mut at = 1;
+    while at < tokens.len() {
+        if is_mark(tokens, at, b'.') {
+            names.push(name_at(at + 1, text, tokens)?);
+            at += 2;
+        } else {
+            names.push(subscript(at, text, tokens)?);
+            at += 3;
+        }
+    }
+    Some(names.into_iter().map(Into::into).collect())
+}
+
+/// The text that is looked up by the brackets that open at a token, if it is always the same.
+fn subscript<'t>(at: usize, text: &'t str, tokens: &[Token]) -> Option<&'t str> {
+    if !is_mark(tokens, at, b'[') || !is_mark(tokens, at + 2, b']') {
+        return None;
+    }
+    let token = tokens.get(at + 1).filter(|token| token.kind == Kind::Text)?;
+    let quoted = text.get(token.span.clone())?;
+    let name = quoted.get(1..quoted.len().checked_sub(1)?)?;
+    // One with an escape in it means something else than it says.
+    (!name.contains('\\')).then_some(name)
+}
+
 /// Finds the places of what minijinja found undeclared.
 pub(super) fn uses(undeclared: HashSet<String>, text: &str, tokens: &[Token]) -> Vec<Use> {
     let mut uses: Vec<_> = undeclared
@@ -249,6 +284,25 @@ mod tests {
             assert!(names.contains(name), "{name}");
         }
         assert!(!names.contains("b") && !names.contains("e"));
+    }
+
+    #[test]
+    fn look_ups_are_told_by_dots_and_by_constant_subscripts() {
+        let found = |text: &str| lookup(text, &scan::expression(text)).map(|names| names.join("/"));
+        let paths = [
+            ("query", "query"),
+            ("query.a", "query/a"),
+            ("query['a-b']", "query/a-b"),
+            ("((form[\"a\"].b))", "form/a/b"),
+        ];
+        for (text, names) in paths {
+            assert_eq!(found(text).as_deref(), Some(names), "{text}");
+        }
+        let others =
+            ["", "'a'", "a + b", "a.b()", "a[b]", "a[0]", "a['\\n']", "a|b", "(a)(b)", "a['"];
+        for text in others {
+            assert_eq!(found(text), None, "{text}");
+        }
     }
 
     #[test]

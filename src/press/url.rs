@@ -12,6 +12,7 @@ use crate::error::{PageError, PageErrorKind};
 use crate::limits::FETCH_TARGET_BYTES_MAX;
 use minijinja::Value;
 use minijinja::value::ValueKind;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The path of a fetch.
@@ -49,11 +50,20 @@ pub struct Print {
     pub(super) id: ExpressionId,
     /// It is the rest of the path the page was asked for: its slashes are slashes.
     pub(super) is_rest: bool,
-    /// It is a plain look-up in the visitor's request, where it is no mistake of the site when
-    /// nothing is there.
-    pub(super) is_lookup: bool,
-    /// It takes something of the visitor's request: a value that cannot be used is their doing.
-    from_request: bool,
+    theirs: Theirs,
+}
+
+/// What of a visitor's request an expression takes: whose doing it is when its value is missing or
+/// cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Theirs {
+    Nothing,
+    /// Something, beside other things.
+    Some,
+    /// All that it takes is of the request: where nothing is there, they have not sent it.
+    All,
+    /// It is a plain look-up: what is there is what they have sent.
+    Lookup,
 }
 
 pub(super) type Compiled<T> = Result<(T, Vec<ExpressionFacts>), Vec<Problem>>;
@@ -86,7 +96,7 @@ impl PathTemplate {
                     slash_last = text.ends_with('/');
                 }
                 Piece::Print(print) => {
-                    let value = press.evaluate(print.id, root)?;
+                    let value = print.value(press, root)?;
                     let text = plain_text(&value).ok_or_else(|| print.no_text(press, &value))?;
                     if print.is_rest {
                         push_segments(&text, out);
@@ -149,7 +159,7 @@ impl QueryTemplate {
     }
 
     /// Appends the query with its `?`; nothing when no pair is left. A pair whose value is one
-    /// expression is left out when that is none, or a look-up of what the visitor did not send.
+    /// expression is left out when that is none or undefined.
     ///
     /// # Errors
     /// When an expression fails, or gives what is no text.
@@ -170,14 +180,12 @@ impl QueryTemplate {
     ) -> Result<(), PageError> {
         let start = out.len();
         for (name, pieces) in &self.pairs {
-            let Some(texts) = texts(pieces, press, root)? else { continue };
+            let Some(text) = whole_text(pieces, press, root)? else { continue };
             let between = if out.len() == start { begins } else { Some(b'&') };
             out.extend(between);
             out.extend_from_slice(name);
             out.push(b'=');
-            for text in &texts {
-                push_component(text, out);
-            }
+            push_component(&text, out);
             bound_bytes(out.len() - start, most.0, most.1)?;
         }
         Ok(())
@@ -208,8 +216,8 @@ impl FieldTemplate {
     /// # Errors
     /// When an expression fails, or gives what is no text or holds a control character.
     pub fn write(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
-        match texts(&self.pieces, press, root)? {
-            Some(texts) => self.push(&texts.concat(), out),
+        match whole_text(&self.pieces, press, root)? {
+            Some(text) => self.push(&text, out),
             None => Ok(()),
         }
     }
@@ -220,13 +228,9 @@ impl FieldTemplate {
     /// # Errors
     /// Those of [`FieldTemplate::write`].
     pub fn say(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
-        let value = defined(&self.pieces, press, root)?.filter(|value| !value.is_none());
-        let Some(value) = value else { return Ok(()) };
-        match (plain_text(&value), self.pieces.as_slice()) {
-            (Some(text), _) if text.trim().is_empty() => Ok(()),
-            (Some(text), _) => self.push(&text, out),
-            (None, [Piece::Print(print)]) => Err(print.no_text(press, &value)),
-            (None, _) => Ok(()),
+        match whole_text(&self.pieces, press, root)? {
+            Some(text) if !text.trim().is_empty() => self.push(&text, out),
+            _ => Ok(()),
         }
     }
 
@@ -243,9 +247,31 @@ impl FieldTemplate {
     }
 }
 
+impl Theirs {
+    fn of(facts: &ExpressionFacts) -> Self {
+        let mut tops = facts.uses.iter().map(|found| found.top());
+        let is_theirs = |top: &str| REQUEST_NAMES.contains(&top);
+        match tops.clone().all(is_theirs) {
+            _ if !tops.any(is_theirs) => Self::Nothing,
+            true if facts.lookup.is_some() => Self::Lookup,
+            true => Self::All,
+            false => Self::Some,
+        }
+    }
+}
+
 impl Print {
+    /// Its value; undefined where it is made of nothing but what the visitor did not send, as
+    /// `query.page|trim`.
+    pub(super) fn value(&self, press: &Press, root: &Value) -> Result<Value, PageError> {
+        match self.theirs {
+            Theirs::All | Theirs::Lookup => press.evaluate_theirs(self.id, root),
+            Theirs::Nothing | Theirs::Some => press.evaluate(self.id, root),
+        }
+    }
+
     pub(super) fn text(&self, press: &Press, root: &Value) -> Result<String, PageError> {
-        let value = press.evaluate(self.id, root)?;
+        let value = self.value(press, root)?;
         let text = plain_text(&value).ok_or_else(|| self.no_text(press, &value))?;
         Ok(text.into_owned())
     }
@@ -253,7 +279,7 @@ impl Print {
     pub(super) fn no_text(&self, press: &Press, value: &Value) -> PageError {
         let text = press.text(self.id);
         let place = press.place(self.id);
-        if self.is_lookup && value.is_undefined() {
+        if self.theirs >= Theirs::All && value.is_undefined() {
             let message = format!("the request has no `{text}`, which {place} needs");
             return PageError::new(PageErrorKind::BadRequest, message);
         }
@@ -263,7 +289,8 @@ impl Print {
             kind => format!("{}, not a text or a number", kind_name(kind)),
         };
         // A list or a file where a text was asked for is the visitor's, if it is theirs at all.
-        PageError::new(blame(self.is_lookup), format!("`{text}` is {found} (in {place})"))
+        let is_lookup = self.theirs == Theirs::Lookup;
+        PageError::new(blame(is_lookup), format!("`{text}` is {found} (in {place})"))
     }
 }
 
@@ -275,7 +302,7 @@ pub(super) fn defined(
     root: &Value,
 ) -> Result<Option<Value>, PageError> {
     if let [Piece::Print(print)] = pieces {
-        let value = press.evaluate(print.id, root)?;
+        let value = print.value(press, root)?;
         return Ok(Some(value).filter(|value| !value.is_undefined()));
     }
     let mut whole = String::new();
@@ -288,25 +315,15 @@ pub(super) fn defined(
     Ok(Some(Value::from(whole)))
 }
 
-/// The texts of all pieces; `None` when they are one expression without a value.
-pub(super) fn texts(
-    pieces: &[Piece],
-    press: &Press,
-    root: &Value,
-) -> Result<Option<Vec<String>>, PageError> {
-    if let [Piece::Print(print)] = pieces {
-        let value = press.evaluate(print.id, root)?;
-        if value.is_none() || (print.is_lookup && value.is_undefined()) {
-            return Ok(None);
-        }
-        let text = plain_text(&value).ok_or_else(|| print.no_text(press, &value))?;
-        return Ok(Some(vec![text.into_owned()]));
+/// The text that pieces give as a whole; nothing where they are one expression, and that is none
+/// or undefined.
+fn whole_text(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<String>, PageError> {
+    let value = defined(pieces, press, root)?.filter(|value| !value.is_none());
+    let Some(value) = value else { return Ok(None) };
+    match (plain_text(&value), pieces) {
+        (None, [Piece::Print(print)]) => Err(print.no_text(press, &value)),
+        (text, _) => Ok(text.map(Cow::into_owned)),
     }
-    let texts = pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => Ok(text.clone()),
-        Piece::Print(print) => print.text(press, root),
-    });
-    texts.collect::<Result<_, _>>().map(Some)
 }
 
 /// Splits a template into text and compiled expressions, each with its place in the string.
@@ -328,10 +345,7 @@ pub(super) fn split(
         };
         match builder.expression(place, open + 2..close) {
             Ok(facts) => {
-                let tops = || facts.uses.iter().map(|found| found.top());
-                let from_request = tops().any(|top| REQUEST_NAMES.contains(&top));
-                let is_lookup = facts.lookup.is_some() && from_request;
-                let print = Print { id: facts.id, is_rest: false, is_lookup, from_request };
+                let print = Print { id: facts.id, is_rest: false, theirs: Theirs::of(&facts) };
                 pieces.push((Piece::Print(print), open..close + 2));
                 all_facts.push(facts);
             }
@@ -358,12 +372,12 @@ pub(super) fn mark_rest(
     facts: &[ExpressionFacts],
     rest: Option<&str>,
 ) {
-    let rest = rest.map(|name| format!("path.{name}"));
     for (piece, _) in pieces {
         if let Piece::Print(print) = piece {
             let lookup = facts.iter().find(|facts| facts.id == print.id);
-            let lookup = lookup.and_then(|facts| facts.lookup.as_ref());
-            print.is_rest = rest.is_some() && lookup == rest.as_ref();
+            let lookup = lookup.and_then(|facts| facts.lookup.as_deref());
+            print.is_rest = matches!((lookup, rest),
+                (Some([path, name]), Some(rest)) if &**path == "path" && &**name == rest);
         }
     }
 }
@@ -456,7 +470,7 @@ pub(super) fn bound_bytes(length: usize, max: usize, what: &str) -> Result<(), P
 pub(super) fn of_request(pieces: &[Piece]) -> bool {
     pieces.iter().any(|piece| match piece {
         Piece::Text(_) => false,
-        Piece::Print(print) => print.from_request,
+        Piece::Print(print) => print.theirs >= Theirs::Some,
     })
 }
 

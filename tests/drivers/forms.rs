@@ -9,6 +9,7 @@ use super::visitor::{Visitor, get};
 
 on_every_driver!(
     a_form_is_sent_on_and_shown_again,
+    what_is_not_there_is_left_out,
     methods_of_a_page,
     other_sites_are_refused,
     who_is_trusted,
@@ -71,6 +72,40 @@ fn a_form_is_sent_on_and_shown_again(kind: Kind) {
     let expected = "<h1>Tea</h1>POST 422 &lt;b&gt;no<input value=\"bad\">";
     assert_eq!(reply.page(), expected);
     assert_eq!(stage.upstream().connections(), 1);
+    drop(visitor);
+    stage.finish();
+}
+
+const ABSENT: &str = "{ a = '{{ form[\"a-b\"] }}', b = '{{ query[\"a\"] }}', c = '{{ (form.c) }}', \
+    d = '{{ form.d|trim }}', e = '{{ \"e\" if form.c }}', f = '{{ headers[\"x-f\"] }}', g = 'g' }";
+
+/// Whatever is written to look for it, and in whatever body.
+fn what_is_not_there_is_left_out(kind: Kind) {
+    let upstream = Upstream::start(|call| {
+        let sent = String::from_utf8(call.body.to_vec()).unwrap();
+        let names: Vec<_> = sent.lines().filter_map(|line| line.split("name=").nth(1)).collect();
+        let shown = if names.is_empty() { sent } else { names.concat() };
+        call.json(serde_json::Value::from(shown).to_string())
+    });
+    let page = |body: &str| {
+        let begin = "method = ['GET', 'POST']\n[page.fetch.sent]\nfrom = 'api'\nmethod = 'POST'\n\
+                     path = '/send'";
+        &*Box::leak(format!("{begin}\n{body} = {ABSENT}").into_boxed_str())
+    };
+    let stage = Script::on(kind)
+        .page("/json", page("json"), "{{ sent|safe }}")
+        .page("/form", page("form"), "{{ sent|safe }}")
+        .page("/parts", page("multipart"), "{{ sent|safe }}")
+        .start(upstream);
+    let mut visitor = stage.visitor();
+    for (target, none, all) in [
+        ("/json", r#"{"g":"g"}"#, r#"{"a":"A","c":"C","d":"D","e":"e","g":"g"}"#),
+        ("/form", "g=g", "a=A&c=C&d=D&e=e&g=g"),
+        ("/parts", "\"g\"", r#""a""c""d""e""g""#),
+    ] {
+        assert_eq!(visitor.ask(post(target, "", "")).page(), none);
+        assert_eq!(visitor.ask(post(target, "", "a-b=A&c=C&d=+D+")).page(), all);
+    }
     drop(visitor);
     stage.finish();
 }
