@@ -28,6 +28,8 @@ pub struct PageError {
     wait: Duration,
     /// Whose it is, by its place in the site.
     upstream: Option<u16>,
+    /// What the visitor is told, where that is more than its kind says.
+    told: Option<&'static str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -54,7 +56,14 @@ impl PageError {
     /// An error of `kind`; `message` is one level of the chain, without its cause.
     pub fn new(kind: PageErrorKind, message: impl Into<String>) -> Self {
         let (message, wait) = (message.into(), Duration::ZERO);
-        Self { kind, message, wait, upstream: None, source: None }
+        Self { kind, message, wait, upstream: None, told: None, source: None }
+    }
+
+    /// The same error, of which the visitor is told this.
+    #[must_use]
+    pub fn telling(mut self, told: &'static str) -> Self {
+        self.told = Some(told);
+        self
     }
 
     /// The same error, which may be over after `wait`.
@@ -81,8 +90,9 @@ impl PageError {
     /// The same failure, told with one more level around it.
     #[must_use]
     pub fn within(self, message: impl Into<String>) -> Self {
-        let Self { kind, wait, upstream, .. } = self;
-        Self { kind, message: message.into(), wait, upstream, source: Some(Box::new(self)) }
+        let Self { kind, wait, upstream, told, .. } = self;
+        let (message, source) = (message.into(), Some(Box::new(self) as _));
+        Self { kind, message, wait, upstream, told, source }
     }
 
     /// What kind of failure this is.
@@ -101,6 +111,19 @@ impl PageError {
             PageErrorKind::Overload => 503,
             PageErrorKind::Internal => 500,
         }
+    }
+
+    /// What the visitor is told of it, who can do nothing about the inside.
+    pub fn told(&self) -> &'static str {
+        self.told.unwrap_or(match self.kind {
+            PageErrorKind::NoSuchPage => "There is no page at this address.",
+            PageErrorKind::BadRequest => "This address cannot be read.",
+            PageErrorKind::UpstreamGone(_) => "What this page shows is not there (any more).",
+            PageErrorKind::BadGateway => "A service behind this page does not answer as it should.",
+            PageErrorKind::Timeout => "A service behind this page takes too long to answer.",
+            PageErrorKind::Overload => "The server is busy. Please try again in a moment.",
+            PageErrorKind::Internal => "Something in this page is broken.",
+        })
     }
 
     /// After which time it may be over; zero where that is not known.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::driver::Driver;
-use crate::error::{PageError, PageErrorKind, Side};
+use crate::error::{PageError, Side};
 use crate::http;
 use crate::limits::{RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::{ErrorFacts, Page};
@@ -22,7 +22,7 @@ impl<D: Driver> Pages<D> {
         notes: Option<&Notes>,
     ) -> Answer {
         let status = error.status();
-        let told = visitor_message(error.kind());
+        let told = error.told();
         if let Some(notes) = notes {
             notes.failed(error, told);
         }
@@ -77,19 +77,6 @@ impl<D: Driver> Pages<D> {
         self.site.error_page(&facts, chain, out);
         let (content_type, varies) = ("text/html; charset=utf-8", self.packing.is_some());
         Answer { status, content_type, varies, ..Answer::default() }
-    }
-}
-
-/// What a visitor is told, who can do nothing about the inside.
-fn visitor_message(kind: PageErrorKind) -> &'static str {
-    match kind {
-        PageErrorKind::NoSuchPage => "There is no page at this address.",
-        PageErrorKind::BadRequest => "This address cannot be read.",
-        PageErrorKind::UpstreamGone(_) => "What this page shows is not there (any more).",
-        PageErrorKind::BadGateway => "A service behind this page does not answer as it should.",
-        PageErrorKind::Timeout => "A service behind this page takes too long to answer.",
-        PageErrorKind::Overload => "The server is busy. Please try again in a moment.",
-        PageErrorKind::Internal => "Something in this page is broken.",
     }
 }
 

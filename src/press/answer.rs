@@ -11,9 +11,8 @@
 use super::builder::{Builder, Place};
 use super::compiled::Press;
 use super::escape::{HEX, is_dot_segment, plain_text, push_component, push_segments};
-use super::url::{
-    Compiled, Piece, blame, defined, is_path_character, is_triplet, mark_rest, of_request, split,
-};
+use super::piece::{Compiled, Piece, defined, fault, mark_rest, split};
+use super::url::{is_path_character, is_triplet};
 use crate::config::Problem;
 use crate::error::PageError;
 use crate::http;
@@ -76,7 +75,7 @@ impl TextTemplate {
     pub fn wrong(&self, found: &str) -> PageError {
         let Self { text, at, .. } = self;
         let message = format!("`{text}` gives {found} (in {at})");
-        PageError::new(blame(of_request(&self.pieces)), message)
+        fault(&self.pieces, message)
     }
 }
 

@@ -3,15 +3,14 @@
 
 use super::builder::{Builder, Place};
 use super::compiled::Press;
-use super::escape::plain_text;
 use super::form::FormFile;
-use super::url::{Compiled, Piece, QueryTemplate, bound_bytes, defined, split};
+use super::piece::{Compiled, FORM_TOLD, Piece, defined, item_text, items, split};
+use super::url::{QueryTemplate, bound_bytes};
 use crate::config::{At, BodyKind, JsonTable, Problem, SourceFile};
 use crate::error::{PageError, PageErrorKind};
 use crate::limits::{BOUNDARIES_TRIED_MAX, FETCH_BODY_BYTES_MAX};
 use memchr::memmem;
 use minijinja::Value;
-use minijinja::value::ValueKind;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// The body of a fetch.
@@ -89,12 +88,11 @@ impl BodyTemplate {
                 if !json.write(press, root, out)? {
                     out.extend_from_slice(b"null");
                 }
-                bound_body(out)?;
+                bound_body(out.len())?;
                 Ok("application/json".to_owned())
             }
             Self::Form(pairs) => {
-                let max = FETCH_BODY_BYTES_MAX;
-                pairs.write_pairs(press, root, out, None, (max, "the body of a fetch"))?;
+                pairs.write_pairs(press, root, out, None, bound_body)?;
                 Ok("application/x-www-form-urlencoded".to_owned())
             }
             Self::Multipart(parts) => {
@@ -170,12 +168,13 @@ fn write_text(
     serde_json::to_writer(&mut *out, &value).map_err(|error| {
         PageError::new(PageErrorKind::Internal, "a value that JSON cannot say").because(error)
     })?;
-    bound_body(out)?;
+    bound_body(out.len())?;
     Ok(true)
 }
 
-fn bound_body(out: &[u8]) -> Result<(), PageError> {
-    bound_bytes(out.len(), FETCH_BODY_BYTES_MAX, "the body of a fetch")
+fn bound_body(length: usize) -> Result<(), PageError> {
+    let bounded = bound_bytes(length, FETCH_BODY_BYTES_MAX, "the body of a fetch");
+    bounded.map_err(|error| error.telling(FORM_TOLD))
 }
 
 /// Adds the parts that a value is: none where nothing is there, one for each item of a list.
@@ -186,25 +185,11 @@ fn push_parts(
     root: &Value,
     parts: &mut Vec<Vec<u8>>,
 ) -> Result<(), PageError> {
-    let [Piece::Print(print)] = pieces else {
-        let text = defined(pieces, press, root)?.unwrap_or_default();
-        parts.push(text_part(name, text.as_str().unwrap_or_default()));
-        return Ok(());
-    };
-    let value = print.value(press, root)?;
-    if value.is_none() || value.is_undefined() {
-        return Ok(());
-    }
-    let is_list = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
-    let items: Vec<Value> = match value.try_iter() {
-        Ok(items) if is_list => items.collect(),
-        _ => vec![value],
-    };
-    for item in &items {
-        parts.push(match (item.downcast_object_ref::<FormFile>(), plain_text(item)) {
-            (Some(file), _) => file_part(name, file),
-            (None, Some(text)) => text_part(name, &text),
-            (None, None) => return Err(print.no_text(press, item)),
+    let Some(value) = defined(pieces, press, root)? else { return Ok(()) };
+    for item in items(value) {
+        parts.push(match item.downcast_object_ref::<FormFile>() {
+            Some(file) => file_part(name, file),
+            None => text_part(name, &item_text(&item, pieces, press)?),
         });
     }
     Ok(())
@@ -240,7 +225,7 @@ fn quoted(name: &str) -> String {
 /// sent what is in one cannot have it end there.
 fn join(parts: &[Vec<u8>], out: &mut Vec<u8>) -> Result<String, PageError> {
     let bytes: usize = parts.iter().map(|part| part.len() + 128).sum();
-    bound_bytes(out.len() + bytes, FETCH_BODY_BYTES_MAX, "the body of a fetch")?;
+    bound_body(out.len() + bytes)?;
     let is_in_one = |boundary: &str| {
         let finder = memmem::Finder::new(boundary.as_bytes());
         parts.iter().any(|part| finder.find(part).is_some())
@@ -253,7 +238,7 @@ fn join(parts: &[Vec<u8>], out: &mut Vec<u8>) -> Result<String, PageError> {
     });
     let Some(boundary) = boundaries.find(|boundary| !is_in_one(boundary)) else {
         let message = "a part of a multipart body has every boundary that was tried";
-        return Err(PageError::new(PageErrorKind::BadRequest, message));
+        return Err(PageError::new(PageErrorKind::BadRequest, message).telling(FORM_TOLD));
     };
     out.reserve(bytes);
     for part in parts {

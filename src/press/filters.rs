@@ -1,6 +1,6 @@
 //! Filters that pages over an API need beside minijinja's own.
 
-use super::url::kind_name;
+use super::piece::kind_name;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::time::{SystemTime, UNIX_EPOCH};

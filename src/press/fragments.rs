@@ -12,7 +12,7 @@ use std::rc::Rc;
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 
-use super::url::kind_name;
+use super::piece::kind_name;
 use crate::error::PageError;
 use crate::limits::{FRAGMENTS_MAX, REQUEST_TARGET_BYTES_MAX};
 

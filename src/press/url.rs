@@ -1,18 +1,16 @@
-//! Templates of what is asked of an upstream: a path, a query, header fields. They are literal
-//! text and `{{ expressions }}`, nothing else, so that it is known before anything runs what is
-//! written by the site and what is data. Data never adds a segment, starts a query or ends a
-//! header, whatever it holds.
+//! Templates of what is asked of an upstream: a path, a query, header fields. Data never adds a
+//! segment, starts a query or ends a header, whatever it holds.
 
-use super::builder::{Builder, ExpressionFacts, Place};
-use super::compiled::{ExpressionId, Press};
+use super::builder::{Builder, Place};
+use super::compiled::Press;
 use super::escape::{is_dot_segment, plain_text, push_component, push_segments};
-use super::scan;
+use super::piece::{
+    Compiled, Piece, defined, fault, item_text, items, mark_rest, split, whole_text,
+};
 use crate::config::{At, Problem, header_value_trouble};
 use crate::error::{PageError, PageErrorKind};
 use crate::limits::FETCH_TARGET_BYTES_MAX;
 use minijinja::Value;
-use minijinja::value::ValueKind;
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// The path of a fetch.
@@ -34,39 +32,6 @@ pub struct FieldTemplate {
     name: String,
     pieces: Vec<Piece>,
 }
-
-/// A piece of a template.
-#[derive(Clone, Debug)]
-pub enum Piece {
-    /// It is sent as it is written.
-    Text(String),
-    /// The value of an expression.
-    Print(Print),
-}
-
-/// An expression whose value is printed.
-#[derive(Clone, Debug)]
-pub struct Print {
-    pub(super) id: ExpressionId,
-    /// It is the rest of the path the page was asked for: its slashes are slashes.
-    pub(super) is_rest: bool,
-    theirs: Theirs,
-}
-
-/// What of a visitor's request an expression takes: whose doing it is when its value is missing or
-/// cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Theirs {
-    Nothing,
-    /// Something, beside other things.
-    Some,
-    /// All that it takes is of the request: where nothing is there, they have not sent it.
-    All,
-    /// It is a plain look-up: what is there is what they have sent.
-    Lookup,
-}
-
-pub(super) type Compiled<T> = Result<(T, Vec<ExpressionFacts>), Vec<Problem>>;
 
 impl PathTemplate {
     /// Compiles the template of a path. `rest` is the name of the page's `{rest*}` parameter.
@@ -106,7 +71,7 @@ impl PathTemplate {
                     slash_last = print.is_rest && text.ends_with('/') && text.len() > 1;
                 }
             }
-            bound_bytes(out.len() - start, FETCH_TARGET_BYTES_MAX, "the target of a fetch")?;
+            bound_target(out.len() - start)?;
         }
         self.check_segments(out.get(start..).unwrap_or_default(), slash_last)
     }
@@ -123,7 +88,7 @@ impl PathTemplate {
                 continue;
             };
             let message = format!("{what} where the path `{}` has a value", self.text);
-            return Err(PageError::new(blame(of_request(&self.pieces)), message));
+            return Err(fault(&self.pieces, message));
         }
         Ok(())
     }
@@ -159,34 +124,34 @@ impl QueryTemplate {
     }
 
     /// Appends the query with its `?`; nothing when no pair is left. A pair whose value is one
-    /// expression is left out when that is none or undefined.
+    /// expression is left out when that is none or undefined, and is there for each item of a list.
     ///
     /// # Errors
     /// When an expression fails, or gives what is no text.
     pub fn write(&self, press: &Press, root: &Value, out: &mut Vec<u8>) -> Result<(), PageError> {
-        let most = (FETCH_TARGET_BYTES_MAX, "the target of a fetch");
-        self.write_pairs(press, root, out, Some(b'?'), most)
+        self.write_pairs(press, root, out, Some(b'?'), bound_target)
     }
 
-    /// Appends the pairs, what they begin with before the first. No more bytes than `most`, and
-    /// what they are.
+    /// Appends the pairs, what they begin with before the first; no more bytes than `bound` lets.
     pub(super) fn write_pairs(
         &self,
         press: &Press,
         root: &Value,
         out: &mut Vec<u8>,
         begins: Option<u8>,
-        most: (usize, &str),
+        bound: fn(usize) -> Result<(), PageError>,
     ) -> Result<(), PageError> {
         let start = out.len();
         for (name, pieces) in &self.pairs {
-            let Some(text) = whole_text(pieces, press, root)? else { continue };
-            let between = if out.len() == start { begins } else { Some(b'&') };
-            out.extend(between);
-            out.extend_from_slice(name);
-            out.push(b'=');
-            push_component(&text, out);
-            bound_bytes(out.len() - start, most.0, most.1)?;
+            let Some(value) = defined(pieces, press, root)? else { continue };
+            for item in items(value) {
+                let between = if out.len() == start { begins } else { Some(b'&') };
+                out.extend(between);
+                out.extend_from_slice(name);
+                out.push(b'=');
+                push_component(&item_text(&item, pieces, press)?, out);
+                bound(out.len() - start)?;
+            }
         }
         Ok(())
     }
@@ -237,157 +202,13 @@ impl FieldTemplate {
     fn push(&self, value: &str, out: &mut Vec<u8>) -> Result<(), PageError> {
         if header_value_trouble(value.as_bytes()) {
             let message = format!("a control character in the value of header `{}`", self.name);
-            return Err(PageError::new(blame(of_request(&self.pieces)), message));
+            return Err(fault(&self.pieces, message));
         }
         out.extend_from_slice(self.name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.trim().as_bytes());
         out.extend_from_slice(b"\r\n");
         Ok(())
-    }
-}
-
-impl Theirs {
-    fn of(facts: &ExpressionFacts) -> Self {
-        let mut tops = facts.uses.iter().map(|found| found.top());
-        let is_theirs = |top: &str| REQUEST_NAMES.contains(&top);
-        match tops.clone().all(is_theirs) {
-            _ if !tops.any(is_theirs) => Self::Nothing,
-            true if facts.lookup.is_some() => Self::Lookup,
-            true => Self::All,
-            false => Self::Some,
-        }
-    }
-}
-
-impl Print {
-    /// Its value; undefined where it is made of nothing but what the visitor did not send, as
-    /// `query.page|trim`.
-    pub(super) fn value(&self, press: &Press, root: &Value) -> Result<Value, PageError> {
-        match self.theirs {
-            Theirs::All | Theirs::Lookup => press.evaluate_theirs(self.id, root),
-            Theirs::Nothing | Theirs::Some => press.evaluate(self.id, root),
-        }
-    }
-
-    pub(super) fn text(&self, press: &Press, root: &Value) -> Result<String, PageError> {
-        let value = self.value(press, root)?;
-        let text = plain_text(&value).ok_or_else(|| self.no_text(press, &value))?;
-        Ok(text.into_owned())
-    }
-
-    pub(super) fn no_text(&self, press: &Press, value: &Value) -> PageError {
-        let text = press.text(self.id);
-        let place = press.place(self.id);
-        if self.theirs >= Theirs::All && value.is_undefined() {
-            let message = format!("the request has no `{text}`, which {place} needs");
-            return PageError::new(PageErrorKind::BadRequest, message);
-        }
-        let found = match value.kind() {
-            ValueKind::Undefined => "undefined".to_owned(),
-            ValueKind::Number => "not a finite number".to_owned(),
-            kind => format!("{}, not a text or a number", kind_name(kind)),
-        };
-        // A list or a file where a text was asked for is the visitor's, if it is theirs at all.
-        let is_lookup = self.theirs == Theirs::Lookup;
-        PageError::new(blame(is_lookup), format!("`{text}` is {found} (in {place})"))
-    }
-}
-
-/// What pieces give as a whole: a value of any kind where they are one expression, else a text.
-/// Nothing where that expression is undefined, as an `if` without an `else`.
-pub(super) fn defined(
-    pieces: &[Piece],
-    press: &Press,
-    root: &Value,
-) -> Result<Option<Value>, PageError> {
-    if let [Piece::Print(print)] = pieces {
-        let value = print.value(press, root)?;
-        return Ok(Some(value).filter(|value| !value.is_undefined()));
-    }
-    let mut whole = String::new();
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) => whole.push_str(text),
-            Piece::Print(print) => whole.push_str(&print.text(press, root)?),
-        }
-    }
-    Ok(Some(Value::from(whole)))
-}
-
-/// The text that pieces give as a whole; nothing where they are one expression, and that is none
-/// or undefined.
-fn whole_text(pieces: &[Piece], press: &Press, root: &Value) -> Result<Option<String>, PageError> {
-    let value = defined(pieces, press, root)?.filter(|value| !value.is_none());
-    let Some(value) = value else { return Ok(None) };
-    match (plain_text(&value), pieces) {
-        (None, [Piece::Print(print)]) => Err(print.no_text(press, &value)),
-        (text, _) => Ok(text.map(Cow::into_owned)),
-    }
-}
-
-/// Splits a template into text and compiled expressions, each with its place in the string.
-pub(super) fn split(
-    builder: &mut Builder,
-    place: &Place<'_>,
-) -> Compiled<Vec<(Piece, Range<usize>)>> {
-    let mut pieces = Vec::new();
-    let mut all_facts = Vec::new();
-    let mut problems = Vec::new();
-    let text = place.text;
-    let mut at = 0;
-    while let Some(found) = text.get(at..).and_then(|rest| rest.find("{{")) {
-        let open = at + found;
-        push_text(text, at..open, &mut pieces);
-        let Some(close) = scan::print_end(text, open + 2) else {
-            problems.push(place.problem(open..open + 2, "this `{{` has no `}}`"));
-            return Err(problems);
-        };
-        match builder.expression(place, open + 2..close) {
-            Ok(facts) => {
-                let print = Print { id: facts.id, is_rest: false, theirs: Theirs::of(&facts) };
-                pieces.push((Piece::Print(print), open..close + 2));
-                all_facts.push(facts);
-            }
-            Err(wrong) => problems.extend(wrong),
-        }
-        at = close + 2;
-    }
-    push_text(text, at..text.len(), &mut pieces);
-    for (piece, range) in &pieces {
-        let Piece::Text(literal) = piece else { continue };
-        if let Some(block) = literal.find("{%").or_else(|| literal.find("{#")) {
-            let start = range.start + block;
-            let message = "only `{{ expressions }}` can be here, no blocks and no comments";
-            let hint = "compute the value under [page.let] and print it here";
-            problems.push(place.problem(start..start + 2, message).hint(hint));
-        }
-    }
-    if problems.is_empty() { Ok((pieces, all_facts)) } else { Err(problems) }
-}
-
-/// Marks those that are the page's `{rest*}` parameter of this name, and nothing else.
-pub(super) fn mark_rest(
-    pieces: &mut [(Piece, Range<usize>)],
-    facts: &[ExpressionFacts],
-    rest: Option<&str>,
-) {
-    for (piece, _) in pieces {
-        if let Piece::Print(print) = piece {
-            let lookup = facts.iter().find(|facts| facts.id == print.id);
-            let lookup = lookup.and_then(|facts| facts.lookup.as_deref());
-            print.is_rest = matches!((lookup, rest),
-                (Some([path, name]), Some(rest)) if &**path == "path" && &**name == rest);
-        }
-    }
-}
-
-fn push_text(text: &str, range: Range<usize>, pieces: &mut Vec<(Piece, Range<usize>)>) {
-    match text.get(range.clone()) {
-        Some(literal) if !literal.is_empty() => {
-            pieces.push((Piece::Text(literal.to_owned()), range));
-        }
-        _ => {}
     }
 }
 
@@ -445,18 +266,8 @@ pub(super) fn is_triplet(text: Option<&str>) -> bool {
     digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// What a kind of value is called in messages.
-pub(crate) fn kind_name(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Undefined => "undefined",
-        ValueKind::None => "none",
-        ValueKind::Bool => "true or false",
-        ValueKind::Number => "a number",
-        ValueKind::String => "a text",
-        ValueKind::Seq | ValueKind::Iterable => "a list",
-        ValueKind::Map => "a map",
-        _ => "something else",
-    }
+fn bound_target(length: usize) -> Result<(), PageError> {
+    bound_bytes(length, FETCH_TARGET_BYTES_MAX, "the target of a fetch")
 }
 
 pub(super) fn bound_bytes(length: usize, max: usize, what: &str) -> Result<(), PageError> {
@@ -465,19 +276,3 @@ pub(super) fn bound_bytes(length: usize, max: usize, what: &str) -> Result<(), P
     }
     Err(PageError::new(PageErrorKind::BadRequest, format!("{what} is over {max} bytes")))
 }
-
-/// Whether any of these takes something of the visitor's request.
-pub(super) fn of_request(pieces: &[Piece]) -> bool {
-    pieces.iter().any(|piece| match piece {
-        Piece::Text(_) => false,
-        Piece::Print(print) => print.theirs >= Theirs::Some,
-    })
-}
-
-pub(super) fn blame(from_request: bool) -> PageErrorKind {
-    if from_request { PageErrorKind::BadRequest } else { PageErrorKind::Internal }
-}
-
-/// The names by which a visitor's request is seen.
-pub(crate) const REQUEST_NAMES: &[&str] =
-    &["path", "query", "form", "form_list", "headers", "cookies", "request", "session"];

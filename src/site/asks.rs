@@ -90,7 +90,7 @@ impl Page {
         let mut out = Vec::new();
         let content_type = body.write(&self.press, &root, &mut out).map_err(|error| {
             let message = format!("fetch `{}` could not be asked for", node.name);
-            PageError::new(error.kind(), message).because(error)
+            error.within(message)
         })?;
         if asks.names_type {
             headers.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());

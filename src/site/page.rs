@@ -304,7 +304,7 @@ impl Page {
             target.truncate(target_start);
             headers.truncate(headers_start);
             let message = format!("fetch `{}` could not be asked for", node.name);
-            PageError::new(error.kind(), message).because(error)
+            error.within(message)
         })
     }
 

@@ -10,6 +10,8 @@ use super::visitor::{Visitor, get};
 on_every_driver!(
     a_form_is_sent_on_and_shown_again,
     what_is_not_there_is_left_out,
+    a_list_is_a_pair_for_each_item,
+    what_a_form_lacks_is_told,
     methods_of_a_page,
     other_sites_are_refused,
     who_is_trusted,
@@ -105,6 +107,67 @@ fn what_is_not_there_is_left_out(kind: Kind) {
     ] {
         assert_eq!(visitor.ask(post(target, "", "")).page(), none);
         assert_eq!(visitor.ask(post(target, "", "a-b=A&c=C&d=+D+")).page(), all);
+    }
+    drop(visitor);
+    stage.finish();
+}
+
+fn a_list_is_a_pair_for_each_item(kind: Kind) {
+    let upstream = Upstream::start(|call| {
+        let target = call.head.split(' ').nth(1).unwrap();
+        let shown = format!("{target} {}", String::from_utf8_lossy(call.body));
+        call.json(serde_json::Value::from(shown).to_string())
+    });
+    let stage = Script::on(kind)
+        .page(
+            "/send",
+            "method = ['GET', 'POST']\n[page.fetch.sent]\nfrom = 'api'\nmethod = 'POST'\n\
+             path = '/send'\nquery = { q = '{{ form_list.tag|reverse }}', n = '{{ [1, 2] }}' }\n\
+             form = { a = 'b', tag = '{{ form_list.tag }}', c = 'd' }",
+            "{{ sent|safe }}",
+        )
+        .page(
+            "/broken",
+            "method = 'POST'\n[page.fetch.sent]\nfrom = 'api'\npath = '/send'\n\
+             query = { n = '{{ [[1]] }}' }",
+            "{{ sent }}",
+        )
+        .start(upstream);
+    let mut visitor = stage.visitor();
+    for (sent, query, body) in [
+        ("", "?n=1&n=2", "a=b&c=d"),
+        ("tag=x", "?q=x&n=1&n=2", "a=b&tag=x&c=d"),
+        ("tag=x&tag=%26&tag=", "?q=&q=%26&q=x&n=1&n=2", "a=b&tag=x&tag=%26&tag=&c=d"),
+    ] {
+        let reply = visitor.ask(post("/send", "", sent));
+        assert_eq!(reply.page(), format!("/send{query} {body}"));
+    }
+    // As a whole, they are as long as one may be.
+    let many = "tag=%0A&".repeat(990);
+    visitor.ask(post("/send", "", &many)).page();
+    let long = format!("tag={}&", "%0A".repeat(2000)).repeat(3);
+    visitor.ask(post("/send", "", &long)).is_error(400);
+    visitor.ask(post("/broken", "", "")).is_error(500);
+    drop(visitor);
+    stage.finish();
+}
+
+fn what_a_form_lacks_is_told(kind: Kind) {
+    let within = "method = 'POST'\n[page.fetch.sent]\nfrom = 'api'\nmethod = 'POST'\n\
+                  path = '/send'\njson = { a = 'x{{ form.a }}{{ query.b }}y' }";
+    let stage = Script::on(kind)
+        .page("/send", within, "sent")
+        .page("/status", "method = 'POST'\nstatus = '{{ form.a }}'", "sent")
+        .start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    for (target, body, told) in [
+        ("/send?b=1", "", "Something is missing in the form"),
+        ("/send", "a=1", "This address cannot be read."),
+        ("/status", "a=1", "Something is missing in the form"),
+    ] {
+        let reply = visitor.ask(post(target, "", body));
+        reply.is_error(400);
+        assert!(reply.text().contains(told), "{target}: {}", reply.text());
     }
     drop(visitor);
     stage.finish();
