@@ -108,16 +108,18 @@ pub(super) fn closure<'a>(
     (found, dynamic)
 }
 
-/// Whether all templates that are named are there.
-pub(super) fn references(templates: &Templates<'_>) -> Vec<Problem> {
+/// Whether all templates that are named are there, in `files`: one that does not compile is.
+pub(super) fn references(templates: &Templates<'_>, files: &[SourceFile]) -> Vec<Problem> {
+    let names = || files.iter().map(|file| file.name.as_str());
+    let known: BTreeSet<&str> = names().collect();
     let mut problems = Vec::new();
     for (file, facts) in templates.values() {
         for reference in &facts.references {
-            if reference.optional || templates.contains_key(reference.name.as_str()) {
+            if reference.optional || known.contains(reference.name.as_str()) {
                 continue;
             }
             let message = format!("there is no template `{}`", reference.name);
-            let hint = suggestion(&reference.name, templates.keys().copied());
+            let hint = suggestion(&reference.name, names());
             problems.push(file.problem(reference.span.clone(), message).hint_if(hint));
         }
     }

@@ -118,7 +118,7 @@ fn templates_of<'a>(
             Err(wrong) => problems.extend(wrong),
         }
     }
-    problems.extend(check::references(&templates));
+    problems.extend(check::references(&templates, &files.templates));
     templates
 }
 
