@@ -4,9 +4,9 @@ use super::asks::{self, Asks};
 use super::assets::Assets;
 use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
-use super::names::{self, Reference, Use};
+use super::names::{self, Import, Reference, Use};
 use super::nesting::{self, TooDeep};
-use super::{environment, scan};
+use super::{environment, nested, scan};
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
 use std::collections::BTreeSet;
@@ -52,6 +52,10 @@ pub struct TemplateFacts {
     pub assigned: BTreeSet<String>,
     /// The templates it names.
     pub references: Vec<Reference>,
+    /// The names that it takes from others.
+    pub imports: Vec<Import>,
+    /// Where it calls `super` outside of blocks.
+    pub stray_supers: Vec<Range<usize>>,
     /// What it asks for by `fragment`.
     pub asks: Asks,
     /// Whether it also takes templates by names that are made when it runs.
@@ -120,7 +124,9 @@ impl Builder {
         let (references, dynamic) = names::references(&file.text, &tokens);
         let asks = asks::asks(&file.text, &tokens);
         self.templates.push(file.clone());
-        Ok(TemplateFacts { uses, assigned, references, asks, dynamic })
+        let imports = names::imports(&file.text, &tokens);
+        let stray_supers = nested::stray_supers(&file.text, &tokens);
+        Ok(TemplateFacts { uses, assigned, references, imports, stray_supers, asks, dynamic })
     }
 
     /// Adds the expression in `range` of a string of the site file.

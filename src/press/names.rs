@@ -2,8 +2,8 @@
 
 use super::assets::{self, Assets};
 use super::environment::{FILTERS, TESTS};
-use super::filters;
 use super::scan::{Kind, Token};
+use super::{filters, nested};
 use crate::config::suggestion;
 use minijinja::Environment;
 use std::collections::{BTreeSet, HashSet};
@@ -29,6 +29,19 @@ pub struct Reference {
     pub span: Range<usize>,
     /// Whether it may be missing.
     pub optional: bool,
+    /// Whether the template needs it whatever happens.
+    pub always: bool,
+}
+
+/// A name that a template takes from another one by `from`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The file name of the other.
+    pub template: String,
+    /// The name.
+    pub name: String,
+    /// Where it is named.
+    pub span: Range<usize>,
 }
 
 impl Use {
@@ -99,8 +112,33 @@ pub(super) fn uses(undeclared: HashSet<String>, text: &str, tokens: &[Token]) ->
             Use { path, span, guarded }
         })
         .collect();
+    let subscripts = subscripts(&uses, text, tokens);
+    uses.extend(subscripts);
     uses.sort_by(|a, b| (a.span.start, &a.path).cmp(&(b.span.start, &b.path)));
     uses
+}
+
+/// What is looked up in these names by constant subscripts, which minijinja does not tell.
+fn subscripts(uses: &[Use], text: &str, tokens: &[Token]) -> Vec<Use> {
+    let mut found: Vec<Use> = Vec::new();
+    let is_bare = |name: &&Use| name.top() == name.path;
+    for name in uses.iter().filter(is_bare) {
+        for (span, after) in occurrences(&name.path, text, tokens) {
+            let Some(second) = subscript(after, text, tokens) else { continue };
+            if second.contains('.') {
+                continue;
+            }
+            let path = format!("{}.{second}", name.path);
+            let guarded = name.guarded || is_guarded(after + 3, text, tokens);
+            if let Some(other) = found.iter_mut().find(|other| other.path == path) {
+                other.guarded |= guarded;
+                continue;
+            }
+            let end = tokens.get(after + 2).map_or(span.end, |token| token.span.end);
+            found.push(Use { path, span: span.start..end, guarded });
+        }
+    }
+    found
 }
 
 /// The spans of a dotted path, each with the index of the token after it. Those that are names
@@ -198,6 +236,7 @@ pub(super) fn missing_assets(
 pub(super) fn references(text: &str, tokens: &[Token]) -> (Vec<Reference>, bool) {
     let mut references = Vec::new();
     let mut dynamic = false;
+    let always = nested::always(text, tokens);
     for (start, first) in tokens.iter().enumerate() {
         let keyword = name_at(start + 1, text, tokens).unwrap_or_default();
         let is_block = first.kind == Kind::BlockStart;
@@ -225,10 +264,37 @@ pub(super) fn references(text: &str, tokens: &[Token]) -> (Vec<Reference>, bool)
                 name: name.to_owned(),
                 span: token.span.clone(),
                 optional: ignores || !only_texts || texts.len() > 1,
+                always: only_texts && texts.len() == 1 && always.contains(&start),
             });
         }
     }
     (references, dynamic)
+}
+
+/// The names that a template takes from others by `from`.
+pub(super) fn imports(text: &str, tokens: &[Token]) -> Vec<Import> {
+    let mut imports = Vec::new();
+    for start in 0..tokens.len() {
+        let is_block = tokens.get(start).is_some_and(|token| token.kind == Kind::BlockStart);
+        let quoted = tokens.get(start + 2).filter(|token| token.kind == Kind::Text);
+        let words = [start + 1, start + 3].map(|at| name_at(at, text, tokens));
+        let (true, Some(quoted), [Some("from"), Some("import")]) = (is_block, quoted, words) else {
+            continue;
+        };
+        let quoted = text.get(quoted.span.clone()).unwrap_or_default();
+        let template = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        let mut at = start + 4;
+        while let Some(name) = name_at(at, text, tokens) {
+            let span = tokens.get(at).map_or(0..0, |token| token.span.clone());
+            imports.push(Import { template: template.to_owned(), name: name.to_owned(), span });
+            at += if name_at(at + 1, text, tokens) == Some("as") { 3 } else { 1 };
+            if !is_mark(tokens, at, b',') {
+                break;
+            }
+            at += 1;
+        }
+    }
+    imports
 }
 
 /// A filter or a test that does not exist: its place, what is wrong, and a suggestion.

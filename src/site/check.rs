@@ -1,5 +1,6 @@
 //! Whether names fit together: those that templates and expressions use, and those there are.
 
+use super::cycle::find_cycle;
 use crate::config::{Problem, SESSION_KEY_HINT, SourceFile, suggestion};
 use crate::press::{REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +125,70 @@ pub(super) fn references(templates: &Templates<'_>, files: &[SourceFile]) -> Vec
         }
     }
     problems
+}
+
+/// Whether templates take themselves in, by way of others or not, whatever happens: such a one is
+/// without end. Of circles of several templates one is told.
+pub(super) fn circles(templates: &Templates<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut taken: Vec<Vec<usize>> = Vec::new();
+    let names: Vec<&str> = templates.keys().copied().collect();
+    let hint = "take it in under a condition, as in `{% if ... %}`, or not at all";
+    for (file, facts) in templates.values() {
+        let always = || facts.references.iter().filter(|reference| reference.always);
+        for own in always().filter(|reference| reference.name == file.name) {
+            let message = format!("`{}` takes itself in, and never ends", file.name);
+            problems.push(file.problem(own.span.clone(), message).hint(hint));
+        }
+        let others = always().filter(|reference| reference.name != file.name);
+        let places = others.filter_map(|other| names.binary_search(&other.name.as_str()).ok());
+        taken.push(places.collect());
+    }
+    let taken: Vec<&[usize]> = taken.iter().map(Vec::as_slice).collect();
+    let circle = find_cycle(&taken).unwrap_or_default();
+    let circle: Vec<&str> = circle.iter().filter_map(|at| names.get(*at).copied()).collect();
+    if let [first, next, ..] = circle.as_slice()
+        && let Some((file, facts)) = templates.get(first)
+        && let Some(found) =
+            facts.references.iter().find(|found| found.always && found.name == *next)
+    {
+        let message = format!("these take each other in, and never end: {}", circle.join(" -> "));
+        problems.push(file.problem(found.span.clone(), message).hint(hint));
+    }
+    problems
+}
+
+/// Whether templates have what others take from them by `from`.
+pub(super) fn imports(templates: &Templates<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, facts) in templates.values() {
+        for import in &facts.imports {
+            let (closure, dynamic) = closure(&import.template, templates);
+            let members = || closure.iter().filter_map(|name| templates.get(name));
+            // Of what does not compile, or is not known, nothing can be told.
+            if dynamic || members().count() < closure.len() {
+                continue;
+            }
+            let given = || members().flat_map(|(_, facts)| &facts.assigned);
+            if given().any(|name| *name == import.name) {
+                continue;
+            }
+            let message = format!("`{}` has no `{}` to import", import.template, import.name);
+            let hint = suggestion(&import.name, given().map(String::as_str));
+            problems.push(file.problem(import.span.clone(), message).hint_if(hint));
+        }
+    }
+    problems
+}
+
+/// Whether `super` is called where it means something.
+pub(super) fn supers(templates: &Templates<'_>) -> Vec<Problem> {
+    let hint = "it is what the block has in the template that this one extends";
+    let message = "`super()` is for blocks, and this is in none";
+    let files = templates.values();
+    let strays =
+        files.flat_map(|(file, facts)| facts.stray_supers.iter().map(move |at| (file, at)));
+    strays.map(|(file, at)| file.problem(at.clone(), message).hint(hint)).collect()
 }
 
 /// Whether all names are there that a template and those it takes in use; `what` it is for.

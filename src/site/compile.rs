@@ -119,6 +119,9 @@ fn templates_of<'a>(
         }
     }
     problems.extend(check::references(&templates, &files.templates));
+    problems.extend(check::circles(&templates));
+    problems.extend(check::imports(&templates));
+    problems.extend(check::supers(&templates));
     templates
 }
 

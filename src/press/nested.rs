@@ -1,0 +1,100 @@
+//! Which statements of a template stand within which: whether something is done whatever happens,
+//! and what is outside of all blocks.
+
+use super::scan::{Kind, Token};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// The statements that stand within no other, by the place of their first token: all that is done
+/// whenever the template is.
+pub(super) fn always(text: &str, tokens: &[Token]) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    walk(text, tokens, |at, token, open| {
+        if token.kind == Kind::BlockStart && open.is_empty() {
+            found.insert(at);
+        }
+    });
+    found
+}
+
+/// The calls of `super` that have no block to be about. A macro is none, whoever calls it.
+pub(super) fn stray_supers(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    walk(text, tokens, |at, token, open| {
+        let is_super = token.kind == Kind::Name && text.get(token.span.clone()) == Some("super");
+        let next = tokens.get(at + 1);
+        let is_call = next.is_some_and(|next| next.kind == Kind::Mark(b'('));
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        let is_attribute = before.is_some_and(|before| before.kind == Kind::Mark(b'.'));
+        if is_super && is_call && !is_attribute {
+            let inner = open.iter().rfind(|word| matches!(**word, "block" | "macro" | "call"));
+            if inner != Some(&"block") {
+                found.push(token.span.clone());
+            }
+        }
+    });
+    found
+}
+
+/// Gives each token with the words of the statements that it stands within. The template is known
+/// to compile, so that each of them ends.
+fn walk<'t>(text: &'t str, tokens: &[Token], mut visit: impl FnMut(usize, &Token, &[&'t str])) {
+    let mut open = Vec::new();
+    let mut opens = None;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::BlockStart => {
+                let word = tokens.get(at + 1).and_then(|word| text.get(word.span.clone()));
+                let word = word.unwrap_or_default();
+                if word.starts_with("end") {
+                    open.pop();
+                }
+                let is_open = OPENING.contains(&word) || (word == "set" && is_capture(tokens, at));
+                opens = is_open.then_some(word);
+            }
+            Kind::End => open.extend(opens.take()),
+            _ => {}
+        }
+        visit(at, token, &open);
+    }
+}
+
+/// Whether a `set` takes what stands between it and its end: before any filter it has no `=`.
+fn is_capture(tokens: &[Token], at: usize) -> bool {
+    let marks = tokens.iter().skip(at).map(|token| token.kind);
+    let mut ends = marks.filter(|kind| matches!(kind, Kind::Mark(b'=' | b'|') | Kind::End));
+    ends.next() != Some(Kind::Mark(b'='))
+}
+
+/// Statements that have an end.
+const OPENING: &[&str] = &["if", "for", "block", "macro", "call", "filter", "with", "autoescape"];
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan;
+    use super::*;
+
+    #[test]
+    fn statements_that_are_always_done() {
+        let text = "{% set a = 1 %}{% set b %}{% include 'no' %}{% endset %}\
+                    {% set c | default(a=1) %}{% include 'no' %}{% endset %}\
+                    {% if a %}{% include 'no' %}{% else %}{% include 'no' %}{% endif %}\
+                    {% raw %}{% if %}{% endraw %}{% block d %}{% include 'no' %}{% endblock d %}\
+                    {% include 'yes' %}";
+        let tokens = scan::template(text);
+        let found = always(text, &tokens);
+        let rest = |at: &usize| text.get(tokens[*at].span.start..).unwrap();
+        let includes: Vec<_> = found.iter().map(rest).filter(|t| t.starts_with("{% inc")).collect();
+        assert_eq!(includes, ["{% include 'yes' %}"]);
+    }
+
+    #[test]
+    fn supers_outside_of_blocks() {
+        let count = |text: &str| stray_supers(text, &scan::template(text)).len();
+        assert_eq!(count("{{ super() }}{% block a %}{{ super() }}{% endblock %}"), 1);
+        assert_eq!(count("{% block a %}{% if b %}{{ super()|upper }}{% endif %}{% endblock %}"), 0);
+        let text = "{% block a %}{% macro m() %}{{ super() }}{% endmacro %}{% endblock %}";
+        assert_eq!(count(text), 1);
+        assert_eq!(count("{{ a.super() }}{{ super }}{% raw %}{{ super() }}{% endraw %}"), 0);
+    }
+}
