@@ -168,8 +168,7 @@ fn read(request: &Request<'_>, takes: &Takes) -> Result<Form, Refusal> {
             read_parts(request.body, content_type, takes.fields_max)
         }
         Some(Kind::Json) => {
-            let value = serde_json::from_slice(request.body).ok().and_then(Form::of_json);
-            value.ok_or((400, "The body is not a JSON object."))
+            Form::of_json(request.body).ok_or((400, "The body is not a JSON object."))
         }
     }
 }
@@ -200,10 +199,12 @@ fn read_parts(body: &[u8], content_type: &[u8], fields_max: usize) -> Result<For
                 return Err(TOO_MANY);
             }
             let name = part.name().ok_or(MALFORMED)?.to_owned();
-            let file = part.file_name().map(|filename| {
+            let disposition = part.headers().get("content-disposition");
+            let lossy = || lossy_filename(disposition?.as_bytes());
+            let file = part.file_name().map(str::to_owned).or_else(lossy).map(|filename| {
                 let content_type = part.content_type().map(ToString::to_string);
                 let unknown = || "application/octet-stream".to_owned();
-                (filename.to_owned(), content_type.unwrap_or_else(unknown))
+                (filename, content_type.unwrap_or_else(unknown))
             });
             let bytes = part.bytes().await.map_err(|_| MALFORMED)?;
             let value = match file {
@@ -219,6 +220,24 @@ fn read_parts(body: &[u8], content_type: &[u8], fields_max: usize) -> Result<For
         Ok(Form::new(fields))
     };
     reading.now_or_never().unwrap_or(Err(MALFORMED))
+}
+
+/// The name of a file, where the parser tells none as it is no UTF-8: only a part without one is a
+/// text, and not a file (RFC 7578 section 4.2).
+fn lossy_filename(disposition: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(disposition);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parameters = text.split(|character| {
+        let (was_escaped, was_quoted) = (is_escaped, is_quoted);
+        is_escaped = is_quoted && !was_escaped && character == '\\';
+        is_quoted ^= character == '"' && !was_escaped;
+        character == ';' && !was_quoted
+    });
+    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("filename"))?;
+    let value = value.trim();
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    Some(quoted.unwrap_or(value).replace("\\\"", "\""))
 }
 
 const CROSS_SITE: &str = "This form was sent from another site, and so it was not taken. Open the \
@@ -247,6 +266,28 @@ mod tests {
         for wrong in ["multipart/form-data", "multipart/form-data; boundary=\"\"", "x"] {
             assert!(read_parts(body, wrong.as_bytes(), 2).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_utf8_is_a_file() {
+        let named = |parameters: &[u8]| {
+            let body: [&[u8]; 3] =
+                [b"--b\r\nContent-Disposition: form-data; ", parameters, b"\r\n\r\nx\r\n--b--\r\n"];
+            let form = read_parts(&body.concat(), TYPE, 2).unwrap();
+            let shown = format!("{form:?}");
+            (shown.contains("caf\u{fffd}"), shown.contains("content_type"))
+        };
+        assert_eq!(named(b"name=\"f\"; filename=\"caf\xe9.txt\""), (true, true));
+        assert_eq!(named(b"name=f; FileName = caf\xe9.txt"), (true, true));
+        assert_eq!(named(b"name=\"f\""), (false, false));
+        let name = br#"form-data; name="\";filename=x"; filename="a\";b\xe9""#;
+        assert_eq!(lossy_filename(name).as_deref(), Some("a\";b\\xe9"));
+        assert_eq!(lossy_filename(b"form-data; filename"), None);
+        assert_eq!(lossy_filename(b"form-data; name=\"a; filename=b\"; other=\"\xe9\""), None);
+        assert_eq!(
+            lossy_filename(b"form-data; filename*=x; filename=\"\xff").as_deref(),
+            Some("\"\u{fffd}")
+        );
     }
 
     proptest! {

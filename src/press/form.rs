@@ -2,8 +2,9 @@
 //! than once. Files among it are maps of what is known of them; their bytes go to upstreams alone.
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ValueKind};
-use std::collections::HashMap;
+use minijinja::value::{Enumerator, Object};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,9 +54,9 @@ impl Form {
     }
 
     /// A form that came as JSON; none when it is no object.
-    pub fn of_json(value: Value) -> Option<Self> {
-        let all = Self::new([]).all;
-        (value.kind() == ValueKind::Map).then_some(Self { first: value, all })
+    pub fn of_json(body: &[u8]) -> Option<Self> {
+        let Members(first) = serde_json::from_slice(body).ok()?;
+        Some(Self { first, all: Self::new([]).all })
     }
 
     pub(super) fn first(&self) -> Value {
@@ -70,6 +71,35 @@ impl Form {
 impl Default for Form {
     fn default() -> Self {
         Self::new([])
+    }
+}
+
+/// A JSON object. Of a name that is there twice the first value counts, as in all forms.
+struct Members(Value);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let (mut seen, mut members) = (HashSet::new(), Vec::new());
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if seen.insert(name.clone()) {
+                members.push((name, value));
+            }
+        }
+        Ok(Members(Value::from_pairs(members)))
     }
 }
 
@@ -154,6 +184,17 @@ mod tests {
         assert_eq!(all.get_attr("tag").unwrap().to_string(), "['a', 'b']");
         assert_eq!(all.get_attr("none").unwrap().len(), Some(0));
         assert_eq!(first.len(), Some(2));
+    }
+
+    #[test]
+    fn of_json_the_first_value_of_a_name_counts_too() {
+        let form = Form::of_json(br#" {"b": 1, "a": {"c": [2]}, "b": 3} "#).unwrap();
+        let shown = serde_json::to_string(&form.first()).unwrap();
+        assert_eq!(shown, r#"{"b":1,"a":{"c":[2]}}"#);
+        assert_eq!(form.all().get_attr("b").unwrap().len(), Some(0));
+        for other in ["[1]", "1", "{}x", "{", "null", "\"a\"", ""] {
+            assert!(Form::of_json(other.as_bytes()).is_none(), "{other}");
+        }
     }
 
     #[test]
