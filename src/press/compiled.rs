@@ -154,14 +154,16 @@ impl Press {
     /// # Errors
     /// When it fails; the cause names its place in the site file.
     pub fn evaluate(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
-        self.attempt(id, root).map_err(|error| self.failed(id, &error))
+        let failed = |error| self.failed(id, &error, PageErrorKind::Internal);
+        self.attempt(id, root).map_err(failed)
     }
 
     /// The value of an expression that takes nothing but what visitors send. It is undefined where
     /// it fails because they have not sent it.
     ///
     /// # Errors
-    /// As those of [`Press::evaluate`].
+    /// As those of [`Press::evaluate`], but theirs where nothing can be done with what they have
+    /// sent, as with a text that should be a number.
     pub(super) fn evaluate_theirs(
         &self,
         id: ExpressionId,
@@ -169,7 +171,10 @@ impl Press {
     ) -> Result<Value, PageError> {
         match self.attempt(id, root) {
             Err(error) if error.kind() == ErrorKind::UndefinedError => Ok(Value::UNDEFINED),
-            attempt => attempt.map_err(|error| self.failed(id, &error)),
+            Err(error) if error.kind() == ErrorKind::InvalidOperation => {
+                Err(self.failed(id, &error, PageErrorKind::BadRequest))
+            }
+            attempt => attempt.map_err(|error| self.failed(id, &error, PageErrorKind::Internal)),
         }
     }
 
@@ -181,9 +186,9 @@ impl Press {
         expression.ok_or_else(no_operation)?.eval(root.clone())
     }
 
-    fn failed(&self, id: ExpressionId, error: &minijinja::Error) -> PageError {
+    fn failed(&self, id: ExpressionId, error: &minijinja::Error, kind: PageErrorKind) -> PageError {
         let what = format!("expression `{}` failed", self.text(id));
-        PressError::of(error, self.origins.get(id.0)).fails(what)
+        PageError::new(kind, what).because(PressError::of(error, self.origins.get(id.0)))
     }
 
     /// The value of an expression that is a path and leads somewhere: it needs no machine.

@@ -72,7 +72,13 @@ impl Print {
     /// `query.page|trim`.
     pub(super) fn value(&self, press: &Press, root: &Value) -> Result<Value, PageError> {
         match self.theirs {
-            Theirs::All | Theirs::Lookup => press.evaluate_theirs(self.id, root),
+            Theirs::All | Theirs::Lookup => {
+                let value = press.evaluate_theirs(self.id, root);
+                value.map_err(|error| match error.kind() {
+                    PageErrorKind::BadRequest if self.is_of_form => error.telling(FORM_TOLD),
+                    _ => error,
+                })
+            }
             Theirs::Nothing | Theirs::Some => press.evaluate(self.id, root),
         }
     }

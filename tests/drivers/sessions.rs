@@ -14,6 +14,7 @@ on_every_driver!(
     what_is_put_in_comes_back,
     values_change_and_a_session_ends,
     made_up_sessions_are_none,
+    what_is_no_number_is_the_visitors,
     keys_are_rotated,
     an_old_session_is_none,
     a_session_that_is_too_large,
@@ -43,6 +44,7 @@ fn start(kind: Kind, server: &'static str) -> Stage {
         .page("/in", IN, "in")
         .page("/me", "", ME)
         .page("/change", change, "{{ session | tojson }}")
+        .page("/number", "session = { n = '{{ query.n|int }}' }", "number")
         .page("/plain", "", "plain {{ cookies.x | default('') }}")
         .page("/around", "", "around {{ fragment('/me') }}")
         .page("/around/plain", "", "around {{ fragment('/plain') }}")
@@ -114,6 +116,19 @@ fn values_change_and_a_session_ends(kind: Kind) {
     let anew = format!("session={}", cookie(&reply).0);
     assert!(with(&mut visitor, "/me", &anew).page().starts_with("nobody -"));
     assert!(with(&mut visitor, "/change", &anew).page().contains("\"more\":"));
+    drop(visitor);
+    stage.finish();
+}
+
+fn what_is_no_number_is_the_visitors(kind: Kind) {
+    let stage = start(kind, USUAL);
+    let mut visitor = stage.visitor();
+    visitor.get("/number?n=abc").is_error(400);
+    let reply = visitor.get("/number");
+    assert_eq!(reply.page(), "number");
+    assert!(sets_none(&reply));
+    let session = format!("session={}", cookie(&visitor.get("/number?n=7")).0);
+    assert_eq!(with(&mut visitor, "/me", &session).page(), "nobody 7 - -");
     drop(visitor);
     stage.finish();
 }
