@@ -160,7 +160,9 @@ impl Builder {
                 let span = within(error.range().unwrap_or(0..text.len()));
                 let what = error.detail().map_or(error.kind().to_string(), str::to_owned);
                 let message = format!("this is not an expression: {what}");
-                return Err(vec![place.file.problem(span, message)]);
+                let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+                let hint = bare.map(|bare| format!("leave out the braces: `{}`", bare.trim()));
+                return Err(vec![place.file.problem(span, message).hint_if(hint)]);
             }
         };
         let unknown = names::unknown_filters(&self.environment, text, &tokens);
