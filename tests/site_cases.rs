@@ -98,6 +98,7 @@ fn an_error_page_never_fails() {
         ("site.toml", "[[page]]\npath = '/'\ntemplate = 'front.html'\n"),
         ("front.html", "front"),
         ("errors/404.html", "<p>no {{ path }} here, {{ reason }}</p>"),
+        ("errors/410.html.j2", "<p>{{ path }} is gone</p>"),
         ("errors/default.html", "{{ status / 0 }}"),
     ];
     let folder = folder_of(&files.map(|(name, text)| SourceFile::new(name, text)));
@@ -117,6 +118,7 @@ fn an_error_page_never_fails() {
         String::from_utf8(out).unwrap()
     };
     assert_eq!(page(404, None), "head<p>no &#x2f;&lt;b&gt; here, Reason</p>");
+    assert_eq!(page(410, None), "head<p>&#x2f;&lt;b&gt; is gone</p>");
     let built_in = page(500, None);
     assert!(built_in.starts_with("head<!doctype html>"), "{built_in}");
     assert!(built_in.contains("A &lt;message&gt;") && !built_in.contains("What happened"));

@@ -57,8 +57,13 @@ pub(super) fn auto_escape(template: &str) -> AutoEscape {
 
 /// The extension that says what a template makes: of `page.html.j2` that is `html`.
 fn extension(template: &str) -> &str {
+    made_name(template).rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// The name of what a template makes: `page.html` of `page.html.j2` and of itself.
+pub(crate) fn made_name(template: &str) -> &str {
     let name = [".j2", ".jinja", ".jinja2"].iter().find_map(|end| template.strip_suffix(end));
-    name.unwrap_or(template).rsplit_once('.').map_or("", |(_, extension)| extension)
+    name.unwrap_or(template)
 }
 
 /// Whether a file is a template, by its name.

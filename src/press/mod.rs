@@ -39,7 +39,7 @@ pub use compiled::{Binding, ExpressionId, Press, TemplateId};
 pub(crate) use context::REQUEST_FIELDS;
 pub use context::{Context, FetchFailure, Inputs, Names, Uses};
 pub use environment::content_type;
-pub(crate) use environment::is_template;
+pub(crate) use environment::{is_template, made_name};
 pub use error::{PressError, Spot};
 pub use fields::Params;
 pub use form::{Form, FormFile};

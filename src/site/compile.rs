@@ -68,7 +68,7 @@ pub(super) fn compile(
     let drafts = written.pages.iter().map(|page| compiler.page(page)).collect::<Vec<_>>();
     let mut router = compiler.router(&written.pages, &drafts);
     compiler.fragments(&router, &drafts);
-    compiler.error_templates();
+    compiler.error_templates(&written.pages);
     let Compiler { builder, mut problems, .. } = compiler;
     statics.route(&files.site, &written.pages, &mut router, &mut problems);
     let press = builder.finish().map_err(|problem| problems.push(problem)).ok();
@@ -455,7 +455,13 @@ impl Compiler<'_> {
         self.problems.extend(wrong);
     }
 
-    fn error_templates(&mut self) {
+    fn error_templates(&mut self, pages: &[PageTable]) {
+        // What does not compile may take in anything.
+        if self.templates.len() == self.known.len() {
+            let of_pages = pages.iter().filter_map(|page| page.template.as_ref());
+            let of_pages = of_pages.map(|template| template.value.as_str()).collect();
+            self.problems.extend(error_page::never_used(self.templates, &of_pages));
+        }
         for name in self.templates.keys().filter(|name| error_page::status(name).is_some()) {
             let scope =
                 Scope { functions: self.functions, others: error_page::NAMES, ..Scope::default() };

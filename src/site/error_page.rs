@@ -2,8 +2,10 @@
 //! plain built-in one that cannot fail.
 
 use super::Site;
-use crate::config::SourceFile;
-use crate::press::{Press, TemplateId, Value};
+use super::check::Templates;
+use crate::config::{Problem, SourceFile};
+use crate::press::{Press, TemplateId, Value, content_type, made_name};
+use std::collections::BTreeSet;
 
 /// What an error page tells. Nothing in it comes from inside of the server.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +70,38 @@ pub(super) fn templates(press: &Press, files: &[SourceFile]) -> Vec<(Option<u16>
 /// The status a template is the error page of, `None` in it for all others; outer `None` when it
 /// is no error page.
 pub(super) fn status(template: &str) -> Option<Option<u16>> {
-    let name = template.strip_prefix("errors/")?.strip_suffix(".html")?;
+    let name = made_name(template).strip_prefix(FOLDER)?.strip_suffix(".html")?;
     if name == "default" {
         return Some(None);
     }
     let status = name.parse().ok().filter(|status| (400..=599).contains(status))?;
     Some(Some(status))
 }
+
+/// What is among the error pages and will never be one, nor a part of any template: of a site whose
+/// templates are all known.
+pub(super) fn never_used(templates: &Templates<'_>, of_pages: &BTreeSet<&str>) -> Vec<Problem> {
+    let facts = || templates.values().map(|(_, facts)| facts);
+    if facts().any(|facts| facts.dynamic) {
+        return Vec::new();
+    }
+    let references = facts().flat_map(|facts| &facts.references);
+    let taken: BTreeSet<&str> = references.map(|reference| reference.name.as_str()).collect();
+    let is_lost = |name: &&&str| {
+        let is_direct = name.strip_prefix(FOLDER).is_some_and(|name| !name.contains('/'));
+        let is_page = content_type(name).starts_with("text/html");
+        let is_used = status(name).is_some() || taken.contains(**name) || of_pages.contains(**name);
+        is_direct && is_page && !is_used
+    };
+    let message = "this is no error page, and no template takes it in";
+    let hint = "error pages are `errors/404.html` and so on, for statuses from 400 to 599, and \
+                `errors/default.html` for all others";
+    let lost = templates.keys().filter(is_lost);
+    lost.map(|name| Problem::of_file(*name, message).hint(hint)).collect()
+}
+
+/// Where error pages are.
+const FOLDER: &str = "errors/";
 
 /// The names an error page can use.
 pub(super) const NAMES: &[&str] =
