@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
+use memchr::{memchr, memchr2, memrchr, memrchr2};
 
 use super::{Headers, is_authority};
 use crate::limits::FORWARDED_HOPS_MAX;
@@ -60,8 +60,9 @@ pub fn resolve<'a>(
             found.host = host.filter(|host| is_authority(host));
         }
         Fields::Forwarded => {
-            let Some(hops) = forwarded(headers, buf) else { return found };
-            for hop in hops.into_iter().rev().take(FORWARDED_HOPS_MAX) {
+            for element in forwarded(headers, buf).take(FORWARDED_HOPS_MAX) {
+                // What stands before it is older, and may be anybody's.
+                let Some(hop) = Hop::parse(element) else { break };
                 found.https = hop.https.or(found.https);
                 found.host = hop.host.or(found.host);
                 let Some(address) = hop.client else { break };
@@ -75,15 +76,69 @@ pub fn resolve<'a>(
     found
 }
 
-/// The elements of all fields of a name, the last first.
+/// The elements of all fields of a name, the last first. Empty ones do not count (RFC 9110 section
+/// 5.6.1.2).
 fn x_forwarded<'a>(
+    headers: &Headers,
+    buf: &'a [u8],
+    name: &'static [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    let elements = lines(headers, buf, name).flat_map(|line| line.rsplit(|&byte| byte == b','));
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// The field lines of a name, the last first.
+fn lines<'a>(
     headers: &Headers,
     buf: &'a [u8],
     name: &'static [u8],
 ) -> impl Iterator<Item = &'a [u8]> {
     let fields = headers.spans().iter().rev();
     let named = fields.filter(move |(field, _)| field.of(buf).eq_ignore_ascii_case(name));
-    named.flat_map(|(_, value)| value.of(buf).rsplit(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+    named.map(|(_, value)| value.of(buf))
+}
+
+/// The elements of all Forwarded fields (RFC 7239 section 4), the last first; empty ones do not
+/// count. Each line is taken apart by itself and from its end: so nothing that stands before an
+/// element, as a quote that is never closed, can make another of it.
+fn forwarded<'a>(headers: &Headers, buf: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let elements = lines(headers, buf, b"forwarded").flat_map(|line| {
+        let mut rest = Some(line);
+        std::iter::from_fn(move || {
+            let (before, element) = split_last(rest?);
+            rest = before;
+            Some(element.trim_ascii())
+        })
+    });
+    elements.filter(|element| !element.is_empty())
+}
+
+/// What stands before the last comma that is in no quoted string, if there is one, and what stands
+/// behind it. Where a quoted string has no beginning, all is one element, and malformed.
+fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let mut end = text.len();
+    while let Some(at) = text.get(..end).and_then(|text| memrchr2(b',', b'"', text)) {
+        if text.get(at) == Some(&b',') {
+            return (text.get(..at), text.get(at + 1..).unwrap_or_default());
+        }
+        let Some(opening) = opening(text, at) else { break };
+        end = opening;
+    }
+    (None, text)
+}
+
+/// Where the quoted string begins that is closed at `closing`: a quote behind an odd number of
+/// backslashes is within it (quoted-pair, RFC 9110 section 5.6.4).
+fn opening(text: &[u8], closing: usize) -> Option<usize> {
+    let mut end = closing;
+    loop {
+        let before = text.get(..end)?;
+        end = memrchr(b'"', before)?;
+        let backslashes = before.get(..end)?.iter().rev().take_while(|byte| **byte == b'\\');
+        if backslashes.count() % 2 == 0 {
+            return Some(end);
+        }
+    }
 }
 
 /// One element of Forwarded.
@@ -94,63 +149,54 @@ struct Hop<'a> {
     host: Option<&'a [u8]>,
 }
 
-/// All elements of the Forwarded fields (RFC 7239 section 4), or none when one is malformed.
-fn forwarded<'a>(headers: &Headers, buf: &'a [u8]) -> Option<SmallVec<[Hop<'a>; 4]>> {
-    let mut hops = SmallVec::new();
-    for (name, value) in headers.iter(buf) {
-        if !name.eq_ignore_ascii_case(b"forwarded") {
-            continue;
-        }
-        let mut hop = Hop::default();
-        let mut rest = value;
-        loop {
-            let (pair, mark, after) = next_pair(rest)?;
-            if !pair.0.is_empty() {
-                note(&mut hop, pair);
-            }
-            if mark != Some(b';') {
-                hops.push(std::mem::take(&mut hop));
-            }
-            if mark.is_none() {
-                break;
-            }
+impl<'a> Hop<'a> {
+    /// None where it is malformed.
+    fn parse(element: &'a [u8]) -> Option<Self> {
+        let (mut hop, mut rest) = (Self::default(), element);
+        while !rest.is_empty() {
+            let (pair, after) = next_pair(rest)?;
+            note(&mut hop, pair);
             rest = after;
         }
+        Some(hop)
     }
-    Some(hops)
 }
 
 type Pair<'a> = (&'a [u8], &'a [u8]);
 
-/// The next `name=value`, what ends it (`;` or `,`, nothing at the end) and what is after that.
-fn next_pair(text: &[u8]) -> Option<(Pair<'_>, Option<u8>, &[u8])> {
+/// The next `name=value`, which may be empty, and what is behind the semicolon after it.
+fn next_pair(text: &[u8]) -> Option<(Pair<'_>, &[u8])> {
     let text = text.trim_ascii_start();
-    let end = |byte: &u8| matches!(byte, b';' | b',');
-    let (value_start, value_end) = match text.iter().position(|byte| end(byte) || *byte == b'=') {
-        Some(at) if text.get(at) == Some(&b'=') => {
-            let value = text.get(at + 1..)?;
-            let length = match value.strip_prefix(b"\"") {
-                // What needs a backslash is no address and no host.
-                Some(quoted) => quoted.iter().position(|&byte| byte == b'"')? + 2,
-                None => value.iter().position(end).unwrap_or(value.len()),
-            };
-            (at + 1, at + 1 + length)
-        }
-        // An empty element, which lists may have (RFC 9110 section 5.6.1).
-        Some(0) => (0, 0),
-        None if text.is_empty() => (0, 0),
-        _ => return None,
+    let name_end = memchr2(b';', b'=', text).unwrap_or(text.len());
+    let (name, value) = text.split_at_checked(name_end)?;
+    let (value, after) = match value.strip_prefix(b"=") {
+        Some(value) => match value.strip_prefix(b"\"") {
+            Some(quoted) => quoted.split_at_checked(quoted_length(quoted)?)?,
+            None => value.split_at_checked(memchr(b';', value).unwrap_or(value.len()))?,
+        },
+        None if name.is_empty() => (&[][..], value),
+        None => return None,
     };
-    let name = text.get(..value_start.saturating_sub(1))?;
-    let value = text.get(value_start..value_end)?.trim_ascii_end();
-    let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-    let after = text.get(value_end..)?.trim_ascii_start();
-    let mark = match after.first() {
-        None => None,
-        Some(mark) if end(mark) => Some(*mark),
+    let after = after.strip_prefix(b"\"").unwrap_or(after).trim_ascii_start();
+    let after = match after.split_first() {
+        None => after,
+        Some((b';', after)) => after,
         Some(_) => return None,
     };
-    Some(((name, value), mark, after.get(1..).unwrap_or_default()))
+    Some(((name, value.trim_ascii_end()), after))
+}
+
+/// How long a quoted string is that goes on with `text`, without the quote that ends it. What is
+/// in it stays as it is: what needs a backslash is no address and no host.
+fn quoted_length(text: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    loop {
+        length += memchr2(b'"', b'\\', text.get(length..)?)?;
+        if text.get(length) == Some(&b'"') {
+            return Some(length);
+        }
+        length += 2;
+    }
 }
 
 fn note<'a>(hop: &mut Hop<'a>, (name, value): Pair<'a>) {
@@ -236,7 +282,9 @@ mod tests {
             ("X-Forwarded-For: 2001:db8::1\r\n", "2001:db8::1"),
             ("X-Forwarded-For: ::ffff:192.0.2.1\r\n", "192.0.2.1"),
             ("X-Forwarded-For: 6.6.6.6, unknown\r\n", "10.0.0.1"),
-            ("X-Forwarded-For: 6.6.6.6, \r\n", "10.0.0.1"),
+            ("X-Forwarded-For: 192.0.2.1, \r\n", "192.0.2.1"),
+            ("X-Forwarded-For: 6.6.6.6, 192.0.2.1,, ,10.1.1.1,,\r\n", "192.0.2.1"),
+            ("X-Forwarded-For: ,\r\n", "10.0.0.1"),
             ("X-Forwarded-For: 192.0.2.1x\r\n", "10.0.0.1"),
             ("Forwarded: for=6.6.6.6\r\n", "10.0.0.1"),
         ] {
@@ -259,10 +307,40 @@ mod tests {
             ("Forwarded: for\r\n", "10.0.0.1"),
             ("Forwarded: for=\"192.0.2.1\"x\r\n", "10.0.0.1"),
             ("Forwarded: , for=192.0.2.1\r\n", "192.0.2.1"),
+            ("Forwarded: for=192.0.2.1,, \r\n", "192.0.2.1"),
+            ("Forwarded: ;for=192.0.2.1;;a=\"\\\\\\\"\";\r\n", "192.0.2.1"),
+            ("Forwarded: for=\"192.0.2.1\\\"\r\n", "10.0.0.1"),
             ("X-Forwarded-For: 6.6.6.6\r\n", "10.0.0.1"),
         ] {
             assert_eq!(client(Fields::Forwarded, lines), wanted, "{lines}");
         }
+    }
+
+    #[test]
+    fn nothing_before_it_voids_what_a_proxy_has_added() {
+        let good = "for=192.0.2.1;proto=https;host=a.example;by=\"[::1]\"";
+        let wanted = ("192.0.2.1".to_owned(), Some(true), Some("a.example".to_owned()));
+        for before in [
+            "x",
+            "\"",
+            "for=\"",
+            "for=6.6.6.6;a=\"\\\"\"",
+            "for=6.6.6.6;a=\"\\\\\"",
+            "for=6.6.6.6;a=\"b, for=7.7.7.7\"",
+            "for=6.6.6.6;a=\"\\",
+            "for=6.6.6.6\"x\"",
+            "\\",
+            "for=6.6.6.6,, ;",
+            "=;=,",
+        ] {
+            let lines = format!("Forwarded: {before}, {good}\r\n");
+            assert_eq!(resolved(Fields::Forwarded, &lines), wanted, "{lines}");
+            let lines = format!("Forwarded: {before}\r\nForwarded: {good}\r\n");
+            assert_eq!(resolved(Fields::Forwarded, &lines), wanted, "{lines}");
+        }
+        // A proxy further out has said what cannot be read: who is before it, nobody knows.
+        let lines = "Forwarded: for=6.6.6.6, x, for=10.3.3.3\r\n";
+        assert_eq!(client(Fields::Forwarded, lines), "10.3.3.3");
     }
 
     #[test]

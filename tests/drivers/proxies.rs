@@ -38,6 +38,7 @@ fn forwarded_by_a_trusted_proxy(kind: Kind) {
             "2001:db8::1 https shop.example",
         ),
         ("X-Forwarded-Host: a b\r\n", "127.0.0.1 http own.example"),
+        ("X-Forwarded-For: 192.0.2.1,,\r\n", "192.0.2.1 http own.example"),
         ("Forwarded: for=6.6.6.6\r\n", "127.0.0.1 http own.example"),
     ] {
         assert_eq!(visitor.ask(ask(fields)).page(), wanted, "{fields}");
@@ -50,6 +51,12 @@ fn forwarded_by_a_trusted_proxy(kind: Kind) {
     let fields = "Forwarded: for=\"[2001:db8::1]\";proto=https;host=shop.example\r\n\
                   X-Forwarded-For: 6.6.6.6\r\n";
     assert_eq!(visitor.ask(ask(fields)).page(), "2001:db8::1 https shop.example");
+    // Nothing that a visitor has sent along counts for anything, or against it.
+    for visitors in ["x, ", "for=6.6.6.6;a=\"\\\"\", ", "\"\r\nForwarded: "] {
+        let fields =
+            format!("Forwarded: {visitors}for=192.0.2.1;proto=https;host=shop.example\r\n");
+        assert_eq!(visitor.ask(ask(&fields)).page(), "192.0.2.1 https shop.example", "{fields}");
+    }
     drop(visitor);
     stage.finish();
 }
