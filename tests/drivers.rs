@@ -79,6 +79,9 @@ mod http2;
 #[cfg(feature = "http2")]
 #[path = "drivers/http2_bounds.rs"]
 mod http2_bounds;
+#[cfg(feature = "http2")]
+#[path = "drivers/http2_parting.rs"]
+mod http2_parting;
 #[cfg(feature = "acme")]
 #[path = "drivers/issued.rs"]
 mod issued;

@@ -21,6 +21,8 @@ pub(crate) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const CANCEL: u32 = 8;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A connection to a server, after the preface.
 pub(crate) struct Frames {
     stream: TcpStream,
@@ -38,14 +40,19 @@ impl Frames {
         Self::with_settings(address, &[])
     }
 
-    /// A connection that begins with these settings.
-    pub(crate) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    /// A connection on which nothing has been said.
+    pub(crate) fn without_preface(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connect");
         stream.set_nodelay(true).expect("nodelay");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut frames = Self { stream };
-        frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("send");
+        Self { stream }
+    }
+
+    /// A connection that begins with these settings.
+    pub(crate) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+        let mut frames = Self::without_preface(address);
+        frames.stream.write_all(PREFACE).expect("send");
         let payload = settings.iter().flat_map(|(name, value)| {
             name.to_be_bytes().into_iter().chain(value.to_be_bytes()).collect::<Vec<u8>>()
         });

@@ -100,18 +100,29 @@ async fn shake_hands<D: Driver, S: Service, R: Reader, W: Outbound>(
         .reset_stream_duration(limits::HTTP2_RESET_KEPT_TIME)
         .handshake(Io(Rc::clone(wire)));
     let mut handshake = pin!(handshake);
-    let shaken = poll_fn(|context| {
+    let timer = worker.timers.timer();
+    let deadline = D::now() + worker.bounds.head_timeout;
+    timer.set(deadline);
+    let mut is_parting = false;
+    poll_fn(|context| {
         presence.set_waker(context.waker());
+        // Who has agreed on TLS is about to ask for something. They are told of the end once they
+        // have begun, and waited for no longer than those who have nothing to ask for.
+        if worker.is_draining() && !std::mem::replace(&mut is_parting, true) {
+            timer.set(deadline.min(D::now() + limits::HTTP2_PARTING_TIMEOUT));
+        }
         wire.borrow_mut().begin_turn();
         let polled = handshake.as_mut().poll(context);
         let written = wire.borrow_mut().poll_written(context);
-        if worker.is_draining() || matches!(written, Poll::Ready(Err(_))) {
+        if matches!(written, Poll::Ready(Err(_))) {
             return Poll::Ready(None);
         }
-        polled.map(Result::ok)
-    });
-    let mut timer = worker.timers.timer();
-    timer.timeout(worker.bounds.head_timeout, shaken).await.ok().flatten()
+        match polled {
+            Poll::Ready(shaken) => Poll::Ready(shaken.ok()),
+            Poll::Pending => timer.poll_expired(context).map(|()| None),
+        }
+    })
+    .await
 }
 
 /// Answers all requests of a connection, until it ends.
