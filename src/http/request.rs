@@ -29,6 +29,8 @@ pub struct RequestHead {
     /// The host, and port if there is one: of the target, else of the Host field. Only an
     /// HTTP/1.0 request may have none.
     pub host: Option<Span>,
+    /// Whether the target is an https URL, which may be asked for over TLS only.
+    pub is_https: bool,
     /// How the body is framed; a request never lasts until the connection closes.
     pub body: Framing,
     /// Whether the client wants the connection to stay.
@@ -39,7 +41,22 @@ pub struct RequestHead {
     pub length: usize,
 }
 
-/// Reads the request head at the start of `buf`, or `None` if it needs more bytes.
+impl RequestHead {
+    /// Refuses an https URL that is asked for without TLS: what is to come over TLS must not be
+    /// given without it (RFC 9110 section 7.4).
+    ///
+    /// # Errors
+    /// [`ParseError::TargetScheme`].
+    pub fn check_scheme(&self, is_secure: impl FnOnce() -> bool) -> Result<(), ParseError> {
+        match self.is_https && !is_secure() {
+            true => Err(ParseError::TargetScheme),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Reads the request head at the start of `buf`, or `None` if it needs more bytes. Whether an https
+/// URL may be asked for, whoever knows the connection decides: [`RequestHead::check_scheme`].
 ///
 /// # Errors
 /// As soon as no further bytes could make the head one that is accepted, limits included.
@@ -69,6 +86,7 @@ pub fn parse(buf: &[u8], limits: &Limits) -> Result<Option<RequestHead>, ParseEr
         version: line.version,
         headers,
         host: target.host.or(host),
+        is_https: target.is_https,
         body,
         // Whoever takes the answer for a tunnel sends bytes that are no request.
         keep_alive: control.persists(line.version) && method != Method::Connect,

@@ -15,6 +15,8 @@ pub(super) struct Target {
     pub(super) query: Option<Span>,
     /// The authority, where the target has one: it counts, not the Host field.
     pub(super) host: Option<Span>,
+    /// Whether it is an https URL.
+    pub(super) is_https: bool,
 }
 
 impl Target {
@@ -27,23 +29,20 @@ impl Target {
                 if !is_authority(authority) || port.is_none_or(<[u8]>::is_empty) {
                     return Err(ParseError::TargetForm);
                 }
-                Ok(Self { path: target, query: None, host: Some(target) })
+                Ok(Self { host: Some(target), ..Self::origin(buf, target, None) })
             }
-            (Method::Options, b"*") => Ok(Self { path: target, query: None, host: None }),
-            (_, [b'/', ..]) => Ok(Self::origin(buf, target, None)),
+            (Method::Options, b"*") | (_, [b'/', ..]) => Ok(Self::origin(buf, target, None)),
             _ => Self::absolute(buf, target),
         }
     }
 
     fn origin(buf: &[u8], target: Span, host: Option<Span>) -> Self {
         let (start, end) = (target.start as usize, target.end as usize);
-        match memchr(b'?', target.of(buf)) {
-            None => Self { path: target, query: None, host },
-            Some(at) => {
-                let query = Some(Span::new(start + at + 1, end));
-                Self { path: Span::new(start, start + at), query, host }
-            }
-        }
+        let (path, query) = match memchr(b'?', target.of(buf)) {
+            None => (target, None),
+            Some(at) => (Span::new(start, start + at), Some(Span::new(start + at + 1, end))),
+        };
+        Self { path, query, host, is_https: false }
     }
 
     fn absolute(buf: &[u8], target: Span) -> Result<Self, ParseError> {
@@ -52,11 +51,10 @@ impl Target {
             let (start, rest) = bytes.split_at_checked(scheme.len())?;
             start.eq_ignore_ascii_case(scheme).then_some(rest)
         };
-        // What is to come over TLS must not be given without it (RFC 9110 section 7.4).
-        if after(b"https://").is_some() {
-            return Err(ParseError::TargetScheme);
-        }
-        let rest = after(b"http://").ok_or(ParseError::TargetForm)?;
+        let (rest, is_https) = match after(b"http://") {
+            Some(rest) => (rest, false),
+            None => (after(b"https://").ok_or(ParseError::TargetForm)?, true),
+        };
         let (start, end) = (target.end as usize - rest.len(), target.end as usize);
         let length = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
         let host = Span::new(start, start + length);
@@ -64,13 +62,14 @@ impl Target {
             return Err(ParseError::HostMalformed);
         }
         if rest.get(length) == Some(&b'/') {
-            return Ok(Self::origin(buf, Span::new(start + length, end), Some(host)));
+            let origin = Self::origin(buf, Span::new(start + length, end), Some(host));
+            return Ok(Self { is_https, ..origin });
         }
         // An empty path is `/` (RFC 9110 section 4.2.3). The one that ends `//` stands for it, so
         // that a path is always bytes of the buffer.
         let path = Span::new(start - 1, start);
         let query = (length < rest.len()).then(|| Span::new(start + length + 1, end));
-        Ok(Self { path, query, host: Some(host) })
+        Ok(Self { path, query, host: Some(host), is_https })
     }
 }
 

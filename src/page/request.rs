@@ -97,6 +97,11 @@ impl<'a> Request<'a> {
         self.forwarded(server).client
     }
 
+    /// Whether the visitor has come by HTTPS, here or at a proxy that is trusted.
+    pub fn is_secure(&self, server: &ServerPlan) -> bool {
+        self.secure || self.forwarded(server).https == Some(true)
+    }
+
     /// Who the visitor is, as far as proxies that are trusted say.
     pub(super) fn forwarded(&self, server: &ServerPlan) -> Forwarded<'_> {
         let peer = self.peer.ip().to_canonical();

@@ -280,6 +280,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             let parsed = request::parse(&self.buffer, &bounds.head_limits());
             self.is_head = request::is_head(&self.buffer);
             if let Some(head) = parsed? {
+                let is_secure = || self.worker.service().is_secure(&self.request(&head, 0));
+                head.check_scheme(is_secure)?;
                 self.worker.usual.learn(head.length);
                 return Ok(head);
             }

@@ -185,6 +185,10 @@ impl<D: Driver> Service for Pages<D> {
         as_page_sees(request).client(self.site().server())
     }
 
+    fn is_secure(&self, request: &Request<'_>) -> bool {
+        as_page_sees(request).is_secure(self.site().server())
+    }
+
     fn request_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {
         self.push_id(&as_page_sees(request), out);
     }

@@ -47,6 +47,11 @@ pub trait Service: 'static {
         request.peer.ip().to_canonical()
     }
 
+    /// Whether the visitor has come by HTTPS: over TLS, unless the service knows of more.
+    fn is_secure(&self, request: &Request<'_>) -> bool {
+        request.secure
+    }
+
     /// Appends the id under which a request is known, in logs and to upstreams: printable, without
     /// a space, a quote or a backslash. Nothing where there is none.
     fn request_id(&self, request: &Request<'_>, out: &mut Vec<u8>) {

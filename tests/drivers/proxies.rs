@@ -43,6 +43,11 @@ fn forwarded_by_a_trusted_proxy(kind: Kind) {
     ] {
         assert_eq!(visitor.ask(ask(fields)).page(), wanted, "{fields}");
     }
+    // A proxy that was asked by HTTPS may hand the URL on.
+    let url = "GET https://own.example/who HTTP/1.1\r\nHost: own.example\r\n";
+    let reply = visitor.ask(format!("{url}X-Forwarded-Proto: https\r\n\r\n"));
+    assert_eq!(reply.page(), "127.0.0.1 https own.example");
+    visitor.ask(format!("{url}X-Forwarded-Proto: http\r\n\r\n")).is_error(421);
     drop(visitor);
     stage.finish();
     let stage = who(kind, "trusted_proxies = '127.0.0.1'\nforwarded = 'forwarded'");

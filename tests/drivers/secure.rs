@@ -21,6 +21,7 @@ use super::visitor::{Visitor, get};
 on_every_driver!(
     pages_are_those_without_tls,
     a_connection_is_used_again,
+    an_https_url_may_be_asked_for,
     http_2_for_who_asks_for_it,
     both_versions_of_tls,
     sessions_are_resumed_by_any_worker,
@@ -136,6 +137,21 @@ fn a_connection_is_used_again(kind: Kind) {
     visitor.reply().is_error(405);
     assert!(visitor.ends_rightly());
     drop(visitor);
+    stage.finish();
+}
+
+/// As RFC 9112 section 3.2.2 has it, which a server must accept.
+fn an_https_url_may_be_asked_for(kind: Kind) {
+    let (stage, trust) = stage(kind, "");
+    let mut secure = visitor(&stage, &trust.client());
+    assert_eq!(secure.get("https://other/who").page(), "https other");
+    assert_eq!(secure.get("HTTPS://other:8443/who?a=b").page(), "https other:8443");
+    secure.get("https://other").is_error(404);
+    assert_eq!(secure.get("http://other/who").page(), "https other");
+    drop(secure);
+    let reply = stage.get("https://other/who");
+    reply.is_error(421);
+    assert_eq!(reply.field("Connection"), Some("close"));
     stage.finish();
 }
 

@@ -67,7 +67,7 @@ fn a_target_has_four_forms() {
 #[test]
 fn a_malformed_line_is_refused() {
     use ParseError::*;
-    let cases: [(&[u8], ParseError, u16, &str); 43] = [
+    let cases: [(&[u8], ParseError, u16, &str); 42] = [
         (b"GET /\r\n", RequestLine, 400, "9112 3: HTTP/0.9"),
         (b"GET / \r\n", RequestLine, 400, "9112 3: no version"),
         (b"GET  / HTTP/1.1\r\n", RequestLine, 400, "9112 3: two spaces"),
@@ -108,13 +108,32 @@ fn a_malformed_line_is_refused() {
         (b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.3"),
         (b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.3"),
         (b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9110 9.3.6: no port"),
-        (b"GET Https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetScheme, 421, "9110 7.4"),
         (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm, 400, "9112 3.2.2"),
         (b"GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMalformed, 400, "9110 4.2.4"),
     ];
     for (bytes, reason, status, section) in cases {
         assert_eq!(refused(bytes, parse), reason, "{section}: {}", bytes.escape_ascii());
         assert_eq!(reason.status(), status, "{section}");
+    }
+}
+
+#[test]
+fn an_https_url_is_for_who_speaks_tls() {
+    for (target, is_https, host, path) in [
+        ("Https://a/b?c", true, "a", "/b"),
+        ("https://a:443", true, "a:443", "/"),
+        ("https://a?c", true, "a", "/"),
+        ("http://a/b", false, "a", "/b"),
+        ("/https://a/", false, "x", "/https://a/"),
+    ] {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let parsed = head(bytes.as_bytes());
+        assert_eq!(parsed.host.unwrap().of(bytes.as_bytes()), host.as_bytes(), "{target}");
+        assert_eq!(parsed.path.of(bytes.as_bytes()), path.as_bytes(), "{target}");
+        assert_eq!(parsed.is_https, is_https, "{target}");
+        assert_eq!(parsed.check_scheme(|| true), Ok(()));
+        let without = parsed.check_scheme(|| false);
+        assert_eq!(without.map_err(ParseError::status), if is_https { Err(421) } else { Ok(()) });
     }
 }
 
