@@ -14,6 +14,7 @@ pub mod files;
 mod handshake;
 mod names;
 pub mod pem;
+mod record;
 pub mod server;
 mod session;
 mod stream;

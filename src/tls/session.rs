@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, UnbufferedConnectionCommon, UnbufferedStatus,
-};
+use rustls::unbuffered::{ConnectionState, UnbufferedConnectionCommon, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+
+use super::record::{RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES, append, is_alert};
 
 /// One side of a TLS session.
 pub struct Session {
@@ -236,14 +236,22 @@ impl Desk<'_> {
         }
     }
 
-    /// Takes the alert that an error has left, if it has: it comes first, before any record is
-    /// looked at again.
+    /// Takes the alert that an error has left, if it has, and what was to be sent before it, as
+    /// the hello of a server that has no protocol in common with the client: they come first,
+    /// before any record is looked at again.
     fn alert<E: Engine>(&mut self, engine: &mut E) -> Result<(), Error> {
-        let bytes = self.pending.get_mut(*self.start..).unwrap_or_default();
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = engine.process(bytes).state {
+        loop {
+            let bytes = self.pending.get_mut(*self.start..).unwrap_or_default();
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = engine.process(bytes).state else {
+                return Ok(());
+            };
+            let start = self.out.len();
             append(self.out, 0, |room| Ok(data.encode(room)?))?;
+            // It is the last. Asked for more, the engine would read on, and fail once more.
+            if is_alert(self.out.get(start..).unwrap_or_default()) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 
@@ -276,62 +284,6 @@ impl Engine for UnbufferedConnectionCommon<ServerConnectionData> {
         self.process_tls_records(records)
     }
 }
-
-/// Why something was not written.
-enum Short {
-    /// It takes so many bytes.
-    Room(usize),
-    /// It cannot be.
-    Failed(Error),
-}
-
-impl From<EncodeError> for Short {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::InsufficientSize(short) => Self::Room(short.required_size),
-            error => Self::Failed(Error::General(error.to_string())),
-        }
-    }
-}
-
-impl From<EncryptError> for Short {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(short) => Self::Room(short.required_size),
-            EncryptError::EncryptExhausted => Self::Failed(Error::EncryptError),
-        }
-    }
-}
-
-/// Appends what `write` writes, which takes about `room` bytes, or says how many.
-fn append(
-    out: &mut Vec<u8>,
-    mut room: usize,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, Short>,
-) -> Result<(), Error> {
-    let start = out.len();
-    for _ in 0..2 {
-        out.resize(start + room, 0);
-        match write(out.get_mut(start..).unwrap_or_default()) {
-            Ok(written) => {
-                out.truncate(start + written);
-                return Ok(());
-            }
-            Err(Short::Room(needed)) => room = needed,
-            Err(Short::Failed(error)) => {
-                out.truncate(start);
-                return Err(error);
-            }
-        }
-    }
-    out.truncate(start);
-    Err(Error::EncryptError)
-}
-
-/// What is in one record at most, bytes (RFC 8446 section 5.1).
-const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// What a record of TLS 1.2 or 1.3 has beside it, bytes, with any cipher that is offered.
-const RECORD_OVERHEAD_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

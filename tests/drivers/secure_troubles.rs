@@ -3,10 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use ringpress::driver::kind::Kind;
+use rustls::ClientConfig;
+use rustls::version::{TLS12, TLS13};
 
 use super::stage::{Script, Stage, wait};
 use super::trust::{Trust, session};
@@ -18,6 +21,7 @@ on_every_driver!(
     tls_where_there_is_none,
     versions_of_the_past,
     nothing_that_both_sides_know,
+    no_protocol_that_both_sides_know,
     garbage_and_cut_handshakes,
     a_handshake_has_its_time,
     handshakes_are_bounded,
@@ -143,6 +147,23 @@ fn nothing_that_both_sides_know(kind: Kind) {
     // RC4 alone: handshake_failure.
     assert_alert(&stage, &old_hello([3, 3], &[0, 5]), 40);
     wait("it to be counted", || stage.count(|m| m.tls_handshakes_failed.get()) == 1);
+    stage.finish();
+}
+
+/// The alert goes out behind the hello that was under way by then.
+fn no_protocol_that_both_sides_know(kind: Kind) {
+    let trust = Trust::of(&["localhost"]);
+    let stage = stage(kind, &trust, |script| script);
+    for version in [&TLS12, &TLS13] {
+        let mut client = ClientConfig::clone(&trust.client_of(&[version]));
+        client.alpn_protocols = vec![b"foo".to_vec()];
+        let session = session(&Arc::new(client), "localhost");
+        let mut visitor = Visitor::to(stage.secure_address()).speaking(session);
+        let outcome = visitor.try_send(get("/plain")).and_then(|()| visitor.try_reply(false));
+        let told = outcome.expect_err("no protocol in common").to_string();
+        assert!(told.contains("NoApplicationProtocol"), "{told}");
+    }
+    wait("them to be counted", || stage.count(|m| m.tls_handshakes_failed.get()) == 2);
     stage.finish();
 }
 
