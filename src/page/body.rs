@@ -78,7 +78,7 @@ impl<D: Driver> Pages<D> {
         answer.etag = etag;
         let has_it = is_usual && request.has(chosen);
         if has_it && etag.is_some() {
-            return Answer { status: 304, content_type: "", etag: chosen, ..answer };
+            return Answer { etag: chosen, ..answer }.not_modified();
         }
         if let Some(made) = inputs.as_ref().and_then(|inputs| self.memo.get(inputs)) {
             self.client.metrics().pages_remembered.add(1);
@@ -112,7 +112,7 @@ impl<D: Driver> Pages<D> {
         // Without a tag it takes the page to know that there is one.
         if has_it {
             out.truncate(before);
-            return Answer { status: 304, content_type: "", ..answer };
+            return answer.not_modified();
         }
         answer
     }

@@ -84,6 +84,8 @@ pub struct Answer {
     pub status: u16,
     /// The media type of the body; empty where there is none.
     pub content_type: &'static str,
+    /// Whether it says of HTML that its reader has it (304): all HTML has fields that belong to it.
+    pub is_of_html: bool,
     /// The methods to name: Allow (RFC 9110 section 10.2.1).
     pub allow: Option<Methods>,
     /// After how many seconds the visitor may come back: Retry-After (RFC 9110 section 10.2.3).
@@ -113,6 +115,7 @@ impl Default for Answer {
         Self {
             status: 200,
             content_type: "",
+            is_of_html: false,
             allow: None,
             retry_after_s: None,
             etag: None,
@@ -398,6 +401,12 @@ impl From<PageError> for Outcome<'_> {
 }
 
 impl Answer {
+    /// That the reader has what this is.
+    fn not_modified(self) -> Self {
+        let is_of_html = self.content_type.starts_with("text/html");
+        Self { status: 304, content_type: "", is_of_html, ..self }
+    }
+
     fn methods(methods: Methods) -> Self {
         Self { status: 204, allow: Some(methods), ..Self::default() }
     }

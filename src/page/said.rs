@@ -36,6 +36,9 @@ impl<D: Driver> Pages<D> {
         }
         answer.says_caching = said.says_caching;
         answer.passed.extend_from_slice(&said.lines);
+        if said.status == 304 {
+            *answer = std::mem::take(answer).not_modified();
+        }
         if !said.has_body {
             (answer.content_type, answer.varies) = ("", false);
         }

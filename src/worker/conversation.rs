@@ -399,9 +399,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let fields: SmallVec<[(&str, &[u8]); 4]> =
             own.chain(etag).chain(response.coding_fields()).collect();
         let date = self.worker.date.get();
-        let is_html = response.content_type.starts_with("text/html");
         let service = self.worker.service();
-        let page_fields = if is_html { service.page_fields() } else { &[] };
+        let page_fields = if response.has_page_fields() { service.page_fields() } else { &[] };
         let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
         let head = Head {
             status,

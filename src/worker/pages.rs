@@ -232,7 +232,7 @@ pub fn as_page_sees<'a>(request: &Request<'a>) -> page::Request<'a> {
 /// Fills in what a page came out as, but for its body.
 pub fn fill(response: &mut Response, answer: Answer) {
     response.status = answer.status;
-    response.content_type = answer.content_type;
+    (response.content_type, response.is_of_html) = (answer.content_type, answer.is_of_html);
     response.etag = answer.etag;
     (response.coding, response.varies) = (answer.coding, answer.varies);
     response.lines = answer.passed;

@@ -103,6 +103,9 @@ pub struct Response {
     pub status: u16,
     /// The media type of the body; none where empty.
     pub content_type: &'static str,
+    /// Whether it says of HTML that its reader has it: what goes with all HTML goes with that (RFC
+    /// 9110 section 15.4.5).
+    pub is_of_html: bool,
     /// Further fields; those that may not be sent are left out.
     pub fields: Vec<(&'static str, Vec<u8>)>,
     /// And further field lines, each made by [`push_field`](crate::http::push_field).
@@ -132,6 +135,7 @@ impl Response {
         Self {
             status: 200,
             content_type,
+            is_of_html: false,
             fields,
             lines,
             etag,
@@ -156,7 +160,7 @@ impl Response {
     /// Takes back what was filled in, to start anew.
     pub fn reset(&mut self) {
         self.status = 200;
-        self.content_type = "";
+        (self.content_type, self.is_of_html) = ("", false);
         self.fields.clear();
         self.lines.clear();
         self.etag = None;
@@ -164,6 +168,11 @@ impl Response {
         self.file = None;
         self.notes = None;
         self.buffer.truncate(limits::RESPONSE_HEAD_ROOM);
+    }
+
+    /// Whether the fields of all HTML belong to it.
+    pub(super) fn has_page_fields(&self) -> bool {
+        self.is_of_html || self.content_type.starts_with("text/html")
     }
 
     /// The fields that tell how the body is packed, and that it may be otherwise for others

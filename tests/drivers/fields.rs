@@ -7,7 +7,12 @@ use super::stage::Script;
 use super::upstream::{Then, Upstream};
 use super::visitor::get;
 
-on_every_driver!(security_fields, fields_of_upstreams, an_answer_that_is_packed_says_so,);
+on_every_driver!(
+    security_fields,
+    what_a_304_says,
+    fields_of_upstreams,
+    an_answer_that_is_packed_says_so,
+);
 
 fn security_fields(kind: Kind) {
     let stage = Script::on(kind).plain_page().start(Upstream::json("{}"));
@@ -31,6 +36,40 @@ fn security_fields(kind: Kind) {
     assert_eq!(reply.field("Content-Security-Policy"), Some("default-src *"));
     assert_eq!(reply.field("X-Content-Type-Options"), None);
     assert_eq!(reply.field("Permissions-Policy"), Some("camera=()"));
+    stage.finish();
+}
+
+/// What the page would have said that is not sent (RFC 9110 section 15.4.5).
+fn what_a_304_says(kind: Kind) {
+    let server = "memo_max = '1MiB'\n[server.headers]\nCache-Control = 'max-age=60'\n\
+                  Vary = 'Cookie'";
+    let script = Script::on(kind).server(server).plain_page();
+    #[cfg(feature = "http2")]
+    let script = script.bounds(|bounds| bounds.http2_prior_knowledge = true);
+    let stage = script.page("/untagged", "", "{{ now * 0 }}").start(Upstream::json("{}"));
+    let mut visitor = stage.visitor();
+    for target in ["/plain", "/untagged"] {
+        let page = visitor.get(target);
+        assert_eq!(page.field("ETag").is_some(), target == "/plain");
+        let tag = page.field("ETag").unwrap_or("*");
+        let again = format!("GET {target} HTTP/1.1\r\nHost: t\r\nIf-None-Match: {tag}\r\n\r\n");
+        let again = visitor.ask(again);
+        assert_eq!((again.status, again.field("Content-Type")), (304, None));
+        assert_eq!(again.field("Cache-Control"), Some("max-age=60"));
+        let vary = |head: &str| head.lines().filter(|line| line.starts_with("Vary")).count();
+        assert_eq!(vary(&again.head), vary(&page.head));
+        #[cfg(feature = "http2")]
+        super::browser::browse(async {
+            let mut browser = super::browser::Browser::to(stage.address()).await;
+            let mut had = super::browser::get(target);
+            had.headers_mut().insert("if-none-match", tag.parse().unwrap());
+            let again = super::browser::page(browser.ask(had).await).await.unwrap();
+            assert_eq!((again.status, again.field("content-type")), (304, None));
+            assert_eq!(again.field("cache-control"), Some("max-age=60"));
+            browser.close().await.expect("an orderly end");
+        });
+    }
+    drop(visitor);
     stage.finish();
 }
 

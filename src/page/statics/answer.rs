@@ -108,8 +108,9 @@ impl Choice<'_> {
             Verdict::Failed => return Some(Served::Unwanted),
             Verdict::NotModified => {
                 let (etag, passed) = (Some(variant.validators.etag), self.fields.clone());
-                let answer = Answer { status: 304, etag, passed, ..Answer::default() };
-                return Some(Served::Ready(answer, Content::Elsewhere));
+                let content_type = self.item.content_type;
+                let answer = Answer { content_type, etag, passed, ..Answer::default() };
+                return Some(Served::Ready(answer.not_modified(), Content::Elsewhere));
             }
             Verdict::Proceed => {}
         }

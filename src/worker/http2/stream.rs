@@ -245,9 +245,9 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         let file = response.file.take();
         let buffer = response.take_buffer();
         let from = limits::RESPONSE_HEAD_ROOM.min(buffer.len());
-        let is_html = response.content_type.starts_with("text/html");
         let service = worker.service();
-        let page_fields = is_html.then(|| worker.http2.page_fields(&*service));
+        let has_page_fields = response.has_page_fields();
+        let page_fields = has_page_fields.then(|| worker.http2.page_fields(&*service));
         let date = worker.date.get();
         let secure_fields = self.secure.then(|| worker.http2.secure_fields(&*service));
         let fields = [page_fields.as_deref(), secure_fields.as_deref()];
