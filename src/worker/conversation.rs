@@ -29,7 +29,7 @@ use super::attend::attend;
 use super::exchange::{Outcome, Stop, has_body, respond};
 #[cfg(feature = "http2")]
 use super::http2;
-use super::ready::Refusal;
+use super::ready::{Refusal, Terms};
 use super::service::{Request, Response, Service};
 use super::{Held, Visit, Worker};
 use wire::Late;
@@ -78,7 +78,9 @@ pub(super) async fn turn_away<D: Driver, S: Service>(
     let mut conversation = Conversation::new(&worker, halves, peer);
     let retry_after_s = worker.admission.retry_after_s(worker.metrics.in_flight.get());
     let mut answer = worker.buffers.take();
-    Refusal::Busy.write(&mut answer, retry_after_s, false, false);
+    let (date, fields) = (&worker.date.get(), &[][..]);
+    let terms = Terms { retry_after_s, date, fields, persists: false, to_head: false };
+    Refusal::Busy.write(&mut answer, &terms);
     let begun = worker.begin_record();
     let (written, answer) = conversation.write(answer, 0).await;
     worker.buffers.put(answer);
@@ -351,8 +353,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let is_bodyless = matches!(head.body, Framing::None | Framing::Length(0));
         let is_usual = head.keep_alive && head.version == Version::Http11;
         let persist = is_bodyless && is_usual && !worker.is_draining();
-        let mut answer = worker.buffers.take();
-        shed.refusal.write(&mut answer, shed.retry_after_s, persist, self.is_head);
+        let answer = self.refusal(&shed, persist);
         let (written, answer) = self.write(answer, 0).await;
         worker.buffers.put(answer);
         let status = shed.refusal.status();
@@ -367,6 +368,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             (true, false) => Next::Linger,
             (true, true) => Next::Request,
         }
+    }
+
+    /// The answer to one who is turned away.
+    fn refusal(&self, shed: &Shed, persists: bool) -> Vec<u8> {
+        let (worker, service) = (self.worker, self.worker.service());
+        let fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
+        let (date, retry_after_s) = (&worker.date.get(), shed.retry_after_s);
+        let terms = Terms { retry_after_s, date, fields, persists, to_head: self.is_head };
+        let mut answer = worker.buffers.take();
+        shed.refusal.write(&mut answer, &terms);
+        answer
     }
 
     /// Sends a response; false when the peer did not take it.

@@ -401,6 +401,7 @@ fn rate_limit(kind: Kind) {
         let reply = visitor.get("/plain");
         assert_eq!((reply.status, reply.field("Retry-After")), (429, Some("30")));
         assert_eq!(reply.field("Connection"), None);
+        assert!(reply.field("Date").is_some_and(|date| date.ends_with(" GMT")), "{}", reply.head);
     }
     // Another connection is the same client.
     assert_eq!(stage.get("/plain").status, 429);

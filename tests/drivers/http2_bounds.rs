@@ -62,6 +62,7 @@ fn in_flight_max(kind: Kind) {
         }
         let shed = browser.get("/users/4").await;
         assert_eq!((shed.status, shed.text().contains("busy")), (503, true));
+        assert!(shed.field("date").is_some());
         let seconds: u8 = shed.field("retry-after").unwrap().parse().unwrap();
         assert!((1..=30).contains(&seconds));
         gate.open();

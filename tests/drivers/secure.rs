@@ -6,8 +6,10 @@ use std::net::Shutdown;
 #[cfg(feature = "http2")]
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringpress::driver::kind::Kind;
+use ringpress::site::RateLimit;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 
@@ -325,6 +327,23 @@ fn browsers_are_told_to_come_back_by_https(kind: Kind) {
     }
     visitor.send("NONSENSE\r\n\r\n");
     assert_eq!(visitor.reply().field("Strict-Transport-Security"), wanted);
+    assert_eq!(stage.get("/plain").field("Strict-Transport-Security"), None);
+    drop(visitor);
+    stage.finish();
+    // Those who are turned away are told too.
+    let trust = Trust::of(&["localhost"]);
+    let script = Script::on(kind).server(trust.server(lines, &["first"])).plain_page();
+    let script = script.bounds(|bounds| {
+        let interval = Duration::from_secs(3600);
+        let (prefix_v4, prefix_v6) = (32, 64);
+        let limit = RateLimit { interval, burst: 1, prefix_v4, prefix_v6, clients_max: 10 };
+        bounds.rate_limit = Some(limit);
+    });
+    let stage = script.start(Upstream::json("{}"));
+    let mut visitor = self::visitor(&stage, &trust.client());
+    assert_eq!(visitor.get("/plain").status, 200);
+    let reply = visitor.get("/plain");
+    assert_eq!((reply.status, reply.field("Strict-Transport-Security")), (429, wanted));
     assert_eq!(stage.get("/plain").field("Strict-Transport-Security"), None);
     drop(visitor);
     stage.finish();

@@ -178,7 +178,11 @@ pub(super) fn of_response(
 }
 
 /// The head of the answer to one who is turned away.
-pub(super) fn of_shed(shed: &Shed) -> ::http::Response<()> {
+pub(super) fn of_shed(
+    shed: &Shed,
+    date: &[u8; 29],
+    always: &[(HeaderName, HeaderValue)],
+) -> ::http::Response<()> {
     let mut head = ::http::Response::new(());
     let status = StatusCode::from_u16(shed.refusal.status());
     *head.status_mut() = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -187,6 +191,11 @@ pub(super) fn of_shed(shed: &Shed) -> ::http::Response<()> {
     map.insert(RETRY_AFTER, HeaderValue::from(u16::from(retry_after_s)));
     set(map, CONTENT_TYPE, b"text/plain; charset=utf-8");
     map.insert(CONTENT_LENGTH, HeaderValue::from(shed.refusal.body().len()));
+    // A 4xx must have one (RFC 9110 section 6.6.1).
+    set(map, DATE, date);
+    for (name, value) in always {
+        map.append(name, value.clone());
+    }
     head
 }
 
@@ -199,5 +208,22 @@ fn set(map: &mut HeaderMap, name: HeaderName, value: &[u8]) {
     debug_assert!(http::is_field_value(value));
     if let Ok(value) = HeaderValue::from_bytes(value) {
         map.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::ready::Refusal;
+
+    #[test]
+    fn who_is_turned_away_is_told_what_all_are() {
+        let shed = Shed { refusal: Refusal::TooMany, retry_after_s: 7 };
+        let always: Vec<_> = fields(b"Strict-Transport-Security: max-age=1\r\n").collect();
+        let head = of_shed(&shed, b"Sun, 06 Nov 1994 08:49:37 GMT", &always);
+        let field = |name: &str| head.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((head.status().as_u16(), field("retry-after")), (429, "7"));
+        assert_eq!(field("date"), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(field("strict-transport-security"), "max-age=1");
     }
 }

@@ -227,9 +227,13 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         shed: Shed,
         outcome: Outcome<'_>,
     ) -> Ended {
-        let mut buffer = self.worker.buffers.take();
+        let worker = self.worker;
+        let mut buffer = worker.buffers.take();
         buffer.extend_from_slice(shed.refusal.body());
-        let ended = self.write(head::of_shed(&shed), buffer, 0, None).await;
+        let fields = self.secure.then(|| worker.http2.secure_fields(&*worker.service()));
+        let fields = fields.as_deref().unwrap_or_default();
+        let answer = head::of_shed(&shed, &worker.date.get(), fields);
+        let ended = self.write(answer, buffer, 0, None).await;
         let (status, taken) = (shed.refusal.status(), ended == Ended::Answered);
         outcome.end(taken, status);
         let bytes = if self.is_head { 0 } else { shed.refusal.body_bytes() };
