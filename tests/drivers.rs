@@ -82,6 +82,9 @@ mod http2_bounds;
 #[cfg(feature = "http2")]
 #[path = "drivers/http2_parting.rs"]
 mod http2_parting;
+#[cfg(feature = "http2")]
+#[path = "drivers/http2_room.rs"]
+mod http2_room;
 #[cfg(feature = "acme")]
 #[path = "drivers/issued.rs"]
 mod issued;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DOWNSTREAM_READ_BYTES, WRITE_PIECE_BYTES};
+use super::{DOWNSTREAM_READ_BYTES, STATIC_PIECE_BYTES, WRITE_PIECE_BYTES};
 
 /// Requests that one HTTP/2 connection may have open at once (RFC 9113 section 5.1.2). Over it:
 /// REFUSED_STREAM.
@@ -35,6 +35,11 @@ pub const HTTP2_READ_BYTES_MAX: usize = 16 * 1024;
 pub const HTTP2_READS_A_TURN: usize = 16;
 /// Frames that wait to go out in one write, bytes. Beyond it bodies wait where they were made.
 pub const HTTP2_WRITE_BYTES_MAX: usize = WRITE_PIECE_BYTES;
+/// Bodies of one connection that are made and not sent yet, bytes. Over it no more is made for it
+/// until some of that has been sent, or its time is over.
+pub const HTTP2_UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Files that one connection may have open at once. Over it requests for files wait.
+pub const HTTP2_FILES_MAX: usize = 8;
 /// How long an HTTP/2 connection without requests may take to agree that it ends (GOAWAY and PING,
 /// RFC 9113 section 6.8). Over it: closed.
 pub const HTTP2_PARTING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,3 +47,4 @@ pub const HTTP2_PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 const _: () = assert!(DOWNSTREAM_READ_BYTES <= HTTP2_READ_BYTES_MAX);
 const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES <= HTTP2_CONNECTION_WINDOW_BYTES);
 const _: () = assert!(HTTP2_STREAMS_MAX <= HTTP2_RESETS_MAX);
+const _: () = assert!(HTTP2_FILES_MAX * STATIC_PIECE_BYTES < HTTP2_UNSENT_BYTES_MAX);

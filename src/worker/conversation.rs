@@ -222,7 +222,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         };
         // Boxed, so that a connection between two requests does not hold the room for a page.
         let secure = self.writer.is_secure();
-        let page = respond(worker, (self.peer, secure, number), &head, &self.buffer, body_end);
+        let visitor = (self.peer, secure, number);
+        let response = Response::new(worker.buffers.clone());
+        let page = respond(worker, visitor, &head, &self.buffer, body_end, response);
         let page = Box::pin(page);
         let grace = worker.bounds.half_close_timeout;
         let made = attend(&mut self.inbound, &mut self.timer, grace, page).await;

@@ -33,7 +33,7 @@ pub(super) fn has_body(head: &RequestHead) -> bool {
     !matches!(head.body, Framing::None | Framing::Length(0))
 }
 
-/// Has the service answer. A panic in it is this request's, not the worker's.
+/// Has the service answer, in `response`. A panic in it is this request's, not the worker's.
 // Not an `async fn`: that would hold all it is given twice while the page waits.
 pub(super) fn respond<'a, D: Driver, S: Service>(
     worker: &'a Worker<D, S>,
@@ -41,12 +41,12 @@ pub(super) fn respond<'a, D: Driver, S: Service>(
     head: &'a RequestHead,
     received: &'a [u8],
     body_end: Option<usize>,
+    mut response: Response,
 ) -> impl Future<Output = Response> + use<'a, D, S> {
     let bytes = received.get(..head.length).unwrap_or_default();
     let body = received.get(head.length..body_end.unwrap_or(0)).unwrap_or_default();
     let request = Request { head, bytes, body, peer, secure, number };
     async move {
-        let mut response = Response::new(worker.buffers.clone());
         // The one that is in service now answers, whatever comes after it.
         let service = worker.service();
         let answer = service.respond(request, &mut response);

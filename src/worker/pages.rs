@@ -131,6 +131,10 @@ impl<D: Driver> Service for Pages<D> {
         Pages::body_bytes_max(self, &as_page_sees(request), usual)
     }
 
+    fn opens_file(&self, request: &Request<'_>) -> bool {
+        Pages::opens_file(self, &as_page_sees(request))
+    }
+
     // Not an `async fn`: that would hold the request twice while the page waits.
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()> {
         let request = as_page_sees(&request);
@@ -155,7 +159,15 @@ impl<D: Driver> Service for Pages<D> {
             }
             response.notes = self.notes();
             let gathered = self.gather(&request, response.notes.as_deref()).await;
-            let _work = stints::begin::<D>().await;
+            // Nothing is made for a connection that has as much to send as it may; nor does it keep
+            // others from being made, so that it may have to wait again after its turn has come.
+            let _work = loop {
+                response.room().await;
+                let work = stints::begin::<D>().await;
+                if response.has_room() {
+                    break work;
+                }
+            };
             let notes = response.notes.take();
             let answer = self.press(&request, gathered, response.body(), notes.as_deref());
             fill(response, answer);

@@ -1,8 +1,11 @@
 //! What a worker serves: the seam between a connection, which knows HTTP, and what answers, which
 //! knows pages (or anything else: the demo's API is served the same way).
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "http2")]
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use crate::driver::buffers::Buffers;
 use crate::driver::file_body::FileBody;
@@ -10,6 +13,9 @@ use crate::http::{Coding, EntityTag, RequestHead, Span};
 use crate::limits;
 use crate::page::LentNotes;
 use crate::site::Priority;
+
+#[cfg(feature = "http2")]
+use super::http2::Room;
 
 /// Something that answers requests.
 pub trait Service: 'static {
@@ -21,6 +27,13 @@ pub trait Service: 'static {
     fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
         let _ = request;
         usual
+    }
+
+    /// Whether a file may be opened to answer a request. Asked where a connection carries several,
+    /// so that it does not use up all that may be open.
+    fn opens_file(&self, request: &Request<'_>) -> bool {
+        let _ = request;
+        false
     }
 
     /// Answers one request: fills in the response, whatever happens.
@@ -123,6 +136,9 @@ pub struct Response {
     pub notes: Option<LentNotes>,
     buffer: Vec<u8>,
     buffers: Buffers,
+    /// What its connection may hold, where that carries several.
+    #[cfg(feature = "http2")]
+    room: Option<Rc<Room>>,
 }
 
 impl Response {
@@ -145,7 +161,41 @@ impl Response {
             notes,
             buffer,
             buffers,
+            #[cfg(feature = "http2")]
+            room: None,
         }
+    }
+
+    /// The same, on a connection that may hold so much.
+    #[cfg(feature = "http2")]
+    pub(super) fn within(self, room: &Rc<Room>) -> Self {
+        Self { room: Some(Rc::clone(room)), ..self }
+    }
+
+    /// Whether its body may be made now: not while its connection has as much to send as it may.
+    pub fn has_room(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.room.as_ref().is_none_or(|room| room.is_left());
+        #[cfg(not(feature = "http2"))]
+        true
+    }
+
+    /// Waits until its body may be made.
+    pub fn room(&self) -> impl Future<Output = ()> {
+        poll_fn(|context| match self.has_room() {
+            true => Poll::Ready(()),
+            false => self.poll_room(context),
+        })
+    }
+
+    #[cfg(feature = "http2")]
+    fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
+        self.room.as_ref().map_or(Poll::Ready(()), |room| room.poll_left(context))
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn poll_room(&self, _: &Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 
     /// Where to append the body.

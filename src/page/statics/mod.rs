@@ -18,8 +18,8 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use crate::driver::Driver;
 use crate::driver::offload::{Entry, Offload};
+use crate::driver::{Driver, is_resource_shortage};
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, Coding, Method, Methods};
 use crate::limits::{STATIC_CACHE_BYTES_MAX, STATIC_LOOK, STATIC_READ_TIMEOUT};
@@ -93,6 +93,18 @@ impl<D: Driver> Pages<D> {
             Some(name) => Outcome::Static(Box::new(Wanted { place, name, path: path.to_owned() })),
             None => nothing(),
         }
+    }
+
+    /// Whether a file may be opened to answer a request.
+    pub fn opens_file(&self, request: &Request<'_>) -> bool {
+        if self.statics.is_none() || !matches!(request.method, Method::Get | Method::Head) {
+            return false;
+        }
+        let Ok(path) = http::path::normalize(request.path) else { return false };
+        let path = std::str::from_utf8(&path);
+        path.is_ok_and(|path| {
+            self.site().route(path).is_none() && self.site().static_at(path).is_some()
+        })
     }
 
     /// Waits for a file, as far as there is anything to wait for.
@@ -222,7 +234,24 @@ fn failure(error: io::Error) -> PageError {
             (PageErrorKind::Overload, "too many files are being opened")
         }
         io::ErrorKind::TimedOut => (PageErrorKind::Timeout, "a file took too long to be opened"),
+        // It passes, as others end.
+        _ if is_resource_shortage(&error) => (PageErrorKind::Overload, "too many files are open"),
         _ => (PageErrorKind::Internal, "a file cannot be read"),
     };
     PageError::new(kind, message).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_lack_of_descriptors_passes() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let failed = failure(io::Error::from(errno));
+            assert_eq!(failed.kind(), PageErrorKind::Overload);
+        }
+        assert_eq!(failure(Errno::IO.into()).kind(), PageErrorKind::Internal);
+    }
 }

@@ -9,12 +9,15 @@ use bytes::Buf;
 
 use crate::driver::buffers::Buffers;
 
+use super::room::{Room, Unsent};
+
 /// A body, and how far it has gone. h2 keeps it until it has written all of it, or the stream ends.
 pub(super) struct Body {
     buffer: Vec<u8>,
     at: usize,
     buffers: Buffers,
     progress: Rc<Progress>,
+    _unsent: Unsent,
 }
 
 /// What is left of a body.
@@ -28,12 +31,19 @@ pub(super) struct Progress {
 }
 
 impl Body {
-    /// The body in `buffer[from..]`.
-    pub(super) fn new(buffer: Vec<u8>, from: usize, buffers: Buffers) -> (Self, Rc<Progress>) {
+    /// The body in `buffer[from..]`, of an answer on the connection with this room.
+    pub(super) fn new(
+        buffer: Vec<u8>,
+        from: usize,
+        buffers: Buffers,
+        room: &Rc<Room>,
+    ) -> (Self, Rc<Progress>) {
         let at = from.min(buffer.len());
         let progress = Rc::new(Progress::default());
         progress.left.set(buffer.len() - at);
-        (Self { buffer, at, buffers, progress: Rc::clone(&progress) }, progress)
+        let unsent = room.hold(buffer.len() - at);
+        let body = Self { buffer, at, buffers, progress: Rc::clone(&progress), _unsent: unsent };
+        (body, progress)
     }
 }
 
@@ -97,7 +107,8 @@ mod tests {
     #[test]
     fn who_waits_is_told_when_enough_has_gone_and_the_buffer_comes_back() {
         let buffers = Buffers::default();
-        let (mut body, progress) = Body::new(b"headpage".to_vec(), 4, buffers.clone());
+        let room = Rc::default();
+        let (mut body, progress) = Body::new(b"headpage".to_vec(), 4, buffers.clone(), &room);
         let context = Context::from_waker(Waker::noop());
         assert_eq!((body.chunk(), progress.left()), (&b"page"[..], 4));
         assert!(progress.poll_left(1, &context).is_pending());

@@ -9,7 +9,8 @@
 //! Bounded: requests open at once; what a client may send that nobody has read; header lists and
 //! how many frames they come in; requests that are given up; what waits to be written; and time, of
 //! the preface, between requests, of each write, of each body. Over a bound that is one request's,
-//! its stream is reset; over one of the connection, there is a GOAWAY.
+//! its stream is reset; over one of the connection, there is a GOAWAY. Where a connection has as
+//! much to send as it may, its further requests wait.
 //!
 //! Refused: server push, which browsers do not take any more; CONNECT, with `:protocol` or without;
 //! upgrades from HTTP/1.1, which RFC 9113 has dropped.
@@ -20,11 +21,13 @@
 //! | `stream` | one request and its answer |
 //! | `head` | heads, between HTTP/2 and the rest |
 //! | `body` | a response's body on its way out |
+//! | `room` | what the answers of a connection may hold at once |
 //! | `connections` | what a worker's connections have in common |
 
 mod body;
 mod connections;
 mod head;
+mod room;
 mod stream;
 mod wire;
 
@@ -52,6 +55,7 @@ use stream::{Ended, answer};
 use wire::{Io, Wire};
 
 pub(super) use connections::Connections;
+pub(super) use room::Room;
 pub(super) use wire::Outbound;
 
 /// Whether a connection begins as HTTP/2 does, as far as it has come (RFC 9113 section 3.4).
@@ -133,6 +137,7 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
     mut connection: Connection<Io<D, S, R, W>, Body>,
     visitor: (SocketAddr, bool),
 ) {
+    let room = Rc::<Room>::default();
     let mut streams = FuturesUnordered::new();
     let mut course = Course::new(worker);
     poll_fn(|context| {
@@ -144,7 +149,7 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
             }
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, reply)))) => {
-                    streams.push(answer(worker, visitor, request, reply));
+                    streams.push(answer(worker, &room, visitor, request, reply));
                     continue;
                 }
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),

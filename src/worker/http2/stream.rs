@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use crate::worker::{Held, Worker};
 
 use super::body::{Body, Progress};
 use super::head::{self, Malformed};
+use super::room::{OpenFile, Room};
 
 /// How a stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub(super) enum Ended {
 /// Answers one request.
 pub(super) async fn answer<D: Driver, S: Service>(
     worker: &Worker<D, S>,
+    room: &Rc<Room>,
     (peer, secure): (SocketAddr, bool),
     request: Incoming<RecvStream>,
     reply: SendResponse<Body>,
@@ -48,7 +51,7 @@ pub(super) async fn answer<D: Driver, S: Service>(
     let (parts, incoming) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let timer = worker.timers.timer();
-    let mut stream = Stream { worker, reply, incoming, timer, peer, secure, is_head };
+    let mut stream = Stream { worker, room, reply, incoming, timer, peer, secure, is_head };
     if stream.is_reset().await {
         return Ended::GivenUp;
     }
@@ -79,6 +82,8 @@ pub(super) async fn answer<D: Driver, S: Service>(
 
 struct Stream<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
+    /// What the connection may hold.
+    room: &'a Rc<Room>,
     reply: SendResponse<Body>,
     /// The body of the request. What is not read of it stays within the stream's window; when this
     /// is dropped the client is told to send no more of it.
@@ -103,6 +108,8 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
 
     async fn exchange(&mut self, head: &RequestHead, received: &mut Vec<u8>) -> Ended {
         let worker = self.worker;
+        let opens_file = worker.service().opens_file(&self.request(head, received, 0));
+        let Some(file) = self.enter(opens_file).await else { return Ended::GivenUp };
         let outcome = Outcome::start(&worker.metrics);
         let (number, begun) = (worker.metrics.requests.get(), worker.begin_record());
         let request = self.request(head, received, number);
@@ -129,9 +136,11 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
                 return ended;
             }
         };
-        let page =
-            Box::pin(respond(worker, (self.peer, self.secure, number), head, received, body_end));
+        let visitor = (self.peer, self.secure, number);
+        let response = Response::new(worker.buffers.clone()).within(self.room);
+        let page = Box::pin(respond(worker, visitor, head, received, body_end, response));
         let Some(mut response) = self.attend(page).await else { return Ended::GivenUp };
+        let _file = file.filter(|_| response.file.is_some());
         let (status, notes) = (response.status, response.notes.take());
         let bytes = if self.is_head { 0 } else { response.body_bytes() };
         let ended = self.send(response).await;
@@ -139,6 +148,22 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         outcome.end(taken, status);
         open.end(Answered { status, bytes, taken, notes, ..Answered::default() });
         ended
+    }
+
+    /// Waits until the connection has room for one more answer, and a place for a file if that may
+    /// be one; none when the client has given the request up.
+    async fn enter(&mut self, opens_file: bool) -> Option<Option<OpenFile>> {
+        poll_fn(|context| {
+            let is_left = self.room.poll_left(context).is_ready();
+            if is_left && !opens_file {
+                return Poll::Ready(Some(None));
+            }
+            if is_left && let Poll::Ready(file) = self.room.poll_file(context) {
+                return Poll::Ready(Some(Some(file)));
+            }
+            self.reply.poll_reset(context).map(|_| None)
+        })
+        .await
     }
 
     async fn admit<'a>(&self, request: Request<'_>) -> Result<Held<'a>, Shed>
@@ -270,7 +295,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
     ) -> Ended {
         let buffers = self.worker.buffers.clone();
         let may_have_body = !self.is_head && head::has_body(head.status().as_u16());
-        let (body, progress) = Body::new(buffer, from, buffers);
+        let (body, progress) = Body::new(buffer, from, buffers, self.room);
         let file = file.filter(|file| may_have_body && file.left() > 0);
         let is_bodiless = !may_have_body || (progress.left() == 0 && file.is_none());
         let Ok(mut outgoing) = self.reply.send_response(head, is_bodiless) else {
@@ -298,7 +323,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
                 return Ended::GivenUp;
             };
             let is_last = file.left() == 0;
-            let (body, progress) = Body::new(piece, 0, buffers);
+            let (body, progress) = Body::new(piece, 0, buffers, self.room);
             let ended = self.pass(&mut outgoing, body, &progress, is_last).await;
             if is_last || ended == Ended::GivenUp {
                 return ended;
