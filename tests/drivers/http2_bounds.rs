@@ -24,6 +24,7 @@ on_every_driver!(
     resets_before_anybody_looked,
     resets_of_pages_that_are_being_made,
     a_flood_of_continuations,
+    a_head_that_does_not_end,
     a_header_list_that_is_too_large,
     more_streams_than_allowed,
     what_is_malformed,
@@ -186,6 +187,38 @@ fn a_flood_of_continuations(kind: Kind) {
     assert_eq!(frames.farewell(), ENHANCE_YOUR_CALM);
     drop(frames);
     assert_serves(&stage);
+    stage.finish();
+}
+
+fn a_head_that_does_not_end(kind: Kind) {
+    let gate = Gate::default();
+    let upstream = Upstream::json_behind(&gate, "{}");
+    let script = script(kind).bounds(|bounds| bounds.head_timeout = Duration::from_millis(300));
+    let stage = script.user_page().plain_page().start(upstream);
+    let fields = block("GET", "/plain", &[]);
+    let (first, rest) = fields.split_at(5);
+    let begun = frame(HEADERS, END_STREAM, 3, first);
+    for part in [&begun[..], &begun[..begun.len() - 1], &begun[..1]] {
+        let mut frames = Frames::to(stage.address());
+        // One that is under way is no excuse.
+        frames.send(&request(1, "/users/1", &[]));
+        frames.send(part);
+        assert_eq!(frames.farewell(), ENHANCE_YOUR_CALM);
+    }
+    // One head after the other, each in time; and no head at all.
+    let mut frames = Frames::to(stage.address());
+    for id in [1, 3, 5, 7] {
+        thread::sleep(Duration::from_millis(100));
+        frames.send(&frame(HEADERS, END_STREAM, id, first));
+        thread::sleep(Duration::from_millis(50));
+        frames.send(&frame(CONTINUATION, END_HEADERS, id, rest));
+        assert_eq!(frames.find(DATA, id).payload, b"<p>plain</p>");
+    }
+    thread::sleep(Duration::from_millis(500));
+    frames.send(&request(9, "/plain", &[]));
+    assert_eq!(frames.find(DATA, 9).payload, b"<p>plain</p>");
+    drop(frames);
+    gate.open();
     stage.finish();
 }
 

@@ -8,9 +8,9 @@
 //!
 //! Bounded: requests open at once; what a client may send that nobody has read; header lists and
 //! how many frames they come in; requests that are given up; what waits to be written; and time, of
-//! the preface, between requests, of each write, of each body. Over a bound that is one request's,
-//! its stream is reset; over one of the connection, there is a GOAWAY. Where a connection has as
-//! much to send as it may, its further requests wait.
+//! the preface, of each head, between requests, of each write, of each body. Over a bound that is
+//! one request's, its stream is reset; over one of the connection, there is a GOAWAY. Where a
+//! connection has as much to send as it may, its further requests wait.
 //!
 //! Refused: server push, which browsers do not take any more; CONNECT, with `:protocol` or without;
 //! upgrades from HTTP/1.1, which RFC 9113 has dropped.
@@ -18,6 +18,7 @@
 //! | file | is |
 //! |---|---|
 //! | `wire` | the connection's bytes, as h2 wants them |
+//! | `watch` | how far frames have come |
 //! | `stream` | one request and its answer |
 //! | `head` | heads, between HTTP/2 and the rest |
 //! | `body` | a response's body on its way out |
@@ -29,6 +30,7 @@ mod connections;
 mod head;
 mod room;
 mod stream;
+mod watch;
 mod wire;
 
 use std::cell::RefCell;
@@ -155,7 +157,8 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            if let Some(step) = course.step(streams.is_empty(), context) {
+            let head = wire.borrow().head_under_way();
+            if let Some(step) = course.step(streams.is_empty(), head, context) {
                 match step {
                     Step::Part => connection.graceful_shutdown(),
                     Step::End(reason) => connection.abrupt_shutdown(reason),
@@ -179,6 +182,8 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
 struct Course<'a, D: Driver, S: Service> {
     worker: &'a Worker<D, S>,
     timer: Timer<D>,
+    /// Which head is under way, and when it is late.
+    head: (Option<u64>, Timer<D>),
     /// Requests that the client may give up.
     resets_left: u32,
     /// Whether nothing is asked for, and the timer is set.
@@ -202,6 +207,7 @@ impl<'a, D: Driver, S: Service> Course<'a, D, S> {
         Self {
             worker,
             timer: worker.timers.timer(),
+            head: (None, worker.timers.timer()),
             resets_left: limits::HTTP2_RESETS_MAX,
             is_idle: false,
             is_parting: false,
@@ -217,11 +223,29 @@ impl<'a, D: Driver, S: Service> Course<'a, D, S> {
         };
     }
 
-    fn step(&mut self, is_idle: bool, context: &mut Context<'_>) -> Option<Step> {
+    /// Whether the head that is under way takes too long. Nothing else can come on a connection
+    /// before the end of a head (RFC 9113 section 4.3), so that it is the connection that ends.
+    fn is_late(&mut self, head: Option<u64>, context: &mut Context<'_>) -> bool {
+        let (known, timer) = &mut self.head;
+        if std::mem::replace(known, head) != head {
+            match head {
+                Some(_) => timer.set(D::now() + self.worker.bounds.head_timeout),
+                None => timer.clear(),
+            }
+        }
+        head.is_some() && timer.poll_expired(context).is_ready()
+    }
+
+    fn step(
+        &mut self,
+        is_idle: bool,
+        head: Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Option<Step> {
         if self.is_ending {
             return None;
         }
-        if self.resets_left == 0 {
+        if self.is_late(head, context) || self.resets_left == 0 {
             self.is_ending = true;
             return Some(Step::End(Reason::ENHANCE_YOUR_CALM));
         }

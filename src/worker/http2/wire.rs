@@ -24,6 +24,8 @@ use crate::limits;
 use crate::tls;
 use crate::worker::{Service, Worker};
 
+use super::watch::HeadWatch;
+
 /// Where a connection's bytes go: what HTTP/2 wants of a write half, encrypted or not.
 pub(in crate::worker) trait Outbound: 'static {
     /// Writes all of `buffer[range]` and gives the buffer back.
@@ -65,6 +67,8 @@ pub(super) struct Wire<D: Driver, S: Service, R, W> {
     reading: Reading<R>,
     /// What was read, and how much of it was taken.
     arrived: (Vec<u8>, usize),
+    /// How far the frames have come that h2 has been given.
+    watch: HeadWatch,
     /// Room of the next read.
     room: usize,
     /// Reads that may begin before others have their turn.
@@ -124,6 +128,7 @@ impl<D: Driver, S: Service, R: Reader, W: Outbound> Wire<D, S, R, W> {
             worker: Rc::clone(worker),
             reading: Reading::Idle(reader),
             arrived: (arrived, 0),
+            watch: HeadWatch::default(),
             room: limits::DOWNSTREAM_READ_BYTES,
             reads_left: 0,
             gives_way: false,
@@ -151,6 +156,11 @@ impl<D: Driver, S: Service, R: Reader, W: Outbound> Wire<D, S, R, W> {
             self.blocked = Blocked::No;
         }
         is_unblocked
+    }
+
+    /// Which head is under way, if one is.
+    pub(super) fn head_under_way(&self) -> Option<u64> {
+        self.watch.under_way()
     }
 
     /// Whether we have ended our side and the peer may still be sending.
@@ -342,9 +352,11 @@ impl<D: Driver, S: Service, R: Reader, W: Outbound> AsyncRead for Io<D, S, R, W>
         let mut wire = self.0.borrow_mut();
         let arrived = ready!(wire.poll_arrived(context))?;
         let taken = arrived.get(..into.remaining()).unwrap_or(arrived);
+        let before = into.filled().len();
         into.put_slice(taken);
-        let taken = taken.len();
-        wire.arrived.1 += taken;
+        let taken = into.filled().get(before..).unwrap_or_default();
+        wire.arrived.1 += taken.len();
+        wire.watch.pass(taken);
         Poll::Ready(Ok(()))
     }
 }
