@@ -161,13 +161,26 @@ impl<'a> Request<'a> {
         values.peek().is_some() && !values.any(is_met)
     }
 
-    /// The header fields, all or the cookies only.
+    /// The header fields, all or the cookies only, and these as one field: however they have come,
+    /// they are one list (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
     fn fields(&self, all: bool) -> Vec<(String, String)> {
         let fields = self.headers.into_iter().flat_map(|headers| headers.iter(self.bytes));
-        fields
-            .filter(|(name, _)| all || name.eq_ignore_ascii_case(b"cookie"))
-            .map(|(name, value)| (text(name).to_ascii_lowercase(), text(value)))
-            .collect()
+        let mut taken: Vec<(String, String)> = Vec::new();
+        for (name, value) in fields {
+            let is_cookie = name.eq_ignore_ascii_case(b"cookie");
+            let known = taken.iter_mut().find(|(name, _)| is_cookie && name == "cookie");
+            match known {
+                Some((_, cookies)) => {
+                    cookies.push_str("; ");
+                    cookies.push_str(&text(value));
+                }
+                None if all || is_cookie => {
+                    taken.push((text(name).to_ascii_lowercase(), text(value)));
+                }
+                None => {}
+            }
+        }
+        taken
     }
 }
 

@@ -242,6 +242,10 @@ fn cookies_come_in_crumbs(kind: Kind) {
         assert_eq!(page.text(), "1 2 a=1; b=2; c=3");
         browser.close().await.expect("an orderly end");
     });
+    // Several lines of HTTP/1.1 are no other list.
+    let lines = "Cookie: a=1\r\nCookie: b=2; c=3\r\n";
+    let reply = stage.visitor().ask(format!("GET /cookies HTTP/1.1\r\nHost: t\r\n{lines}\r\n"));
+    assert_eq!(reply.page(), "1 2 a=1; b=2; c=3");
     stage.finish();
 }
 
