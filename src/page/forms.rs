@@ -86,8 +86,21 @@ impl Request<'_> {
         if self.has_unmet_condition() {
             return Some((412, "This page is not (any more) what was asked for."));
         }
-        let is_unknown = page.uses().form && self.kind() == Some(Kind::Other);
-        is_unknown.then_some((415, UNKNOWN_TYPE))
+        if page.uses().form && self.kind() == Some(Kind::Other) {
+            return Some((415, UNKNOWN_TYPE));
+        }
+        (page.uses().form && self.is_packed()).then_some((415, PACKED))
+    }
+
+    /// Whether the body is in a coding, which none here is taken out of: its bytes are not what its
+    /// type says (RFC 9110 section 15.5.16).
+    fn is_packed(&self) -> bool {
+        let codings = self.values(b"content-encoding");
+        let mut codings = codings.flat_map(|value| value.split(|&byte| byte == b','));
+        codings.any(|coding| {
+            let coding = coding.trim_ascii();
+            !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+        })
     }
 
     /// Whether a browser says that another site has made it send this.
@@ -244,6 +257,7 @@ const CROSS_SITE: &str = "This form was sent from another site, and so it was no
                           page here and send it again.";
 const UNKNOWN_TYPE: &str = "A form comes as application/x-www-form-urlencoded, as \
                             multipart/form-data or as application/json.";
+const PACKED: &str = "A form comes as it is, without a Content-Encoding.";
 const TOO_MANY: Refusal = (413, "The form has more fields than are accepted.");
 const MALFORMED: Refusal = (400, "The form cannot be read.");
 

@@ -146,6 +146,12 @@ fn bodies_of_other_types(kind: Kind) {
             )
         };
         stage.visitor().ask(request("/form")).is_error(415);
+        // Nor is what is packed, whatever its type.
+        let packed =
+            |coding: &str| post("/form", &format!("Content-Encoding: {coding}\r\n"), "a=1");
+        stage.visitor().ask(packed("gzip")).is_error(415);
+        stage.visitor().ask(packed("identity, br")).is_error(415);
+        assert_eq!(stage.visitor().ask(packed("Identity")).status, 200);
         // A page that does not look at a form takes what comes.
         assert_eq!(stage.visitor().ask(request("/plain")).page(), "<p>plain</p>");
     }
