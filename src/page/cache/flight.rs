@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn all_who_wait_are_told_and_who_left_counts_no_more() {
-        let flight = Flight::new(&Key::new(b"a"));
+        let flight = Flight::new(&Key::new(b"a"), Instant::now());
         let mut context = Context::from_waker(Waker::noop());
         let (mut one, two) = (flight.landing(), flight.landing());
         assert_eq!(flight.waiters(), 2);
