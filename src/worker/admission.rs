@@ -312,7 +312,8 @@ impl<D: Driver, S: Service> Worker<D, S> {
 impl Done {
     fn new(metrics: &WorkerMetrics, busy: Duration) -> Self {
         let pages = metrics.responses.get().saturating_sub(metrics.requests_shed());
-        Self { requests: metrics.requests.get(), pages, busy }
+        let (requests, in_flight) = (metrics.requests.get(), metrics.in_flight.get());
+        Self { requests, pages, in_flight, busy }
     }
 }
 

@@ -117,7 +117,7 @@ fn follow(cost: &Cell<Duration>, seen: Duration, share: f64) {
 }
 
 /// Pages that may be under way whatever they take.
-const PAGES_LEAST: u32 = 4;
+pub(super) const PAGES_LEAST: u32 = 4;
 /// The part of what a page takes on a worker with little to do that it takes at the least.
 const CERTAIN: f64 = 0.7;
 /// The part of its time that a worker must be busy for it to tell what pages take.

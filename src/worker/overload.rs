@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::limits::{OVERLOAD_RATE_PER_S_MIN, QUEUE_WINDOW, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 use crate::site::Priority;
 
+use super::forecast::PAGES_LEAST;
 use super::quota::{Moment, Quota};
 
 /// What a worker knows of its load.
@@ -40,6 +41,8 @@ pub(super) struct Done {
     /// Requests begun, and pages finished.
     pub(super) requests: u64,
     pub(super) pages: u64,
+    /// Pages that are begun and not finished, at that moment.
+    pub(super) in_flight: u64,
     /// CPU time used.
     pub(super) busy: Duration,
 }
@@ -104,15 +107,19 @@ impl Overload {
     /// A tick that was so late; how long the first page in line has waited to be made; and what was
     /// done by then.
     pub(super) fn tick(&mut self, now: Instant, delay: Duration, line: Duration, done: Done) {
+        let (last, before) = std::mem::replace(&mut self.before, (now, done));
+        let visitors = done.requests.saturating_sub(before.requests);
+        // One page that takes long makes the loop late, and nobody waits: the next visitor comes
+        // when it is done.
+        let are_few = visitors.max(done.in_flight) <= VISITORS_FEW;
+        let delay = if are_few { Duration::ZERO } else { delay };
         // A crowded loop goes from stint to stint, and is a bit late whatever it does.
         let queue = line.max(delay.saturating_sub(self.target / EXCUSED_PART));
         self.window.queue_min = self.window.queue_min.min(queue);
         self.window.line_min = self.window.line_min.min(line);
-        let (last, before) = std::mem::replace(&mut self.before, (now, done));
         if delay <= self.target {
             self.late_since = None;
         } else if self.quota.is_none() {
-            let visitors = done.requests.saturating_sub(before.requests);
             // Less than that: it was the machine that stood still.
             let is_own = done.busy.saturating_sub(before.busy) >= delay / 2;
             if is_own && delay > self.target + QUEUE_WINDOW && visitors >= VISITORS_OF_CROWD {
@@ -184,6 +191,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(QUEUE_WINDOW.as_secs_f64() / 2.0)
 }
 
+/// So many are no queue, whatever their pages take.
+const VISITORS_FEW: u64 = PAGES_LEAST as u64;
 /// So many in one turn of the loop are a crowd, and not something that holds it up.
 const VISITORS_OF_CROWD: u64 = 64;
 /// For how many windows nothing is taken on at first, at most: until what stands is made.
@@ -210,6 +219,7 @@ mod tests {
         now: Instant,
         begun: u64,
         finished: f64,
+        in_flight: u64,
         busy: Duration,
         /// Pages that are to be made, and time there is for them.
         waiting: u32,
@@ -221,11 +231,17 @@ mod tests {
             let now = Instant::now();
             let overload = Overload::new(TARGET, now);
             let (busy, time) = (Duration::ZERO, Duration::ZERO);
-            Self { overload, now, begun: 0, finished: 0.0, busy, waiting: 0, time }
+            let in_flight = 100;
+            Self { overload, now, begun: 0, finished: 0.0, in_flight, busy, waiting: 0, time }
         }
 
         fn done(&self) -> Done {
-            Done { requests: self.begun, pages: self.finished as u64, busy: self.busy }
+            Done {
+                requests: self.begun,
+                pages: self.finished as u64,
+                in_flight: self.in_flight,
+                busy: self.busy,
+            }
         }
 
         fn windows(&mut self, count: u32, delay: Duration, per_s: f64) {
@@ -327,6 +343,23 @@ mod tests {
         assert!(!load.overload.is_overloaded());
         load.windows(3, TARGET + MS, 1000.0);
         assert!(load.overload.is_overloaded());
+    }
+
+    #[test]
+    fn a_few_visitors_are_no_queue_however_long_their_pages_take() {
+        for (visitors, is_overload) in [(1, false), (4, false), (5, true)] {
+            let mut load = Load::new();
+            load.in_flight = 0;
+            for _ in 0..20 {
+                load.begun += visitors;
+                load.step(TARGET * 7, 7.0);
+            }
+            assert_eq!(load.overload.is_overloaded(), is_overload, "{visitors} at a time");
+        }
+        let mut load = Load::new();
+        load.in_flight = 5;
+        load.windows(3, TARGET * 7, 7.0);
+        assert!(load.overload.is_overloaded(), "they came before");
     }
 
     /// Nobody was served in a stall; a crowd is all that a loop does.
