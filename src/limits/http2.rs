@@ -36,7 +36,7 @@ pub const HTTP2_READS_A_TURN: usize = 16;
 /// Frames that wait to go out in one write, bytes. Beyond it bodies wait where they were made.
 pub const HTTP2_WRITE_BYTES_MAX: usize = WRITE_PIECE_BYTES;
 /// Bodies of one connection that are made and not sent yet, bytes. Over it no more is made for it
-/// until some of that has been sent, or its time is over.
+/// until some of that has been sent, or its time is over; but beside one there may be another.
 pub const HTTP2_UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Files that one connection may have open at once. Over it requests for files wait.
 pub const HTTP2_FILES_MAX: usize = 8;

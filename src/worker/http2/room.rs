@@ -13,6 +13,8 @@ use crate::limits;
 pub(in crate::worker) struct Room {
     /// Bodies that are not sent yet, bytes: all of one until the last of it is.
     unsent: Cell<usize>,
+    /// How many these are.
+    bodies: Cell<usize>,
     /// Files that may be open.
     files: Cell<usize>,
     /// Requests that wait: no more than a connection may have open.
@@ -31,9 +33,10 @@ pub(super) struct Unsent {
 pub(super) struct OpenFile(Rc<Room>);
 
 impl Room {
-    /// Whether one more body may be made.
+    /// Whether one more body may be made. Beside a single one, however large, there may always be
+    /// another: what a page needs is asked for while the page is still on its way.
     pub(in crate::worker) fn is_left(&self) -> bool {
-        self.unsent.get() < limits::HTTP2_UNSENT_BYTES_MAX
+        self.unsent.get() < limits::HTTP2_UNSENT_BYTES_MAX || self.bodies.get() < 2
     }
 
     /// Waits until one more body may be made.
@@ -58,6 +61,7 @@ impl Room {
     /// A body of so many bytes, whatever the bound: who has made it has waited before.
     pub(super) fn hold(self: &Rc<Self>, bytes: usize) -> Unsent {
         self.unsent.set(self.unsent.get().saturating_add(bytes));
+        self.bodies.set(self.bodies.get() + 1);
         Unsent { room: Rc::clone(self), bytes }
     }
 
@@ -78,6 +82,7 @@ impl Drop for Unsent {
     fn drop(&mut self) {
         let was_left = self.room.is_left();
         self.room.unsent.set(self.room.unsent.get().saturating_sub(self.bytes));
+        self.room.bodies.set(self.room.bodies.get().saturating_sub(1));
         if !was_left && self.room.is_left() {
             self.room.wake();
         }
@@ -107,6 +112,11 @@ mod tests {
         drop(most);
         assert!(room.poll_left(&context).is_ready() && room.waiting.borrow().is_empty());
         drop(last);
+        let large = room.hold(2 * HTTP2_UNSENT_BYTES_MAX);
+        assert!(room.poll_left(&context).is_ready());
+        let little = room.hold(1);
+        assert!(room.poll_left(&context).is_pending());
+        drop((little, large));
         let open = || room.poll_file(&context);
         let mut files: Vec<_> = (0..HTTP2_FILES_MAX).map(|_| open()).collect();
         assert!(files.iter().all(Poll::is_ready) && open().is_pending());
