@@ -181,7 +181,12 @@ fn read(request: &Request<'_>, takes: &Takes) -> Result<Form, Refusal> {
             read_parts(request.body, content_type, takes.fields_max)
         }
         Some(Kind::Json) => {
-            Form::of_json(request.body).ok_or((400, "The body is not a JSON object."))
+            let form = Form::of_json(request.body);
+            let form = form.ok_or((400, "The body is not a JSON object."))?;
+            if form.count() > takes.fields_max {
+                return Err(TOO_MANY);
+            }
+            Ok(form)
         }
     }
 }

@@ -59,6 +59,11 @@ impl Form {
         Some(Self { first, all: Self::new([]).all })
     }
 
+    /// How many names it has.
+    pub fn count(&self) -> usize {
+        self.first.len().unwrap_or(0)
+    }
+
     pub(super) fn first(&self) -> Value {
         self.first.clone()
     }

@@ -133,6 +133,10 @@ fn bodies_have_bounds(kind: Kind) {
     let many = [&field.repeat(4)[..], b"--edge--\r\n"].concat();
     stage.visitor().ask(multipart("/upload", &many)).is_error(413);
     stage.visitor().ask(post("/upload", "", "a=1&b=2&c=3&d=4")).is_error(413);
+    let json = r#"{"a": 1, "b": 2, "c": 3, "d": 4}"#;
+    let head = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{json}", json.len());
+    stage.visitor().ask(request).is_error(413);
     assert_eq!(stage.upstream().calls().len(), 1);
     stage.finish();
 }
