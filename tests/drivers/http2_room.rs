@@ -112,14 +112,18 @@ fn files_that_nobody_takes(kind: Kind) {
     let table =
         format!("[[static]]\npath = '/files/{{file*}}'\ndir = '{}'\n", folder.path().display());
     let stage = script(kind).policy(table).plain_page().start(Upstream::json("{}"));
+    fs::write(folder.path().join("small.css"), "a {}").expect("a file");
+    assert_eq!(stage.get("/files/small.css").text(), "a {}");
     let mut frames = greedy(&stage, "/files/large.bin");
     let begun = answered(&mut frames, HTTP2_FILES_MAX);
     assert!(is_quiet(&mut frames));
     assert_eq!(times_open(&path), HTTP2_FILES_MAX);
     // What is no large file waits for none of them.
-    frames.send(&request(2 * REQUESTS + 1, "/plain", &[]));
-    frames.find(HEADERS, 2 * REQUESTS + 1);
-    frames.send(&reset(2 * REQUESTS + 1));
+    for (number, target) in (REQUESTS..).zip(["/plain", "/files/small.css"]) {
+        frames.send(&request(2 * number + 1, target, &[]));
+        frames.find(HEADERS, 2 * number + 1);
+        frames.send(&reset(2 * number + 1));
+    }
     let given_up = *begun.first().unwrap();
     frames.send(&reset(given_up));
     assert!(answered(&mut frames, 1).is_disjoint(&begun));

@@ -120,6 +120,12 @@ impl Item {
         }
     }
 
+    /// Whether it is kept, in each of its codings.
+    pub(super) fn is_in_memory(&self) -> bool {
+        let packed = self.packed.iter().map(|(_, variant)| variant);
+        packed.chain([&self.plain]).all(|variant| variant.bytes.is_some())
+    }
+
     /// The name of the file in this coding.
     pub(super) fn name_of(&self, coding: Coding) -> String {
         beside(&self.name, coding)

@@ -61,6 +61,15 @@ impl Statics {
         Self::beside(old.offload.clone())
     }
 
+    /// What is known of a file, which may be asked for by a name with its content in it.
+    fn kept(&self, place: usize, name: &str) -> Option<Rc<Item>> {
+        let shelf = self.shelf.borrow();
+        shelf.get((place, name)).or_else(|| {
+            let (plain, hash) = unhashed(name)?;
+            shelf.get((place, &plain)).filter(|item| item.hash == hash.as_bytes())
+        })
+    }
+
     fn beside(offload: Offload) -> Self {
         Self { shelf: RefCell::new(Shelf::new(STATIC_CACHE_BYTES_MAX)), offload }
     }
@@ -95,16 +104,25 @@ impl<D: Driver> Pages<D> {
         }
     }
 
-    /// Whether a file may be opened to answer a request.
+    /// Whether a file may be opened to answer a request, for as long as that takes: not where it is
+    /// known to be small enough to be kept.
     pub fn opens_file(&self, request: &Request<'_>) -> bool {
-        if self.statics.is_none() || !matches!(request.method, Method::Get | Method::Head) {
+        let Some(statics) = &self.statics else { return false };
+        if !matches!(request.method, Method::Get | Method::Head) {
             return false;
         }
         let Ok(path) = http::path::normalize(request.path) else { return false };
-        let path = std::str::from_utf8(&path);
-        path.is_ok_and(|path| {
-            self.site().route(path).is_none() && self.site().static_at(path).is_some()
-        })
+        let Ok(path) = std::str::from_utf8(&path) else { return false };
+        if self.site().route(path).is_some() {
+            return false;
+        }
+        let Some((place, found, rest)) = self.site().static_at(path) else { return false };
+        let name = match found.is_folder() {
+            true => name_of(rest),
+            false => Some(found.file().to_owned()),
+        };
+        let kept = name.and_then(|name| statics.kept(place, &name));
+        kept.is_none_or(|item| !item.is_in_memory())
     }
 
     /// Waits for a file, as far as there is anything to wait for.
@@ -168,13 +186,7 @@ impl<D: Driver> Pages<D> {
     ) -> Result<Found, PageError> {
         let now = D::now();
         let key = (wanted.place, wanted.name.as_str());
-        let mut kept = statics.shelf.borrow().get(key);
-        if kept.is_none()
-            && let Some((plain, hash)) = unhashed(&wanted.name)
-        {
-            let plain = statics.shelf.borrow().get((wanted.place, &plain));
-            kept = plain.filter(|item| item.hash == hash.as_bytes());
-        }
+        let kept = statics.kept(wanted.place, &wanted.name);
         if let Some(item) = &kept {
             let looked = item.looked.get();
             if now.saturating_duration_since(looked) < STATIC_LOOK {
