@@ -122,12 +122,12 @@ fn connections_on_which_nothing_happens_make_room_for_others() {
     let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
     let admin = Admin::of(&server);
     let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
-    for _ in 0..20 {
+    for _ in 0..3 {
         assert_eq!(admin.ask("GET", "/healthz", &[]).status, 200);
     }
     // The first of them has made room; it is no answer that ends it.
     assert_eq!(held[0].read(&mut [0]).unwrap(), 0);
-    // And nobody else has, as those who asked have left.
+    // And no more than one for each who asked, as some of these may not have left yet.
     let last = b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n";
     held[15].write_all(last).unwrap();
     assert_eq!(Answer::rest_of(&mut *held[15]).status, 200);

@@ -68,8 +68,11 @@ impl Seat {
         let Some(at) = connections.iter().position(|one| one.number == self.number) else {
             return false;
         };
-        let connection = connections.remove(at);
-        connections.push(Connection { is_idle, ..connection });
+        // Who has just come, and waits, has done nothing yet: threads begin in any order.
+        if connections.get(at).is_some_and(|one| one.is_idle != is_idle) {
+            let connection = connections.remove(at);
+            connections.push(Connection { is_idle, ..connection });
+        }
         true
     }
 }
@@ -100,6 +103,8 @@ mod tests {
                 (seats.take(&ours).unwrap(), ours, theirs)
             })
             .collect();
+        // Their threads begin, the last one first.
+        assert!(held.iter().rev().all(|(seat, ..)| seat.keep(true)));
         // The first is being answered, the second has been a moment ago.
         assert!(held[0].0.keep(false));
         assert!(held[1].0.keep(false) && held[1].0.keep(true));
