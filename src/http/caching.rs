@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::Headers;
+use super::{Headers, line_name};
 
 /// What an answer says about being kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Keeping {
     pub fn varies_by_one_of(&self, lines: &[u8]) -> bool {
         let names = || self.vary.split(|&byte| byte == b',').filter(|name| !name.is_empty());
         lines.split(|&byte| byte == b'\n').any(|line| {
-            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+            let name = line_name(line);
             names().any(|other| other.eq_ignore_ascii_case(name))
         })
     }
@@ -140,9 +140,7 @@ impl Keeping {
     /// do not say which that is. Who asks without one is another than who asks with one.
     pub fn varies_by_trace(&self, lines: &[u8]) -> bool {
         let is_said = |name: &[u8]| {
-            let mut names = lines
-                .split(|&byte| byte == b'\n')
-                .map(|line| line.split(|&byte| byte == b':').next().unwrap_or_default());
+            let mut names = lines.split(|&byte| byte == b'\n').map(line_name);
             names.any(|other| other.eq_ignore_ascii_case(name))
         };
         let mut names = TRACE.iter().filter(|name| !is_said(name));

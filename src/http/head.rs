@@ -153,6 +153,11 @@ pub fn write_request_head(
     Ok(())
 }
 
+/// The name that a field line begins with; all of a line that has none.
+pub fn line_name(line: &[u8]) -> &[u8] {
+    line.split(|&byte| byte == b':').next().unwrap_or_default()
+}
+
 /// Appends a field line to `out`.
 ///
 /// # Errors

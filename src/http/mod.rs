@@ -54,8 +54,8 @@ pub use conditions::{Part, Validators, Verdict};
 pub use error::ParseError;
 pub use fields::Headers;
 pub use head::{
-    CONTINUE, Connection, Head, InvalidHead, RequestLine, format_date, is_field_value, place_head,
-    push_field, write_request_head, write_response_head,
+    CONTINUE, Connection, Head, InvalidHead, RequestLine, format_date, is_field_value, line_name,
+    place_head, push_field, write_request_head, write_response_head,
 };
 pub use method::Method;
 pub use methods::Methods;

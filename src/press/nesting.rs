@@ -21,30 +21,13 @@ pub(super) struct TooDeep {
 pub(super) fn too_deep(text: &str, tokens: &[Token]) -> Option<TooDeep> {
     let mut chain = Chain::default();
     let mut branches = Branches::default();
-    let mut before: Option<&Token> = None;
     for (at, token) in tokens.iter().enumerate() {
-        let word = text.get(token.span.clone()).unwrap_or_default();
-        match token.kind {
-            Kind::BlockStart => {
-                chain = Chain::default();
-                let mut rest = tokens.iter().skip(at + 1);
-                let name = rest.find(|token| !matches!(token.kind, Kind::Mark(b'-' | b'+')));
-                branches.statement(name.and_then(|name| text.get(name.span.clone())));
-            }
-            Kind::PrintStart | Kind::End => chain = Chain::default(),
-            Kind::Mark(b'(' | b'[' | b'{') => chain.open(),
-            Kind::Mark(b')' | b']' | b'}') => chain.close(),
-            Kind::Mark(b',' | b':') => chain.next(),
-            Kind::Mark(_) if before.is_some_and(|before| is_second(text, before, token)) => {
-                // `a//b` is one operator, and what follows is none's second half.
-                before = None;
-                continue;
-            }
-            Kind::Mark(_) => chain.deeper(),
-            Kind::Name if OPERATORS.contains(&word) => chain.deeper(),
-            _ => {}
+        chain.pass(token, text);
+        if token.kind == Kind::BlockStart {
+            let mut rest = tokens.iter().skip(at + 1);
+            let name = rest.find(|token| !matches!(token.kind, Kind::Mark(b'-' | b'+')));
+            branches.statement(name.and_then(|name| text.get(name.span.clone())));
         }
-        before = Some(token);
         if chain.depth > EXPRESSION_DEPTH_MAX {
             return Some(TooDeep {
                 span: token.span.clone(),
@@ -66,11 +49,8 @@ pub(super) fn too_deep(text: &str, tokens: &[Token]) -> Option<TooDeep> {
 /// Words that are operators.
 const OPERATORS: &[&str] = &["and", "else", "if", "in", "is", "not", "or"];
 
-/// Whether two marks are one operator.
-fn is_second(text: &str, first: &Token, second: &Token) -> bool {
-    let both = text.get(first.span.start..second.span.end);
-    both.is_some_and(|both| ["//", "**", "==", "!=", "<=", ">="].contains(&both))
-}
+/// Operators of two marks.
+const PAIRS: &[&str] = &["//", "**", "==", "!=", "<=", ">="];
 
 /// How deep an expression is up to here.
 #[derive(Default)]
@@ -81,9 +61,30 @@ struct Chain {
     here: (usize, usize),
     /// All that is around this place.
     depth: usize,
+    /// Where the mark before is, which may be the first half of an operator.
+    half: Option<usize>,
 }
 
 impl Chain {
+    fn pass(&mut self, token: &Token, text: &str) {
+        let half = self.half.take();
+        let word = |start: usize| text.get(start..token.span.end).unwrap_or_default();
+        match token.kind {
+            Kind::BlockStart | Kind::PrintStart | Kind::End => *self = Self::default(),
+            Kind::Mark(b'(' | b'[' | b'{') => self.open(),
+            Kind::Mark(b')' | b']' | b'}') => self.close(),
+            Kind::Mark(b',' | b':') => self.next(),
+            // `a//b` is one operator, and what follows is none's second half.
+            Kind::Mark(_) if half.is_some_and(|half| PAIRS.contains(&word(half))) => {}
+            Kind::Mark(_) => {
+                self.half = Some(token.span.start);
+                self.deeper();
+            }
+            Kind::Name if OPERATORS.contains(&word(token.span.start)) => self.deeper(),
+            _ => {}
+        }
+    }
+
     fn deeper(&mut self) {
         self.here.0 += 1;
         self.depth += 1;
@@ -140,19 +141,12 @@ mod tests {
     use super::*;
 
     fn depth(text: &str) -> usize {
-        let mut deepest = 0;
         let mut chain = Chain::default();
-        for token in scan::expression(text) {
-            match token.kind {
-                Kind::Mark(b'(' | b'[' | b'{') => chain.open(),
-                Kind::Mark(b')' | b']' | b'}') => chain.close(),
-                Kind::Mark(b',' | b':') => chain.next(),
-                Kind::Mark(_) => chain.deeper(),
-                _ => {}
-            }
-            deepest = deepest.max(chain.depth);
-        }
-        deepest
+        let depths = scan::expression(text).into_iter().map(|token| {
+            chain.pass(&token, text);
+            chain.depth
+        });
+        depths.max().unwrap_or(0)
     }
 
     #[test]
@@ -163,5 +157,7 @@ mod tests {
         assert_eq!(depth("f(a.b, c)(d.e.f)"), 5);
         assert_eq!(depth("{'a': b.c, 'd': [e.f.g]}.h"), 5);
         assert_eq!(depth(")]a.b"), 1);
+        assert_eq!(depth("a // b == c if not d"), 4);
+        assert_eq!(depth("a - -b"), 2);
     }
 }

@@ -4,6 +4,7 @@
 use super::cookies::{CookieShape, TooLong};
 use super::session::{SessionPlan, SessionValues};
 use crate::error::{PageError, PageErrorKind};
+use crate::http::line_name;
 use crate::limits::{ANSWER_FIELDS_BYTES_MAX, COOKIE_BYTES_MAX};
 use crate::press::{
     Context, ExpressionId, FieldTemplate, LocationTemplate, Press, TextTemplate, Value,
@@ -231,7 +232,7 @@ fn has_line(lines: &[u8], names: &[&str]) -> bool {
 
 /// Whether a line is of one of these fields.
 fn is_one_of(line: &[u8], names: &[&str]) -> bool {
-    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    let name = line_name(line);
     names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::CacheTable;
 use crate::http::caching::Declared;
+use crate::http::line_name;
 use std::ops::Range;
 
 /// How answers are kept.
@@ -28,10 +29,9 @@ impl Caching {
     ) -> Result<Option<Self>, Trouble> {
         let Some(table) = own.or(of_page).filter(|table| table.is_on) else { return Ok(None) };
         let lines = || {
-            upstream_headers.split(|&byte| byte == b'\n').filter_map(|line| {
-                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-                std::str::from_utf8(name).ok()
-            })
+            upstream_headers
+                .split(|&byte| byte == b'\n')
+                .filter_map(|line| std::str::from_utf8(line_name(line)).ok())
         };
         let in_upstream = lines().find(|name| is_credential(name));
         let own_names: Vec<&str> = names.collect();

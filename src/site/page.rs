@@ -6,6 +6,7 @@ use super::budget::Budget;
 use super::caching::Caching;
 use crate::config::Priority;
 use crate::error::{PageError, PageErrorKind};
+use crate::http::line_name;
 use crate::press::{
     Ask, Binding, Context, Data, ExpressionId, FieldTemplate, Inputs, Names, PathTemplate, Press,
     QueryTemplate, TemplateId, Uncovered, Uses, Value, kind_name, replace_forbidden,
@@ -125,7 +126,7 @@ impl Ties {
         let names = |field: &str| {
             let mut lines = upstream.split(|&byte| byte == b'\n');
             let in_line = |line: &[u8]| {
-                let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+                let name = line_name(line);
                 name.eq_ignore_ascii_case(field.as_bytes())
             };
             lines.any(in_line) || own.clone().any(|name| name.eq_ignore_ascii_case(field))
@@ -376,7 +377,7 @@ pub(super) fn constant_headers<'a>(
     let mut kept = Vec::new();
     let mut named = is_own(b"user-agent");
     for line in upstream.split_inclusive(|&byte| byte == b'\n') {
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        let name = line_name(line);
         if !is_own(name) {
             kept.extend_from_slice(line);
             named |= name.eq_ignore_ascii_case(b"user-agent");

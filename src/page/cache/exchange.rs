@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
-use crate::http::Method;
 use crate::http::caching::{Declared, Keeping};
+use crate::http::{Method, line_name};
 use crate::upstream::{self, Response};
 
 use super::store::{Kept, What};
-use super::validator::{self, conditions, name_of};
+use super::validator::{self, conditions};
 use super::{Ask, FetchCache, Key};
 use crate::page::{answer, request};
 
@@ -233,7 +233,7 @@ impl Came {
     ) -> Kept {
         let ties = call.lines.get(call.ties..).unwrap_or_default();
         // A cookie that is passed on is for the one who asked, whatever a site declares.
-        let passes_cookie = passed.split(|&byte| byte == b'\n').map(name_of).any(is_set_cookie);
+        let passes_cookie = passed.split(|&byte| byte == b'\n').map(line_name).any(is_set_cookie);
         let may_be_kept = self.keeping.may_keep(&call.declared)
             && !self.keeping.varies_by_one_of(ties)
             && !self.keeping.varies_by_trace(call.lines.get(..call.ties).unwrap_or_default())
@@ -261,8 +261,8 @@ impl Came {
 fn add_others(lines: &[u8], into: &mut Vec<u8>) {
     let said = into.clone();
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
-        let mut names = said.split(|&byte| byte == b'\n').map(name_of);
-        if !names.any(|name| name.eq_ignore_ascii_case(name_of(line))) {
+        let mut names = said.split(|&byte| byte == b'\n').map(line_name);
+        if !names.any(|name| name.eq_ignore_ascii_case(line_name(line))) {
             into.extend_from_slice(line);
         }
     }

@@ -1,7 +1,7 @@
 //! What tells one version of an answer from another: its entity tag and its date (RFC 9110 section
 //! 8.8), and the questions made from them.
 
-use crate::http;
+use crate::http::{self, line_name};
 use crate::limits::CACHE_CONDITIONS_BYTES_MAX;
 use crate::upstream::Response;
 
@@ -51,13 +51,8 @@ fn value<'a>(response: &'a Response, name: &str) -> Option<&'a [u8]> {
 /// The value of a field among these lines.
 fn asked<'a>(conditions: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut lines = conditions.split(|&byte| byte == b'\n');
-    let line = lines.find(|line| name_of(line).eq_ignore_ascii_case(name.as_bytes()))?;
+    let line = lines.find(|line| line_name(line).eq_ignore_ascii_case(name.as_bytes()))?;
     Some(line.get(name.len() + 1..)?.trim_ascii())
-}
-
-/// The name that a field line begins with.
-pub(super) fn name_of(line: &[u8]) -> &[u8] {
-    line.split(|&byte| byte == b':').next().unwrap_or_default()
 }
 
 #[cfg(test)]

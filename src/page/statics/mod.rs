@@ -94,11 +94,7 @@ impl<D: Driver> Pages<D> {
             Method::Options => return Outcome::Methods(Methods::READ),
             _ => return Outcome::NotAllowed(Methods::READ),
         }
-        let name = match found.is_folder() {
-            true => name_of(rest),
-            false => Some(found.file().to_owned()),
-        };
-        match name {
+        match file_name(found, rest) {
             Some(name) => Outcome::Static(Box::new(Wanted { place, name, path: path.to_owned() })),
             None => nothing(),
         }
@@ -117,11 +113,7 @@ impl<D: Driver> Pages<D> {
             return false;
         }
         let Some((place, found, rest)) = self.site().static_at(path) else { return false };
-        let name = match found.is_folder() {
-            true => name_of(rest),
-            false => Some(found.file().to_owned()),
-        };
-        let kept = name.and_then(|name| statics.kept(place, &name));
+        let kept = file_name(found, rest).and_then(|name| statics.kept(place, &name));
         kept.is_none_or(|item| !item.is_in_memory())
     }
 
@@ -238,6 +230,14 @@ fn slashed(path: &str, request: &Request<'_>) -> Vec<u8> {
     // What cannot be in a field is in no target that was accepted.
     let _ = http::push_field(&mut location, "Location", &moved);
     location
+}
+
+/// The name of the file that a path is about, in what serves it.
+fn file_name(found: &Static, rest: &str) -> Option<String> {
+    match found.is_folder() {
+        true => name_of(rest),
+        false => Some(found.file().to_owned()),
+    }
 }
 
 fn failure(error: io::Error) -> PageError {

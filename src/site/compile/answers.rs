@@ -5,6 +5,7 @@ use super::super::check::Scope;
 use super::super::cookies::CookieShape;
 use super::Compiler;
 use crate::config::{At, CookieTable, PageTable, RedirectTable};
+use crate::http::line_name;
 use crate::press::{
     ExpressionFacts, ExpressionId, FieldTemplate, LocationTemplate, Place, TextTemplate, Use,
     split_origin,
@@ -127,10 +128,7 @@ impl Compiler<'_> {
     /// Whether all HTML has a field of this name, which is a problem: with another it would have
     /// two.
     pub(super) fn is_page_field(&mut self, name: &At<String>) -> bool {
-        let begins = |line: &[u8]| {
-            let own = line.split(|byte| *byte == b':').next().unwrap_or_default();
-            own.eq_ignore_ascii_case(name.value.as_bytes())
-        };
+        let begins = |line: &[u8]| line_name(line).eq_ignore_ascii_case(name.value.as_bytes());
         let is_there = self.page_fields.split(|byte| *byte == b'\n').any(begins);
         if is_there {
             let message = format!("all HTML has the header `{}` already", name.value);
