@@ -203,6 +203,9 @@ pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const INHERITED_SOCKETS_MAX: usize = 4096;
 /// How often the control thread looks after workers, signals and commands.
 pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
+/// A worker's stack, of which only what is touched is memory: over what the deepest template takes
+/// in a debug build.
+pub const WORKER_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// How long a worker may stand still before another takes its place.
 pub const WORKER_STALL_MAX: Duration = Duration::from_secs(10);
 /// For how long one that does is looked at, to tell where it is.

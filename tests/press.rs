@@ -136,12 +136,49 @@ proptest! {
 
 #[test]
 fn what_is_left_to_minijinja_is_told() {
-    let files = vec![SourceFile::new("page.html", "a\n{% for x in l recursive %}{% endfor %}")];
+    let files = vec![SourceFile::new("page.html", "a\n{% for x in self.b() %}{% endfor %}")];
     let templates = Templates::new(files).unwrap();
     let uncovered = templates.press.uncovered(templates.id).unwrap();
-    assert_eq!(uncovered.to_string(), "page.html:2: a recursive loop");
+    assert_eq!(uncovered.to_string(), "page.html:2: a block called by `self`");
     let plain = Templates::new(vec![SourceFile::new("page.html", "{{ user }}")]).unwrap();
     assert_eq!(plain.press.uncovered(plain.id), None);
+}
+
+/// A thread, or a tree of comments: as deep as JSON may be, and deeper than a stack would bear.
+#[test]
+fn what_calls_itself_goes_as_deep_as_there_is_room_and_minijinja_takes_over_from_there() {
+    let worker = std::thread::Builder::new().stack_size(ringpress::limits::WORKER_STACK_BYTES);
+    worker.spawn(call_deep).unwrap().join().unwrap();
+}
+
+fn call_deep() {
+    let shapes = [
+        "{% for n in [1] recursive %}{% if loop.depth < DEPTH %}<{{ loop([1]) }}>{% endif %}\
+         {{ loop.depth }} {% endfor %}",
+        "{% for n in [1] recursive %}{% if loop.depth < DEPTH %}{% set s = loop([1]) %}{{ s }}\
+         {% endif %}{{ loop.depth }} {% endfor %}",
+        "{% macro m(n) %}{% if n %}<{{ m(n - 1) }}>{{ n }} {% endif %}{% endmacro %}{{ m(DEPTH) }}",
+        "{% macro m(n) %}{% if n %}{% set s = m(n - 1) %}{{ s }}{{ n }} {% endif %}{% endmacro %}\
+         {{ m(DEPTH) }}",
+        "{% macro w(n) %}<{{ caller(n) }}>{% endmacro %}\
+         {% macro m(n) %}{% if n %}{% call(k) w(n) %}{{ m(k - 1) }}{% endcall %}{{ n }} {% endif %}\
+         {% endmacro %}{{ m(DEPTH) }}",
+    ];
+    let deep = format!(
+        "{{% macro m(n) %}}{{{{ (m(n - 1) if n) {} }}}}{{% endmacro %}}{{{{ m(DEPTH) }}}}",
+        "~ 1 ".repeat(190)
+    );
+    let shallow = "{% macro m(n) %}{{ m(n - 1) if n else 'end' }}{% endmacro %}{{ m(DEPTH) }}";
+    for shape in shapes.into_iter().chain([shallow]) {
+        let _ = &deep;
+        let way = |depth: &str| {
+            let file = SourceFile::new("page.html", shape.replace("DEPTH", depth));
+            Templates::new(vec![file]).unwrap().compare(&contexts()[0])
+        };
+        let few = if shape == deep { "2" } else { "20" };
+        assert_eq!(way(few), "program", "{shape}");
+        assert_ne!(way("400"), "program", "{shape}");
+    }
 }
 
 #[test]

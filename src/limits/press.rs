@@ -11,12 +11,13 @@ pub const TEMPLATE_BRANCHES_MAX: usize = 500;
 pub const PROGRAM_STEPS_MAX: usize = 20_000;
 /// Templates, blocks and macros within each other, as they are written. Over it: the same.
 pub const PROGRAM_DEPTH_MAX: usize = 24;
-/// Macros within each other, when they run. Over it: minijinja makes the page.
-pub const PROGRAM_CALLS_MAX: usize = 24;
+/// Levels in each other by calls, when they run: bodies and expressions of macros, of call blocks
+/// and of loops that call themselves. Over it: minijinja makes the page.
+pub const PROGRAM_CALLED_LEVELS_MAX: usize = 900;
 /// Bodies of conditions, loops and blocks in each other in a program, includes and all; of more,
 /// minijinja makes the page.
 pub const PROGRAM_BODIES_MAX: usize = 50;
-/// The same in one macro, of which `PROGRAM_CALLS_MAX` may be within each other when they run.
+/// The same in one macro.
 pub const PROGRAM_MACRO_BODIES_MAX: usize = 12;
 /// Tapes of JSON that a thread keeps for reuse; one larger than `TAPE_KEPT_BYTES_MAX` is freed.
 pub const TAPES_KEPT_MAX: usize = 64;

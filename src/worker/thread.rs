@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use crate::driver::Driver;
 use crate::driver::kind::{Kind, Visit};
 use crate::driver::timers::Timers;
+use crate::limits::WORKER_STACK_BYTES;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
 
@@ -95,6 +96,7 @@ pub struct Start<R: Recipe> {
 pub fn start<R: Recipe>(kind: Kind, start: Start<R>) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new()
         .name(format!("worker-{}", start.number))
+        .stack_size(WORKER_STACK_BYTES)
         .spawn(move || kind.visit(start).map_err(io::Error::other)?)
 }
 

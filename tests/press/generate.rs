@@ -100,6 +100,9 @@ pub(super) fn template() -> impl Strategy<Value = String> {
         1 => select(vec![
             "{{ loop.index }}", "{% break %}", "{% continue %}", "{{ loop.last }}",
             "{{ loop.cycle(1, 'b<') }}", "{% set x, y = [1, '<'] %}", "{{ m(x) }}", "{{ m(1, y) }}",
+            "{{ loop.depth }}", "{{ loop.changed(x) }}", "{{ loop.nextitem is defined }}",
+            "{{ loop.previtem }}", "{% if loop.depth < 3 %}({{ loop([x]) }}){% endif %}",
+            "{% if loop.depth < 3 %}({{ loop(x.tags or [])|upper }}){% endif %}",
         ]).prop_map(str::to_owned),
     ];
     let body = leaf.prop_recursive(4, 40, 5, move |inner| {
@@ -111,6 +114,12 @@ pub(super) fn template() -> impl Strategy<Value = String> {
                 .prop_map(|(e, (a, b))| format!("{{% if {e} %}}{a}{{% else %}}{b}{{% endif %}}")),
             3 => (expression(), select(vec!["x", "y", "x, y"]), body.clone())
                 .prop_map(|(e, x, a)| format!("{{% for {x} in {e} %}}{a}{{% endfor %}}")),
+            1 => (expression(), two.clone()).prop_map(|(e, (a, b))| format!(
+                "{{% for x in {e} recursive %}}{a}{{% if loop.depth < 3 %}}{{{{ loop([x, 1]) }}}}\
+                 {{% endif %}}{b}{{% endfor %}}"
+            )),
+            1 => (expression(), body.clone())
+                .prop_map(|(e, a)| format!("{{% call(x) w({e}) %}}{a}{{% endcall %}}")),
             1 => (expression(), expression(), two).prop_map(|(e, f, (a, b))| format!(
                 "{{% for x in {e} if {f} %}}{a}{{% else %}}{b}{{% endfor %}}"
             )),
@@ -125,7 +134,10 @@ pub(super) fn template() -> impl Strategy<Value = String> {
         ]
     });
     (any::<bool>(), proptest::collection::vec(body, 1..4)).prop_map(|(with_macro, parts)| {
-        let declared = "{% macro m(p, q='<') %}[{{ p }}{{ q }}]{% endmacro %}";
+        let declared = "{% set t = user %}\
+                        {% macro m(p, q='<') %}[{{ p }}{{ q }}{{ t.name }}]{% endmacro %}\
+                        {% macro w(p) %}{{ t.id }}{% if caller %}({{ caller(p) }}){% endif %}\
+                        {% endmacro %}";
         format!("{}{}", if with_macro { declared } else { "" }, parts.concat())
     })
 }

@@ -43,6 +43,16 @@ pub(super) fn only_targets<'s>(each: &'s ast::ForLoop<'s>) -> Vec<&'s str> {
     }
 }
 
+/// The names that a loop gives a value, the items' and those of its body; none where that takes in
+/// templates or has blocks, which may be others'.
+pub(super) fn within<'s>(each: &'s ast::ForLoop<'s>) -> Option<Assigned<'s>> {
+    let mut set = Assigned::new();
+    target(&each.target, &mut set);
+    names(&each.body, &mut set);
+    let is_whole = taken_in(&each.body).is_some_and(|others| others.is_empty());
+    (is_whole && blocks(&each.body).is_empty()).then_some(set)
+}
+
 /// The templates that a body takes in; none if one of them has a name that is made when it runs.
 pub(super) fn taken_in(body: Body<'_>) -> Option<Vec<String>> {
     let mut names = Some(Vec::new());

@@ -2,11 +2,12 @@
 
 use super::compile::{Compiler, Covered, Declared, Place};
 use super::expression::is_looked_up;
-use super::op::{CallBlock, Expr, Macro, Step};
+use super::op::{CallBlock, Expr, Macro, Param, Slot, Step};
 use super::scope::Bound;
 use crate::limits::{PROGRAM_BODIES_MAX, PROGRAM_MACRO_BODIES_MAX};
 use minijinja::Value;
 use minijinja::machinery::ast;
+use std::collections::BTreeMap;
 
 impl<'s> Compiler<'s, '_> {
     pub(super) fn declare(&mut self, tree: &'s ast::Macro<'s>) -> Covered<()> {
@@ -16,9 +17,17 @@ impl<'s> Compiler<'s, '_> {
         }
         self.bind(tree.name, Bound::Macro(id))?;
         let macros = self.scope.frames.iter().flat_map(|frame| frame.macros()).collect();
+        let fixed = self.fixed();
         let file = self.file();
-        self.declared.push(Declared { tree, file, macros });
+        self.declared.push(Declared { tree, file, macros, fixed });
         Ok(())
+    }
+
+    /// The variables that have a value here, and never another.
+    fn fixed(&self) -> BTreeMap<&'s str, Slot> {
+        let sure = self.scope.frames.iter().flat_map(|frame| frame.sure());
+        let once = |name: &&str| self.assigned.get(*name) == Some(&1);
+        sure.filter(|(name, _)| once(name) && !self.included.contains(name)).collect()
     }
 
     /// A call of a macro.
@@ -41,9 +50,6 @@ impl<'s> Compiler<'s, '_> {
             _ => None,
         };
         let Some(id) = id else { return Err(self.uncovered("a call block of no macro")) };
-        if !block.macro_decl.args.is_empty() {
-            return Err(self.uncovered("a call block with parameters"));
-        }
         let (called, args) = self.call_parts(id, &block.call.args)?;
         if !self.macros.get(called as usize).is_some_and(|called| called.has_caller) {
             return Err(self.uncovered("a call block of a macro without `caller()`"));
@@ -51,18 +57,51 @@ impl<'s> Compiler<'s, '_> {
         let place = std::mem::replace(&mut self.place, Place::CallBlock);
         let outer = self.call_frame.replace(self.scope.frames.len());
         self.scope.push();
-        let body = self.kept(|compiler| compiler.body(&block.macro_decl.body))?;
+        let params = self.block_params(&block.macro_decl)?;
+        let kept = |compiler: &mut Self| compiler.body(&block.macro_decl.body);
+        let (body, levels) = self.measured(|compiler| compiler.kept(kept))?;
         let body = self.end_frame(body).into();
         (self.place, self.call_frame) = (place, outer);
-        Ok(Step::CallBlock(Box::new(CallBlock { called, args, body })))
+        Ok(Step::CallBlock(Box::new(CallBlock { called, args, params, body, levels })))
     }
 
-    /// The body of the call block that calls this macro.
-    pub(super) fn caller(&mut self, args: &'s [ast::CallArg<'s>]) -> Covered<Step> {
-        if self.place != Place::Macro || !args.is_empty() {
-            return Err(self.uncovered("`caller` outside of a macro, or with arguments"));
+    /// The parameters of the body of a call block, as variables.
+    fn block_params(&mut self, tree: &'s ast::Macro<'s>) -> Covered<Box<[Param]>> {
+        let mut slots = Vec::new();
+        for param in self.params(tree)? {
+            let slot = self.scope.assign(param).filter(|slot| !slots.contains(slot));
+            let Some(slot) = slot else {
+                return Err(self.uncovered("a call block with a parameter twice"));
+            };
+            slots.push(slot);
         }
-        if self.assigned.contains_key("caller") || self.is_included {
+        let defaults = self.defaults(tree)?;
+        let params = slots.into_iter().zip(defaults);
+        Ok(params.map(|(slot, default)| Param { slot, default }).collect())
+    }
+
+    /// Whether an expression asks if there is such a body.
+    pub(super) fn asks_for_caller(&mut self, expression: &ast::Expr<'_>) -> bool {
+        let asked = match expression {
+            ast::Expr::Test(test) if test.name == "defined" && test.args.is_empty() => &test.expr,
+            expression => expression,
+        };
+        let asks = matches!(asked, ast::Expr::Var(variable) if variable.id == "caller")
+            && self.is_caller_plain();
+        self.has_caller |= asks;
+        asks
+    }
+
+    /// Whether `caller` is what it always is in a macro.
+    fn is_caller_plain(&self) -> bool {
+        let is_macro = self.place == Place::Macro && !self.is_included;
+        is_macro && !self.assigned.contains_key("caller")
+    }
+
+    /// The body of the call block that calls this macro: values for its parameters.
+    pub(super) fn caller(&mut self, args: &'s [ast::CallArg<'s>]) -> Covered<Box<[Expr]>> {
+        let args = self.plain_arguments("`caller` with named values", args)?;
+        if !self.is_caller_plain() {
             return Err(self.uncovered("`caller` that may be something else"));
         }
         // It is escaped as where it is called.
@@ -70,7 +109,7 @@ impl<'s> Compiler<'s, '_> {
             return Err(self.uncovered("`caller` where escaping is another than the macro's"));
         }
         self.has_caller = true;
-        Ok(Step::Caller)
+        Ok(args)
     }
 
     fn call_parts(
@@ -84,16 +123,7 @@ impl<'s> Compiler<'s, '_> {
         let Some(tree) = self.declared.get(id).map(|declared| declared.tree) else {
             return Err(self.uncovered("a macro that is not there"));
         };
-        let params = tree.args.iter().map(|param| match param {
-            ast::Expr::Var(variable) => Some(variable.id),
-            _ => None,
-        });
-        let Some(params) = params.collect::<Option<Vec<&str>>>() else {
-            return Err(self.uncovered("a macro with parameters that are no names"));
-        };
-        if let Some(name) = params.iter().find(|name| **name == "caller" || is_looked_up(name)) {
-            return Err(self.uncovered(format!("a macro with the parameter `{name}`")));
-        }
+        let params = self.params(tree)?;
         let mut given: Vec<Option<Expr>> = params.iter().map(|_| None).collect();
         let mut next = 0;
         for arg in args {
@@ -117,6 +147,21 @@ impl<'s> Compiler<'s, '_> {
         Ok((instance, given.into()))
     }
 
+    /// The names of a macro's parameters.
+    fn params(&self, tree: &'s ast::Macro<'s>) -> Covered<Vec<&'s str>> {
+        let params = tree.args.iter().map(|param| match param {
+            ast::Expr::Var(variable) => Some(variable.id),
+            _ => None,
+        });
+        let Some(params) = params.collect::<Option<Vec<&str>>>() else {
+            return Err(self.uncovered("a macro with parameters that are no names"));
+        };
+        if let Some(name) = params.iter().find(|name| **name == "caller" || is_looked_up(name)) {
+            return Err(self.uncovered(format!("a macro with the parameter `{name}`")));
+        }
+        Ok(params)
+    }
+
     /// The compiled macro for the way of escaping here.
     fn instance(&mut self, id: usize, params: &[&'s str]) -> Covered<u32> {
         if let Some(instance) = self.instances.get(&(id, self.escape)) {
@@ -125,7 +170,8 @@ impl<'s> Compiler<'s, '_> {
         let Some(declared) = self.declared.get(id) else {
             return Err(self.uncovered("a macro that is not there"));
         };
-        let (tree, file, macros) = (declared.tree, declared.file, declared.macros.clone());
+        let (tree, file) = (declared.tree, declared.file);
+        let (macros, fixed) = (declared.macros.clone(), declared.fixed.clone());
         let instance = self.macros.len() as u32;
         self.macros.push(Macro::default());
         self.instances.insert((id, self.escape), instance);
@@ -135,6 +181,9 @@ impl<'s> Compiler<'s, '_> {
                 for (name, id) in macros {
                     compiler.scope.bind(name, Bound::Macro(id));
                 }
+                for (name, slot) in fixed {
+                    compiler.scope.bind(name, Bound::Fixed(slot));
+                }
                 compiler.scope.push().isolated = true;
                 for param in params {
                     if compiler.scope.assign(param).is_none() {
@@ -142,11 +191,11 @@ impl<'s> Compiler<'s, '_> {
                     }
                 }
                 let defaults = compiler.defaults(tree)?;
-                let steps = compiler.body(&tree.body)?;
+                let (steps, levels) = compiler.measured(|compiler| compiler.body(&tree.body))?;
                 let steps = compiler.end_frame(steps).into();
                 compiler.scope.pop();
                 let (slots, has_caller) = (compiler.scope.slots(), compiler.has_caller);
-                Ok(Macro { defaults, slots, steps, has_caller })
+                Ok(Macro { defaults, slots, steps, has_caller, levels })
             })
         })?;
         if let Some(place) = self.macros.get_mut(instance as usize) {
@@ -166,10 +215,11 @@ impl<'s> Compiler<'s, '_> {
         let call_frame = self.call_frame.take();
         let bodies = PROGRAM_BODIES_MAX.saturating_sub(PROGRAM_MACRO_BODIES_MAX);
         let bodies = std::mem::replace(&mut self.bodies, bodies);
+        let deepest = self.deepest;
         let has_caller = std::mem::take(&mut self.has_caller);
         let compiled = compile(self)?;
         self.has_caller = has_caller;
-        self.bodies = bodies;
+        (self.bodies, self.deepest) = (bodies, deepest);
         (self.place, self.call_frame) = (place, call_frame);
         self.piped = piped;
         self.unit = unit;

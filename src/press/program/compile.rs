@@ -2,8 +2,8 @@
 
 use super::assigned::{self, Assigned, Body};
 use super::foreign::ForeignTexts;
-use super::op::{Escape, Macro, NameId, Program, Step};
-use super::scope::Scope;
+use super::op::{Escape, For, Macro, NameId, Program, Slot, Step};
+use super::scope::{Scope, Surroundings};
 use crate::config::SourceFile;
 use crate::limits::{PROGRAM_DEPTH_MAX, PROGRAM_STEPS_MAX};
 use crate::press::assets::Assets;
@@ -113,6 +113,8 @@ pub(in crate::press) fn compile<'s>(
         declared: Vec::new(),
         instances: BTreeMap::new(),
         macros: Vec::new(),
+        recursive: Vec::new(),
+        included: BTreeSet::new(),
         loops: 0,
         place: Place::Template,
         has_caller: false,
@@ -121,6 +123,8 @@ pub(in crate::press) fn compile<'s>(
         in_loop_head: false,
         is_included: false,
         bodies: 0,
+        levels: 0,
+        deepest: 0,
         piped: None,
     };
     let Some((_, parsed)) = library.get(name) else {
@@ -134,6 +138,7 @@ pub(in crate::press) fn compile<'s>(
         steps: steps.into(),
         slots: compiler.scope.slots(),
         macros: compiler.macros.into(),
+        loops: compiler.recursive.into_iter().flatten().collect(),
         pure: compiler.pure,
         names: compiler.names.into_iter().map(Into::into).collect(),
     })
@@ -163,6 +168,10 @@ pub(super) struct Compiler<'s, 'f> {
     /// The compiled macro of one that is written and a way of escaping.
     pub(super) instances: BTreeMap<(usize, Escape), u32>,
     pub(super) macros: Vec<Macro>,
+    /// The loops that call themselves, each there when it is compiled.
+    pub(super) recursive: Vec<Option<For>>,
+    /// Names that included templates give a value: how often is not known.
+    pub(super) included: BTreeSet<&'s str>,
     /// Loops that we are in, within this template, block or macro.
     pub(super) loops: usize,
     /// Whether we are in a macro, and whether in the body of a call block.
@@ -181,6 +190,10 @@ pub(super) struct Compiler<'s, 'f> {
     pub(super) is_included: bool,
     /// Bodies that we are in, one in the other.
     pub(super) bodies: usize,
+    /// The same, and expressions: what a stack bears.
+    pub(super) levels: usize,
+    /// The most levels that there were since somebody began to look.
+    pub(super) deepest: usize,
     /// The variable that a filter without an input works on: that of a filter block.
     pub(super) piped: Option<u32>,
 }
@@ -199,6 +212,8 @@ pub(super) struct Declared<'s> {
     pub(super) file: &'s str,
     /// The macros it can call: those written before it, and itself.
     pub(super) macros: BTreeMap<&'s str, usize>,
+    /// The variables it can see: those that have the only value that they ever get.
+    pub(super) fixed: BTreeMap<&'s str, Slot>,
 }
 
 /// What minijinja keeps for one template and those it extends.
@@ -338,6 +353,35 @@ impl<'s> Compiler<'s, '_> {
         self.unit = unit;
         self.escape = escape;
         Ok(steps)
+    }
+
+    /// What must not change between a loop and where it calls itself.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings { depth: self.depth, call_frame: self.call_frame, escape: self.escape }
+    }
+
+    /// Compiles something one level deeper.
+    pub(super) fn nested<T>(
+        &mut self,
+        compile: impl FnOnce(&mut Self) -> Covered<T>,
+    ) -> Covered<T> {
+        self.levels += 1;
+        self.deepest = self.deepest.max(self.levels);
+        let compiled = compile(self)?;
+        self.levels -= 1;
+        Ok(compiled)
+    }
+
+    /// Compiles something, and gives how many levels it has.
+    pub(super) fn measured<T>(
+        &mut self,
+        compile: impl FnOnce(&mut Self) -> Covered<T>,
+    ) -> Covered<(T, usize)> {
+        let outer = std::mem::replace(&mut self.deepest, self.levels);
+        let compiled = compile(self)?;
+        let levels = self.deepest - self.levels;
+        self.deepest = self.deepest.max(outer);
+        Ok((compiled, levels))
     }
 
     /// What is printed is kept: blocks are printed again.

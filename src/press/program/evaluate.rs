@@ -26,6 +26,7 @@ impl<'a> Run<'a, '_> {
             Expr::Integer(number) => Operand::Integer(*number),
             Expr::Root(name) => self.name(*name)?,
             Expr::Local(slots, name) => self.local(slots, *name)?,
+            Expr::Fixed(slot) => self.fixed(*slot).clone(),
             Expr::Attribute(of, name) => {
                 let of = self.expression(of)?;
                 if let Operand::View(view) = &of {
@@ -35,6 +36,14 @@ impl<'a> Run<'a, '_> {
             }
             Expr::Loop(slot, field) => self.loop_field(*slot, *field)?,
             Expr::Cycle(slot, values) => self.cycle(*slot, values)?,
+            Expr::Changed(slot, values) => self.changed(*slot, values)?,
+            Expr::HasCaller => Operand::Bool(self.has_caller()),
+            Expr::Recurse(recurse, escape) => {
+                self.printed(*escape, |run, text| run.recurse(recurse, text))?
+            }
+            Expr::Caller(args, escape) => {
+                self.printed(*escape, |run, text| run.caller(args, text))?
+            }
             Expr::Not(inner) => Operand::Bool(!self.expression(inner)?.is_true()),
             Expr::And(sides) => {
                 let left = self.expression(&sides.0)?;
@@ -64,20 +73,22 @@ impl<'a> Run<'a, '_> {
                 }
             }
             Expr::Call(id, args, escape) => {
-                let mut text = Sheet::default();
-                self.call(*id, args, None, &mut text)?;
-                self.take_all(text, *escape)?
+                self.printed(*escape, |run, text| run.call(*id, args, None, text))?
             }
             Expr::Body(body, escape) => {
-                let mut text = Sheet::default();
-                self.steps(body, &mut text)?;
-                self.take_all(text, *escape)?
+                self.printed(*escape, |run, text| run.steps(body, text).map(drop))?
             }
         })
     }
 
-    /// The value of all that was printed on a sheet of its own.
-    fn take_all(&mut self, mut text: Sheet, escape: Escape) -> Ran<Operand<'a>> {
+    /// The value of all that is printed on a sheet of its own.
+    fn printed(
+        &mut self,
+        escape: Escape,
+        print: impl FnOnce(&mut Self, &mut Sheet) -> Ran<()>,
+    ) -> Ran<Operand<'a>> {
+        let mut text = Sheet::default();
+        print(self, &mut text)?;
         self.account(&text)?;
         self.spend(text.printed() as u64 / BYTES_A_FUEL)?;
         take_text(0, escape, &mut text)
@@ -100,7 +111,7 @@ impl<'a> Run<'a, '_> {
         let mut chosen = Operand::Undefined;
         for (at, value) in values.iter().enumerate() {
             let value = self.expression(value)?;
-            if at == index % values.len() {
+            if at == index as usize % values.len() {
                 chosen = value;
             }
         }
@@ -113,7 +124,8 @@ impl<'a> Run<'a, '_> {
     pub(super) fn view(&self, expression: &'a Expr) -> Option<View<'a>> {
         match expression {
             Expr::Path(path) => self.head(path.head)?.follow(&path.names),
-            Expr::Local(slots, _) => self.local_view(*slots.first()?),
+            Expr::Local(slots, _) => as_view(self.slot(*slots.first()?)),
+            Expr::Fixed(slot) => as_view(self.fixed(*slot)),
             Expr::Root(name) => self.root_view(*name),
             _ => None,
         }
@@ -123,7 +135,8 @@ impl<'a> Run<'a, '_> {
     #[inline(always)]
     pub(super) fn head(&self, head: Head) -> Option<View<'a>> {
         match head {
-            Head::Local(slot) => self.local_view(slot),
+            Head::Local(slot) => as_view(self.slot(slot)),
+            Head::Fixed(slot) => as_view(self.fixed(slot)),
             Head::Root(name) => self.root_view(name),
         }
     }
@@ -131,14 +144,6 @@ impl<'a> Run<'a, '_> {
     #[inline]
     fn root_view(&self, name: NameId) -> Option<View<'a>> {
         self.roots.get(name as usize).copied().flatten()
-    }
-
-    #[inline(always)]
-    fn local_view(&self, slot: Slot) -> Option<View<'a>> {
-        match self.slot(slot) {
-            Operand::View(view) => Some(*view),
-            _ => None,
-        }
     }
 
     fn name(&self, name: NameId) -> Ran<Operand<'a>> {
@@ -150,9 +155,10 @@ impl<'a> Run<'a, '_> {
     }
 
     fn loop_field(&self, slot: Slot, field: LoopField) -> Ran<Operand<'a>> {
-        let Operand::Loop { index, length } = *self.slot(slot) else {
+        let Operand::Loop { index, depth, length } = *self.slot(slot) else {
             return Err(GaveUp("a loop that is not there"));
         };
+        let index = index as usize;
         let known = |count: fn(usize, usize) -> usize| match length {
             Some(length) => number(count(length, index)),
             None => Operand::Undefined,
@@ -167,8 +173,8 @@ impl<'a> Run<'a, '_> {
             LoopField::First => Operand::Bool(index == 0),
             LoopField::Last => Operand::Bool(length.is_some_and(|length| index + 1 == length)),
             LoopField::Length => known(|length, _| length),
-            LoopField::Depth => Operand::Integer(1),
-            LoopField::Depth0 => Operand::Integer(0),
+            LoopField::Depth => Operand::Integer(i64::from(depth) + 1),
+            LoopField::Depth0 => Operand::Integer(i64::from(depth)),
         })
     }
 
@@ -222,6 +228,14 @@ impl<'a> Run<'a, '_> {
         }
         self.kept.push((identity, value.clone()));
         Ok(value)
+    }
+}
+
+#[inline(always)]
+fn as_view<'a>(value: &Operand<'a>) -> Option<View<'a>> {
+    match value {
+        Operand::View(view) => Some(*view),
+        _ => None,
     }
 }
 

@@ -17,6 +17,11 @@ impl<'s> Compiler<'s, '_> {
             return Ok(constant(value));
         }
         self.at(expression.span());
+        self.nested(|compiler| compiler.part(expression))
+    }
+
+    /// What is no constant.
+    fn part(&mut self, expression: &'s ast::Expr<'s>) -> Covered<Expr> {
         match expression {
             ast::Expr::Var(variable) => self.variable(variable.id),
             ast::Expr::Const(constant) => Ok(self::constant(constant.value.clone())),
@@ -78,8 +83,20 @@ impl<'s> Compiler<'s, '_> {
         // out minijinja has enclosed, as it was when that began.
         let own = self.call_frame.unwrap_or(0);
         for (depth, frame) in self.scope.frames.iter().enumerate().rev() {
+            if let Some(recursion) = &frame.recursion
+                && recursion.sets.contains(name)
+                && !frame.is_sure(name, &self.scope)
+            {
+                let what =
+                    format!("a recursive loop that uses `{name}`, which it may not have set");
+                return Err(self.uncovered(what));
+            }
             match frame.find(name) {
                 Some(_) if depth < own && self.fence.is_some() => break,
+                Some(Bound::Fixed(slot)) => match self.sees_fixed() {
+                    true => return Ok(Expr::Fixed(*slot)),
+                    false => break,
+                },
                 Some(Bound::Slot { .. })
                     if depth < own && self.is_set_often(name) && !frame.fixed.contains(&name) =>
                 {
@@ -127,14 +144,29 @@ impl<'s> Compiler<'s, '_> {
             && variable.id == "loop"
             && let Some((slot, frame)) = self.scope.current_loop(self.loops_from())
         {
-            let Some(field) = LoopField::named(attribute.name) else {
-                return Err(self.uncovered(format!("`loop.{}`", attribute.name)));
+            if let Some(field) = LoopField::named(attribute.name) {
+                frame.asks.length |= field.asks_length();
+                return Ok(Expr::Loop(slot, field));
+            }
+            let from = self.loops_from();
+            let neighbour = match attribute.name {
+                "previtem" => self.scope.asked(from, |asks| &mut asks.previous),
+                "nextitem" => self.scope.asked(from, |asks| &mut asks.next),
+                _ => None,
             };
-            frame.needs_length |= field.needs_length();
-            return Ok(Expr::Loop(slot, field));
+            return match neighbour {
+                Some(slot) => Ok(Expr::Local([slot].into(), None)),
+                None => Err(self.uncovered(format!("`loop.{}`", attribute.name))),
+            };
         }
         let of = self.expression(&attribute.expr)?;
         Ok(attribute_of(of, attribute.name))
+    }
+
+    /// Whether a macro can see variables of the template here: minijinja encloses what it finds
+    /// named in the macro, and does not look everywhere.
+    fn sees_fixed(&self) -> bool {
+        self.place == Place::Macro && self.fence.is_none() && self.piped.is_none()
     }
 
     fn is_set_often(&self, name: &str) -> bool {
@@ -302,12 +334,21 @@ impl<'s> Compiler<'s, '_> {
                 let steps = self.kept(Self::super_block)?;
                 Ok(Expr::Body(steps.into(), self.escape))
             }
-            CallType::Function(name @ ("super" | "loop" | "caller" | "debug")) => {
+            CallType::Function("loop") => self.recurse_kept(&call.args),
+            CallType::Function("caller") => Ok(Expr::Caller(self.caller(&call.args)?, self.escape)),
+            CallType::Function(name @ ("super" | "debug")) => {
                 Err(self.uncovered(format!("a call of `{name}`")))
             }
             CallType::Function(name) => self.function(name, &call.args),
             CallType::Method(ast::Expr::Var(variable), "cycle") if variable.id == "loop" => {
                 self.cycle(&call.args)
+            }
+            CallType::Method(ast::Expr::Var(variable), "changed") if variable.id == "loop" => {
+                let values = self.plain_arguments("`loop.changed` of named values", &call.args)?;
+                match self.scope.asked(self.loops_from(), |asks| &mut asks.changed) {
+                    Some(slot) => Ok(Expr::Changed(slot, values)),
+                    None => Err(self.uncovered("`loop` outside of a loop")),
+                }
             }
             CallType::Method(ast::Expr::Var(variable), name) => {
                 if let Some(Bound::Module(macros)) = self.find(variable.id) {
@@ -360,21 +401,34 @@ impl<'s> Compiler<'s, '_> {
         self.templates.assets.value(file.as_str()?, &self.escape.auto_escape())
     }
 
-    fn cycle(&mut self, args: &'s [CallArg<'s>]) -> Covered<Expr> {
-        let mut values = Vec::new();
-        let are_plain = args.iter().all(|arg| matches!(arg, CallArg::Pos(_)));
-        if args.is_empty() || !are_plain {
-            return Err(self.uncovered("`loop.cycle` of no values, or of named ones"));
+    /// Arguments without names.
+    pub(super) fn plain_arguments(
+        &mut self,
+        otherwise: &str,
+        args: &'s [CallArg<'s>],
+    ) -> Covered<Box<[Expr]>> {
+        if !args.iter().all(|arg| matches!(arg, CallArg::Pos(_))) {
+            return Err(self.uncovered(otherwise));
         }
+        let mut values = Vec::new();
         self.arguments(args, &mut values)?;
+        Ok(values.into())
+    }
+
+    fn cycle(&mut self, args: &'s [CallArg<'s>]) -> Covered<Expr> {
+        let what = "`loop.cycle` of no values, or of named ones";
+        let values = self.plain_arguments(what, args)?;
+        if values.is_empty() {
+            return Err(self.uncovered(what));
+        }
         match self.scope.current_loop(self.loops_from()) {
-            Some((slot, _)) => Ok(Expr::Cycle(slot, values.into())),
+            Some((slot, _)) => Ok(Expr::Cycle(slot, values)),
             None => Err(self.uncovered("`loop` outside of a loop")),
         }
     }
 
     /// The first of the frames whose loop `loop` can be.
-    fn loops_from(&self) -> usize {
+    pub(super) fn loops_from(&self) -> usize {
         let enclosed = if self.in_loop_head { self.call_frame } else { None };
         self.fence.max(enclosed).unwrap_or(0)
     }
@@ -419,6 +473,7 @@ fn attribute_of(of: Expr, name: &str) -> Expr {
             (head, names.into_vec(), otherwise)
         }
         Expr::Root(root) => (Head::Root(root), Vec::new(), Expr::Root(root)),
+        Expr::Fixed(slot) => (Head::Fixed(slot), Vec::new(), Expr::Fixed(slot)),
         Expr::Local(slots, root) => match slots.first() {
             Some(slot) => (Head::Local(*slot), Vec::new(), Expr::Local(slots, root)),
             None => return Expr::Attribute(Box::new(Expr::Local(slots, root)), end),

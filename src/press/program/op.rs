@@ -3,6 +3,7 @@
 use crate::press::json::Name;
 use crate::press::octets::{WIDTH, padded};
 use minijinja::{AutoEscape, Value};
+use std::ops::Range;
 
 /// A template as a program.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(in crate::press) struct Program {
     /// Slots that the steps use.
     pub(super) slots: usize,
     pub(super) macros: Box<[Macro]>,
+    /// The loops that call themselves.
+    pub(super) loops: Box<[For]>,
     /// Whether what it prints depends on the page's names alone.
     pub(in crate::press) pure: bool,
     /// The names it takes from the page; [`Expr::Root`] has an index into them.
@@ -38,6 +41,10 @@ pub(super) enum Step {
     /// Appends texts and what paths from one beginning lead to, in turns.
     Prints(Head, Box<[Print]>),
     For(Box<For>),
+    /// A loop that calls itself.
+    Recursive(LoopId),
+    /// Prints what it makes of another list: `loop(list)`.
+    Recurse(Box<Recurse>),
     If(Box<If>),
     Set(Target, Expr),
     /// Sets an attribute of a namespace: the namespace, the value, and the statement that does it.
@@ -48,8 +55,8 @@ pub(super) enum Step {
     Capture(Box<[Step]>, Slot, Escape),
     /// Prints a macro, with the body that its `caller()` prints.
     CallBlock(Box<CallBlock>),
-    /// Prints that body, in a macro.
-    Caller,
+    /// Prints that body, in a macro, with values for its parameters.
+    Caller(Box<[Expr]>),
     /// Runs a body for what it sets.
     Discard(Box<[Step]>),
     Break,
@@ -83,11 +90,37 @@ pub(super) struct For {
     pub(super) target: Target,
     /// What `loop` is within.
     pub(super) state: Slot,
-    /// Whether the body asks how long the list is.
-    pub(super) needs_length: bool,
+    /// What it is around this loop, if that is one that calls itself: `loop.depth` counts those.
+    pub(super) outer: Option<Slot>,
+    /// What the body asks of `loop` beyond the number of the turn.
+    pub(super) asks: LoopAsks,
+    /// Its slots: where it calls itself, the turn that does has them back afterwards.
+    pub(super) slots: Range<Slot>,
     pub(super) clears: Box<[Slot]>,
     pub(super) body: Box<[Step]>,
     pub(super) otherwise: Box<[Step]>,
+}
+
+/// What a loop's body asks of `loop`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LoopAsks {
+    /// How long the list is.
+    pub(super) length: bool,
+    /// Where the item before this one goes.
+    pub(super) previous: Option<Slot>,
+    /// And the one after it.
+    pub(super) next: Option<Slot>,
+    /// What `loop.changed` was asked about last.
+    pub(super) changed: Option<Slot>,
+}
+
+/// A loop that calls itself, with another list.
+#[derive(Debug)]
+pub(super) struct Recurse {
+    pub(super) called: LoopId,
+    pub(super) list: Expr,
+    /// Levels from the loop's body to where it is called.
+    pub(super) levels: usize,
 }
 
 #[derive(Debug)]
@@ -101,7 +134,18 @@ pub(super) struct If {
 pub(super) struct CallBlock {
     pub(super) called: MacroId,
     pub(super) args: Box<[Option<Expr>]>,
+    pub(super) params: Box<[Param]>,
     pub(super) body: Box<[Step]>,
+    /// Levels in it: bodies and expressions, one in the other.
+    pub(super) levels: usize,
+}
+
+/// A parameter of a call block's body.
+#[derive(Debug)]
+pub(super) struct Param {
+    pub(super) slot: Slot,
+    /// What it is when it is not given.
+    pub(super) default: Option<Value>,
 }
 
 /// Variables that get a value, or the items of one.
@@ -120,6 +164,8 @@ pub(super) struct Macro {
     pub(super) steps: Box<[Step]>,
     /// Whether it prints the body of a call block.
     pub(super) has_caller: bool,
+    /// Levels in it: bodies and expressions, one in the other.
+    pub(super) levels: usize,
 }
 
 /// An expression.
@@ -131,12 +177,22 @@ pub(super) enum Expr {
     Integer(i64),
     /// The first of these variables that has a value, or else the name.
     Local(Box<[Slot]>, Option<NameId>),
+    /// A variable of the template, in a macro.
+    Fixed(Slot),
     Root(NameId),
     Attribute(Box<Expr>, Name),
     /// Attributes of a variable or a name of the page: what most templates mostly print.
     Path(Box<Path>),
     Loop(Slot, LoopField),
     Cycle(Slot, Box<[Expr]>),
+    /// Whether these are other values than in the turn before.
+    Changed(Slot, Box<[Expr]>),
+    /// What a loop prints of another list.
+    Recurse(Box<Recurse>, Escape),
+    /// What the body of the call block prints.
+    Caller(Box<[Expr]>, Escape),
+    /// Whether there is one.
+    HasCaller,
     Not(Box<Expr>),
     And(Box<(Expr, Expr)>),
     Or(Box<(Expr, Expr)>),
@@ -161,6 +217,7 @@ pub(super) struct Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     Local(Slot),
+    Fixed(Slot),
     Root(NameId),
 }
 
@@ -223,6 +280,7 @@ pub(super) enum LoopField {
 pub(in crate::press) type Slot = u32;
 pub(in crate::press) type NameId = u32;
 pub(in crate::press) type MacroId = u32;
+pub(in crate::press) type LoopId = u32;
 pub(in crate::press) type ForeignId = u32;
 
 impl Text {
@@ -266,7 +324,7 @@ impl LoopField {
         })
     }
 
-    pub(super) fn needs_length(self) -> bool {
+    pub(super) fn asks_length(self) -> bool {
         matches!(self, Self::RevIndex | Self::RevIndex0 | Self::Last | Self::Length)
     }
 }

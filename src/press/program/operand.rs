@@ -21,9 +21,11 @@ pub(super) enum Operand<'a> {
     View(View<'a>),
     List(&'a [Data]),
     Value(Value),
-    /// What `loop` is: turns so far, and how many there will be.
+    /// What `loop` is: turns so far, loops that call themselves around this one, and how many turns
+    /// there will be.
     Loop {
-        index: usize,
+        index: u32,
+        depth: u32,
         length: Option<usize>,
     },
 }
@@ -55,6 +57,24 @@ impl<'a> Operand<'a> {
                 Operand::Text(text)
             }
             _ => Operand::Value(value.clone()),
+        }
+    }
+
+    /// This, or where it is nothing a constant, if there is one.
+    pub(super) fn or_else(self, default: Option<&'a Value>) -> Self {
+        match (self, default) {
+            (Operand::Undefined | Operand::Silent, Some(default)) => Operand::of_const(default),
+            (value, _) => value,
+        }
+    }
+
+    /// How much text may have to be looked at to compare it, in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Operand::Text(text) => text.len(),
+            Operand::View(view) => view.part().len(),
+            Operand::List(items) => items.iter().map(Data::text_bytes).sum(),
+            _ => 0,
         }
     }
 

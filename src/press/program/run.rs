@@ -3,11 +3,13 @@
 use super::emit::push_scalar;
 use super::evaluate::sound;
 use super::foreign::Outcome;
-use super::items::{Items, iterate};
-use super::op::{Escape, Expr, For, ForeignId, Head, NameId, Print, Program, Slot, Step, Target};
+use super::items::iterate;
+use super::op::{
+    CallBlock, Escape, Expr, ForeignId, Head, NameId, Print, Program, Slot, Step, Target,
+};
 use super::operand::Operand;
 use super::sheet::Sheet;
-use crate::limits::{PROGRAM_CALLS_MAX, RENDER_FUEL};
+use crate::limits::{PROGRAM_CALLED_LEVELS_MAX, RENDER_FUEL};
 use crate::press::json::{Data, Kind, Shown, View};
 use minijinja::Value;
 use smallvec::SmallVec;
@@ -62,6 +64,7 @@ pub(in crate::press) fn run<'a>(
         slots: SmallVec::new(),
         base: 0,
         callers: Vec::new(),
+        room: PROGRAM_CALLED_LEVELS_MAX,
         fuel: RENDER_FUEL,
         kept: Vec::new(),
     };
@@ -73,15 +76,17 @@ pub(in crate::press) fn run<'a>(
 }
 
 pub(super) struct Run<'a, 'h> {
-    program: &'a Program,
+    pub(super) program: &'a Program,
     pub(super) host: &'h dyn Host<'a>,
     /// Those names of the page that are JSON.
     pub(super) roots: SmallVec<[Option<View<'a>>; NAMES_USUAL]>,
-    slots: SmallVec<[Operand<'a>; SLOTS_USUAL]>,
+    pub(super) slots: SmallVec<[Operand<'a>; SLOTS_USUAL]>,
     /// Where the slots of the macro that runs begin.
-    base: usize,
-    /// For each macro that runs, the body of its call block and where its slots begin.
-    callers: Vec<Option<(&'a [Step], usize)>>,
+    pub(super) base: usize,
+    /// For each macro that runs, its call block and where the slots of that begin.
+    pub(super) callers: Vec<Option<(&'a CallBlock, usize)>>,
+    /// How many levels deeper calls may go.
+    pub(super) room: usize,
     /// What is left, but for what is printed: that is looked at now and then.
     fuel: u64,
     /// Lists and objects that became values, so that each does only once.
@@ -170,6 +175,11 @@ impl<'a> Run<'a, '_> {
                 return self.steps(std::slice::from_ref(step), out);
             }
             Step::For(each) => return self.each(each, out),
+            Step::Recursive(id) => {
+                let each = self.recursive(*id)?;
+                return self.each(each, out);
+            }
+            Step::Recurse(recurse) => self.recurse(recurse, out)?,
             Step::Emit(Expr::Call(id, args, _), _) => self.call(*id, args, None, out)?,
             Step::Emit(value, escape) => self.print(value, *escape, out)?,
             Step::Set(target, value) => {
@@ -189,9 +199,9 @@ impl<'a> Run<'a, '_> {
                 }
             }
             Step::CallBlock(block) => {
-                self.call(block.called, &block.args, Some(&block.body), out)?;
+                self.call(block.called, &block.args, Some(block), out)?;
             }
-            Step::Caller => self.caller(out)?,
+            Step::Caller(args) => self.caller(args, out)?,
             Step::Discard(body) => {
                 let before = out.len();
                 let flow = self.steps(body, out)?;
@@ -236,7 +246,7 @@ impl<'a> Run<'a, '_> {
     }
 
     #[inline]
-    fn put(&mut self, slot: Slot, value: Operand<'a>) {
+    pub(super) fn put(&mut self, slot: Slot, value: Operand<'a>) {
         let place = self.slots.get_mut(self.base + slot as usize);
         debug_assert!(place.is_some(), "slot {slot} is not there");
         if let Some(place) = place {
@@ -249,7 +259,13 @@ impl<'a> Run<'a, '_> {
         self.slots.get(self.base + slot as usize).unwrap_or(&Operand::Unset)
     }
 
-    fn clear(&mut self, slots: &[Slot]) {
+    /// A variable of the template, wherever we are.
+    #[inline]
+    pub(super) fn fixed(&self, slot: Slot) -> &Operand<'a> {
+        self.slots.get(slot as usize).unwrap_or(&Operand::Unset)
+    }
+
+    pub(super) fn clear(&mut self, slots: &[Slot]) {
         for slot in slots {
             self.put(*slot, Operand::Unset);
         }
@@ -268,7 +284,7 @@ impl<'a> Run<'a, '_> {
         Ok((flow, take_text(before, escape, out)?))
     }
 
-    fn set(&mut self, target: &'a Target, value: Operand<'a>) -> Ran<()> {
+    pub(super) fn set(&mut self, target: &'a Target, value: Operand<'a>) -> Ran<()> {
         let targets = match target {
             Target::One(slot) => {
                 self.put(*slot, value);
@@ -299,91 +315,8 @@ impl<'a> Run<'a, '_> {
         Ok(())
     }
 
-    fn each(&mut self, each: &'a For, out: &mut Sheet) -> Ran<Flow> {
-        let list = self.expression(&each.list)?;
-        let mut items = Items::of(list, each.needs_length && each.filter.is_none())?;
-        if let Some((target, filter)) = &each.filter {
-            let mut kept = Vec::new();
-            while let Some(item) = items.next()? {
-                self.set(target, item.clone())?;
-                self.spend(ITEM_FUEL)?;
-                if self.expression(filter)?.is_true() {
-                    kept.push(item);
-                }
-            }
-            items = Items::ready(kept);
-        }
-        let mut index = 0;
-        let length = items.length;
-        while let Some(item) = items.next()? {
-            self.clear(&each.clears);
-            self.put(each.state, Operand::Loop { index, length });
-            self.set(&each.target, item)?;
-            self.spend(ITEM_FUEL)?;
-            self.account(out)?;
-            if self.steps(&each.body, out)? == Flow::Break {
-                break;
-            }
-            index += 1;
-        }
-        // minijinja takes a loop that is left in its first turn for one that had none.
-        if index == 0 { self.steps(&each.otherwise, out) } else { Ok(Flow::Next) }
-    }
-
-    /// A macro's body, with a value for each parameter that is given.
-    pub(super) fn call(
-        &mut self,
-        id: u32,
-        args: &'a [Option<Expr>],
-        body: Option<&'a [Step]>,
-        out: &mut Sheet,
-    ) -> Ran<()> {
-        let Some(called) = self.program.macros.get(id as usize) else {
-            return Err(GaveUp("a macro that is not there"));
-        };
-        if self.callers.len() == PROGRAM_CALLS_MAX {
-            return Err(GaveUp("macros call each other too deep"));
-        }
-        let mut values: SmallVec<[Operand<'a>; ARGUMENTS_USUAL]> = SmallVec::new();
-        for (arg, default) in args.iter().zip(&called.defaults) {
-            let value = arg.as_ref().map(|arg| self.expression(arg)).transpose()?;
-            let value = value.unwrap_or(Operand::Undefined);
-            values.push(match (value, default) {
-                (Operand::Undefined | Operand::Silent, Some(default)) => Operand::of_const(default),
-                (value, _) => value,
-            });
-        }
-        let outer = std::mem::replace(&mut self.base, self.slots.len());
-        self.slots.resize(self.base + called.slots, Operand::Unset);
-        for (slot, value) in values.into_iter().enumerate() {
-            self.put(slot as Slot, value);
-        }
-        self.callers.push(body.map(|body| (body, outer)));
-        self.whole(&called.steps, out)?;
-        self.callers.pop();
-        self.slots.truncate(self.base);
-        self.base = outer;
-        Ok(())
-    }
-
-    /// The body of the call block, with the variables of where it is written.
-    fn caller(&mut self, out: &mut Sheet) -> Ran<()> {
-        let Some(Some((body, base))) = self.callers.last().copied() else {
-            return Err(GaveUp("`caller` without a call block"));
-        };
-        if self.callers.len() == PROGRAM_CALLS_MAX {
-            return Err(GaveUp("macros call each other too deep"));
-        }
-        let inner = std::mem::replace(&mut self.base, base);
-        self.callers.push(None);
-        self.whole(body, out)?;
-        self.callers.pop();
-        self.base = inner;
-        Ok(())
-    }
-
     /// A body that can leave no loop.
-    fn whole(&mut self, body: &'a [Step], out: &mut Sheet) -> Ran<()> {
+    pub(super) fn whole(&mut self, body: &'a [Step], out: &mut Sheet) -> Ran<()> {
         self.account(out)?;
         let before = out.printed();
         let flow = self.steps(body, out)?;
@@ -417,7 +350,7 @@ const SLOTS_USUAL: usize = 12;
 pub(super) const ARGUMENTS_USUAL: usize = 4;
 // Never less than what minijinja takes: what is too much for it is too much here.
 const STEP_FUEL: u64 = 4;
-const ITEM_FUEL: u64 = 8;
+pub(super) const ITEM_FUEL: u64 = 8;
 /// For the attributes of a path, of which there are hardly more.
 pub(super) const PATH_FUEL: u64 = 16;
 pub(super) const FOREIGN_FUEL: u64 = 16;

@@ -2,8 +2,8 @@
 
 #![expect(clippy::indexing_slicing, reason = "a frame that was pushed just now is there")]
 
-use super::op::Slot;
-use std::collections::BTreeMap;
+use super::op::{Escape, LoopAsks, LoopId, Slot};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What a name is.
@@ -13,6 +13,8 @@ pub(super) enum Bound<'s> {
     Slot { slot: Slot, branches: Vec<u32> },
     /// A macro.
     Macro(usize),
+    /// A variable of the template that a macro may see: it had its only value before that.
+    Fixed(Slot),
     /// A template whose macros were imported.
     Module(Rc<BTreeMap<&'s str, usize>>),
 }
@@ -23,6 +25,10 @@ pub(super) struct Frame<'s> {
     names: Vec<(&'s str, Bound<'s>)>,
     /// What `loop` is in it.
     pub(super) state: Option<Slot>,
+    /// How this loop is called from within.
+    pub(super) recursion: Option<Recursion<'s>>,
+    /// What its body asks of `loop`.
+    pub(super) asks: LoopAsks,
     /// Names that each turn of its loop begins with, and that nothing else in it sets.
     pub(super) fixed: Vec<&'s str>,
     /// Whether names of the frames around it are not seen: that of a macro.
@@ -31,8 +37,30 @@ pub(super) struct Frame<'s> {
     branch: u32,
     /// Variables that may lack a value.
     pub(super) clears: Vec<Slot>,
-    /// Whether a body asks for the length of the loop.
-    pub(super) needs_length: bool,
+}
+
+/// A loop that calls itself.
+#[derive(Debug)]
+pub(super) struct Recursion<'s> {
+    pub(super) called: LoopId,
+    pub(super) place: Surroundings,
+    /// Levels around its body.
+    pub(super) levels: usize,
+    /// Names that get a value within it: where they may lack one, that of the turn that called
+    /// would be seen.
+    pub(super) sets: BTreeSet<&'s str>,
+    /// Whether it has an `else`.
+    pub(super) has_else: bool,
+}
+
+/// What must be the same where a loop calls itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    /// The template, block or macro.
+    pub(super) depth: usize,
+    /// The call block.
+    pub(super) call_frame: Option<usize>,
+    pub(super) escape: Escape,
 }
 
 /// The frames, the innermost last.
@@ -48,6 +76,19 @@ pub(super) struct Scope<'s> {
 impl<'s> Frame<'s> {
     pub(super) fn find(&self, name: &str) -> Option<&Bound<'s>> {
         self.names.iter().find(|(other, _)| *other == name).map(|(_, bound)| bound)
+    }
+
+    /// Whether it has a variable of this name that surely has a value.
+    pub(super) fn is_sure(&self, name: &str, scope: &Scope<'s>) -> bool {
+        matches!(self.find(name), Some(Bound::Slot { branches, .. }) if scope.is_sure(branches))
+    }
+
+    /// Its variables that surely have a value.
+    pub(super) fn sure(&self) -> impl Iterator<Item = (&'s str, Slot)> {
+        self.names.iter().filter_map(|(name, bound)| match bound {
+            Bound::Slot { slot, branches } if branches.contains(&0) => Some((*name, *slot)),
+            _ => None,
+        })
     }
 
     /// The macros of this frame.
@@ -150,6 +191,11 @@ impl<'s> Scope<'s> {
         slot
     }
 
+    /// The next slot.
+    pub(super) fn next_slot(&self) -> Slot {
+        self.next_slot
+    }
+
     /// The slots given so far.
     pub(super) fn slots(&self) -> usize {
         self.next_slot as usize
@@ -170,7 +216,8 @@ impl<'s> Scope<'s> {
         self.frames.iter().any(|frame| frame.state.is_some())
     }
 
-    /// The loop that `loop` is about, if it begins in this frame or further in.
+    /// The frame of the loop that `loop` is about, if it begins in this frame or further in; and
+    /// what `loop` is.
     pub(super) fn current_loop(&mut self, from: usize) -> Option<(Slot, &mut Frame<'s>)> {
         for frame in self.frames.iter_mut().skip(from).rev() {
             if let Some(slot) = frame.state {
@@ -181,5 +228,18 @@ impl<'s> Scope<'s> {
             }
         }
         None
+    }
+
+    /// A slot of that loop's, for something that its body asks of `loop`.
+    pub(super) fn asked(
+        &mut self,
+        from: usize,
+        which: fn(&mut LoopAsks) -> &mut Option<Slot>,
+    ) -> Option<Slot> {
+        let slot = self.next_slot;
+        let (_, frame) = self.current_loop(from)?;
+        let asked = *which(&mut frame.asks).get_or_insert(slot);
+        self.next_slot = self.next_slot.max(asked + 1);
+        Some(asked)
     }
 }

@@ -1,10 +1,10 @@
 //! Statements of the template language as steps.
 
-use super::assigned::{self, Body};
+use super::assigned::Body;
 use super::compile::{Compiler, Covered};
 use super::expression::is_looked_up;
 use super::foreign::input;
-use super::op::{Escape, Expr, For, If, Path, Print, Step, Target};
+use super::op::{Escape, Expr, If, Path, Print, Step, Target};
 use super::scope::Bound;
 use super::sheet::Sheet;
 use crate::limits::PROGRAM_BODIES_MAX;
@@ -23,7 +23,7 @@ impl<'s> Compiler<'s, '_> {
         let mut steps = Vec::new();
         for statement in body {
             self.count()?;
-            for step in self.statement(statement)? {
+            for step in self.nested(|compiler| compiler.statement(statement))? {
                 push(&mut steps, step);
             }
         }
@@ -106,7 +106,8 @@ impl<'s> Compiler<'s, '_> {
         {
             match name {
                 "super" if call.args.is_empty() => return self.super_block(),
-                "caller" => return Ok(vec![self.caller(&call.args)?]),
+                "caller" => return Ok(vec![Step::Caller(self.caller(&call.args)?)]),
+                "loop" => return Ok(vec![Step::Recurse(Box::new(self.recurse(&call.args)?))]),
                 _ => {}
             }
         }
@@ -124,7 +125,7 @@ impl<'s> Compiler<'s, '_> {
 
     fn condition(&mut self, condition: &'s ast::IfCond<'s>) -> Covered<Step> {
         self.at(condition.expr.span());
-        let test = self.expression(&condition.expr)?;
+        let test = self.asked(&condition.expr)?;
         self.scope.enter();
         let yes = self.body(&condition.true_body)?.into();
         self.scope.leave();
@@ -134,41 +135,15 @@ impl<'s> Compiler<'s, '_> {
         Ok(Step::If(Box::new(If { test, yes, no })))
     }
 
-    fn each(&mut self, each: &'s ast::ForLoop<'s>) -> Covered<Step> {
-        if each.recursive {
-            return Err(self.uncovered("a recursive loop"));
-        }
-        if self.assigned.contains_key("loop") {
-            return Err(self.uncovered("a variable with the name `loop`"));
-        }
-        let in_head = std::mem::replace(&mut self.in_loop_head, true);
-        let list = self.expression(&each.iter)?;
-        let filter = match &each.filter_expr {
-            None => None,
-            Some(filter) => {
-                self.scope.push();
-                let target = self.target(&each.target)?;
-                let filter = self.expression(filter)?;
-                self.scope.pop();
-                Some((target, filter))
+    /// What is only asked whether it is true.
+    fn asked(&mut self, expression: &'s ast::Expr<'s>) -> Covered<Expr> {
+        match expression {
+            ast::Expr::UnaryOp(not) if matches!(not.op, ast::UnaryOpKind::Not) => {
+                Ok(Expr::Not(Box::new(self.nested(|compiler| compiler.asked(&not.expr))?)))
             }
-        };
-        self.in_loop_head = in_head;
-        let state = self.scope.unnamed();
-        let fixed = assigned::only_targets(each);
-        let frame = self.scope.push();
-        (frame.state, frame.fixed) = (Some(state), fixed);
-        let target = self.target(&each.target)?;
-        self.loops += 1;
-        let body = self.body(&each.body)?.into();
-        self.loops -= 1;
-        let frame = self.scope.pop();
-        self.scope.enter();
-        let otherwise = self.body(&each.else_body)?.into();
-        self.scope.leave();
-        let (needs_length, clears) = (frame.needs_length, frame.clears.into());
-        let each = For { list, filter, target, state, needs_length, clears, body, otherwise };
-        Ok(Step::For(Box::new(each)))
+            expression if self.asks_for_caller(expression) => Ok(Expr::HasCaller),
+            expression => self.expression(expression),
+        }
     }
 
     fn with(&mut self, with: &'s ast::WithBlock<'s>) -> Covered<Vec<Step>> {
@@ -228,7 +203,7 @@ impl<'s> Compiler<'s, '_> {
     }
 
     /// Variables that get a value from here on.
-    fn target(&mut self, target: &'s ast::Expr<'s>) -> Covered<Target> {
+    pub(super) fn target(&mut self, target: &'s ast::Expr<'s>) -> Covered<Target> {
         self.count()?;
         let items = match target {
             ast::Expr::Var(variable) => {
@@ -236,6 +211,9 @@ impl<'s> Compiler<'s, '_> {
                     return Err(
                         self.uncovered(format!("a variable with the name `{}`", variable.id))
                     );
+                }
+                if self.is_included {
+                    self.included.insert(variable.id);
                 }
                 let slot = self.scope.assign(variable.id);
                 return slot.map(Target::One).ok_or_else(|| {
