@@ -402,6 +402,10 @@ pub const BUFFERS_KEPT_MAX: usize = 256;
 /// The largest buffer a worker keeps for reuse, bytes.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
 
+/// By how much a worker's timers must be late until what has come is heard before they expire.
+pub const LOOP_AWAY: Duration = Duration::from_millis(50);
+/// For how long it is heard then, whatever comes.
+pub const LOOP_HEARS_MAX: Duration = Duration::from_millis(500);
 /// Granularity of a worker's timers.
 pub const TIMER_TICK: Duration = Duration::from_millis(4);
 /// Slots of a worker's timer wheel; a timer beyond one turn is looked at once a turn.

@@ -6,6 +6,10 @@
 //! driver. The price is precision. A timer never fires early, and up to
 //! [`TIMER_TICK`] late.
 //!
+//! After a loop was away for long, as one page took long to make or the process was stopped, what
+//! has come meanwhile is heard first. A runtime may give it in parts, and a timer that is due in
+//! between would end waits whose answers are there.
+//!
 //! With nothing armed the task waits without bound, so an idle server makes no wake-ups.
 //!
 //! Refused: fine or ordered timers. What expires within one tick does so in no order.
@@ -26,8 +30,9 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use self::wheel::{NEVER, Wheel};
-use super::Driver;
-use crate::limits::{TIMER_SLEEP_MAX, TIMER_TICK};
+use super::looks::Looks;
+use super::{Driver, give_way, tally};
+use crate::limits::{LOOKS_MAX, LOOP_AWAY, LOOP_HEARS_MAX, TIMER_SLEEP_MAX, TIMER_TICK};
 
 /// The timers of one worker: a handle, cheap to clone.
 pub struct Timers<D: Driver> {
@@ -309,6 +314,13 @@ impl Shared {
         }
     }
 
+    /// Whether the wheel should have been turned long ago: the loop was busy with one thing, or the
+    /// process was stopped.
+    fn is_late(&self, now_ns: u64) -> bool {
+        let due_ns = self.sleeping_until.get().saturating_mul(TICK_NS);
+        now_ns.saturating_sub(due_ns) >= LOOP_AWAY_NS
+    }
+
     fn poll_armed_earlier(&self, context: &Context<'_>) -> Poll<()> {
         if self.armed_earlier.take() {
             return Poll::Ready(());
@@ -323,12 +335,34 @@ impl Shared {
     }
 }
 
+/// Hears what had come while the loop was away, before anybody is told that the time is over: what
+/// was in time is not late because nobody looked. For so long, whatever comes.
+async fn hear<D: Driver>() {
+    let (begun, mut looks) = (D::now_exactly(), Looks::<D>::new());
+    let mut taken = tally::done().completed;
+    for look in 1..=LOOKS_MAX {
+        looks.look().await;
+        // Those who have got something note that now.
+        give_way::<D>().await;
+        let before = std::mem::replace(&mut taken, tally::done().completed);
+        // The first look may be before all that had come.
+        let is_quiet = look > 1 && taken == before;
+        if is_quiet || D::now_exactly().saturating_duration_since(begun) >= LOOP_HEARS_MAX {
+            break;
+        }
+    }
+}
+
 /// Turns the wheel for as long as the loop runs: sleeps until the next entry must be looked at,
 /// or until an earlier one is armed.
 async fn turn<D: Driver>(shared: Rc<Shared>) {
     let (mut expired, mut wakers) = (Vec::new(), Vec::new());
     loop {
-        let now_ns = shared.elapsed_ns(D::now());
+        let mut now_ns = shared.elapsed_ns(D::now());
+        if shared.is_late(now_ns) {
+            hear::<D>().await;
+            now_ns = shared.elapsed_ns(D::now());
+        }
         shared.advance(now_ns, &mut expired, &mut wakers);
         let next = shared.wheel.borrow().next_tick();
         shared.sleeping_until.set(next.unwrap_or(NEVER));
@@ -349,4 +383,5 @@ async fn turn<D: Driver>(shared: Rc<Shared>) {
 
 /// A tick, in nanoseconds; as a constant, so that dividing by it is a multiplication.
 const TICK_NS: u64 = TIMER_TICK.as_nanos() as u64;
+const LOOP_AWAY_NS: u64 = LOOP_AWAY.as_nanos() as u64;
 const _: () = assert!(TICK_NS > 0 && TIMER_TICK.as_secs() == 0);

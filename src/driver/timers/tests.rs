@@ -1,9 +1,14 @@
-//! The timers on the simulated driver, where a tick late is exactly a tick late.
+//! The timers on the simulated driver, where a tick late is exactly a tick late; and on the others,
+//! what they do when the loop was away.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::driver::Reader as _;
 use crate::driver::sim::{Faults, Sim};
 use crate::limits::TIMER_SLOTS;
 
@@ -134,4 +139,56 @@ fn an_idle_worker_makes_no_wake_ups() {
         Sim::sleep(Duration::from_secs(100_000)).await;
         assert!(Sim::counts().steps - polls <= 3, "and none armed");
     });
+}
+
+/// What had come when the loop was away is no timeout, however much it is; what had not is one.
+#[expect(clippy::disallowed_methods, reason = "the loop is to be away")]
+fn hears_before_it_tells<D: Driver>() {
+    let run = D::run(|| async {
+        let timers = Timers::<D>::start();
+        let heard = Rc::<Cell<(u32, u32)>>::default();
+        let mut fars = Vec::new();
+        for _ in 0..MANY {
+            let (far, near) = UnixStream::pair().unwrap();
+            let near = std::net::TcpStream::from(OwnedFd::from(near));
+            let (reader, writer) = D::adopt(near).unwrap();
+            let (timers, heard) = (timers.clone(), Rc::clone(&heard));
+            D::spawn(async move {
+                let read = timers.timeout(LOOP_AWAY * 20, reader.read(Vec::new(), 8)).await;
+                let (in_time, late) = heard.get();
+                heard.set(if read.is_ok() { (in_time + 1, late) } else { (in_time, late + 1) });
+                drop(writer);
+            });
+            fars.push(far);
+        }
+        // The reads are with the kernel.
+        D::sleep(TIMER_TICK * 2).await;
+        fars.iter_mut().skip(1).for_each(|far| far.write_all(b"!").unwrap());
+        std::thread::sleep(LOOP_AWAY * 24);
+        while heard.get().0 + heard.get().1 < MANY {
+            D::sleep(TIMER_TICK).await;
+        }
+        assert_eq!(heard.get(), (MANY - 1, 1));
+    });
+    run.unwrap();
+}
+
+const MANY: u32 = 200;
+
+#[cfg(feature = "monoio")]
+#[test]
+fn monoio_hears_before_it_tells() {
+    hears_before_it_tells::<crate::driver::monoio::MonoioUring>();
+}
+
+#[cfg(feature = "epoll")]
+#[test]
+fn epoll_hears_before_it_tells() {
+    hears_before_it_tells::<crate::driver::epoll::Epoll>();
+}
+
+#[cfg(feature = "tokio-uring")]
+#[test]
+fn tokio_uring_hears_before_it_tells() {
+    hears_before_it_tells::<crate::driver::tokio_uring::TokioUring>();
 }
