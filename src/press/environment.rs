@@ -5,7 +5,7 @@
 //! A name that a page cannot have at all is found when the site is checked.
 
 use super::assets::Assets;
-use super::{filters, fragments};
+use super::{filters, fragments, methods};
 use crate::limits::RENDER_FUEL;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub(super) fn new<'source>() -> Environment<'source> {
     // `now` is a value of the context, the same for all of a page.
     environment.remove_global("now");
     filters::add(&mut environment);
+    methods::add(&mut environment);
     environment.add_function("fragment", fragments::fragment);
     // Those of a site take its place when it is compiled.
     Arc::new(Assets::default()).add_to(&mut environment);

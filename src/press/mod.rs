@@ -19,6 +19,7 @@ mod filters;
 mod form;
 mod fragments;
 mod json;
+mod methods;
 mod names;
 mod nested;
 mod nesting;
