@@ -173,6 +173,7 @@ impl Place {
         };
         let mut sockets: Vec<TcpListener> =
             inherited.extract_if(.., is_ours).map(|one| one.socket).collect();
+        let are_inherited = !sockets.is_empty();
         let address = match sockets.first() {
             Some(first) => first.local_addr()?,
             None => {
@@ -188,10 +189,24 @@ impl Place {
         // One that somebody else has opened for itself alone is shared by all workers.
         let is_alone = !sockets.iter().all(|one| SockRef::from(one).reuse_port().unwrap_or(false));
         while sockets.len() < workers && !is_alone {
-            sockets.push(listener::bind(address)?);
+            match listener::bind(address) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) if are_inherited && is_anothers(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if sockets.len() < workers {
+            let sockets = sockets.len();
+            tracing::info!(%address, sockets, workers, "several workers accept from one socket");
         }
         Ok(Self { speech, wanted, address, sockets })
     }
+}
+
+/// Whether no socket can be added to those of an address, as they are another user's, such as
+/// systemd's.
+fn is_anothers(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
 /// Waits a little for an address that is taken: the kernel may still be taking apart the ring of a
