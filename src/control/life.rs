@@ -200,7 +200,7 @@ impl Life {
         let refused = match () {
             () if self.is_ending() => Some("the server is about to end"),
             () if self.successor.is_some() => Some("an upgrade is under way already"),
-            () => None,
+            () => why_none(std::process::id()),
         };
         if let Some(why) = refused {
             tracing::warn!("no upgrade: {why}");
@@ -252,6 +252,15 @@ impl Life {
         tracing::error!("no upgrade: {why}; this process goes on serving");
         self.belongings.overview.life().upgrades_failed += 1;
     }
+}
+
+/// Why a process of this number can have no successor. With the first process of a namespace, such
+/// as a container's, the kernel ends all others there (pid_namespaces(7)).
+fn why_none(pid: u32) -> Option<&'static str> {
+    (pid == 1).then_some(
+        "this is process 1, as in a container, and a successor would end with it: start another \
+         container and end this one, or `ringpress reload` if it is for the site",
+    )
 }
 
 /// Why an upgrade was not begun, and who asked for it.
