@@ -4,9 +4,12 @@
 //! Until it serves, nothing changes here; if it never does, nothing has.
 
 use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -23,13 +26,34 @@ use super::sockets::Sockets;
 pub struct Binary(PathBuf);
 
 impl Binary {
-    /// That of this process.
+    /// That of this process: by the path that it was started by, as a link in it may lead elsewhere
+    /// when there is another release; where that path is not this binary's, by the kernel's.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub fn of_this_process() -> io::Result<Self> {
-        env::current_exe().map(Self)
+        let own = env::current_exe()?;
+        let named = env::args_os().next().into_iter();
+        let mut named = named.flat_map(|name| places(Path::new(&name), env::var_os("PATH")));
+        Ok(Self(named.find(|place| is_same(place, &own)).unwrap_or(own)))
     }
+}
+
+/// Where a program of this name may be, links as they are: where it says, or in `PATH`.
+fn places(name: &Path, path: Option<OsString>) -> Vec<PathBuf> {
+    let is_bare = name.components().count() == 1 && name.is_relative();
+    let given = match path {
+        Some(path) if is_bare && !name.starts_with(".") => {
+            env::split_paths(&path).map(|folder| folder.join(name)).collect()
+        }
+        _ => vec![name.to_owned()],
+    };
+    given.iter().filter_map(|place| std::path::absolute(place).ok()).collect()
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    id(one).is_some_and(|found| id(other) == Some(found))
 }
 
 /// A process that is to take our place.
@@ -110,5 +134,35 @@ fn name(status: ExitStatus) -> String {
         Some(78) => "78: its site or configuration is wrong, see its log".to_owned(),
         Some(code) => code.to_string(),
         None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_where_its_name_says_or_in_the_path() {
+        let path = || Some(OsString::from("/one:/two/bin"));
+        let found = |name: &str| places(Path::new(name), path());
+        assert_eq!(found("/srv/current/ringpress"), [Path::new("/srv/current/ringpress")]);
+        assert_eq!(
+            found("ringpress"),
+            [Path::new("/one/ringpress"), "/two/bin/ringpress".as_ref()]
+        );
+        let here = env::current_dir().unwrap();
+        assert_eq!(found("./ringpress"), [here.join("ringpress")]);
+        assert_eq!(found("current/ringpress"), [here.join("current/ringpress")]);
+        assert_eq!(places(Path::new("ringpress"), None), [here.join("ringpress")]);
+    }
+
+    #[test]
+    fn the_same_file_by_whatever_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(is_same(&link, &file) && !is_same(&link, folder.path()));
+        assert!(!is_same(&folder.path().join("none"), &folder.path().join("none")));
     }
 }
