@@ -272,8 +272,21 @@ impl<D: Driver, S: Service> Worker<D, S> {
             let waits = order == Order::HandOver && is_patient;
             let is_done = self.is_done(waits) && (self.acceptors.get() == 0 || !is_patient);
             if order == Order::Stop || now >= parting.end || is_done {
+                self.report_cut(order);
                 return;
             }
+        }
+    }
+
+    /// Says how many requests end with the worker, as nothing else does.
+    fn report_cut(&self, order: Order) {
+        let requests = self.metrics.in_flight.get();
+        if requests > 0 {
+            let why = match order {
+                Order::Stop => "told to end at once",
+                _ => "the drain's limit (drain_timeout) is over",
+            };
+            tracing::warn!(requests, "{why}: requests were cut");
         }
     }
 
