@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use crate::control::life::Heeded;
 use crate::control::server::{Plan, Server};
 use crate::control::serving::Terms;
 use crate::driver::kind::Choice;
@@ -59,6 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn demo(arguments: &Arguments) -> Result<(), String> {
+    let signals = Heeded::catch().map_err(|error| error.to_string())?;
     let choice = arguments.server.driver.unwrap_or_default();
     let api = start_api(choice, arguments.api_delay)?;
     let api_address = *api.addresses().first().ok_or("the demo's API has no address")?;
@@ -82,7 +84,7 @@ fn demo(arguments: &Arguments) -> Result<(), String> {
     let delay = arguments.api_delay;
     // The API has the other end of each connection.
     let terms = Terms { load: Box::new(load), driver: Some(choice), ends_here: 1 };
-    serve::serve(terms, site, move |server, admin| {
+    serve::serve(signals, terms, site, move |server, admin| {
         let addresses = server.addresses();
         let Some(address) = addresses.first() else { return };
         let cores = match admin {
