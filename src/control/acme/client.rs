@@ -85,7 +85,7 @@ impl Client {
 
     /// What the last answer said; nothing if there was none.
     pub(super) fn said(&self) -> Said {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, said: Said) {
@@ -100,9 +100,11 @@ impl Client {
             false => self.agent.run(Request::from_parts(parts, body.as_ref()))?,
         };
         let retry_after = retry_after(answer.headers(), SystemTime::now());
-        self.note(Said { status: answer.status().as_u16(), retry_after });
+        let said = Said { status: answer.status().as_u16(), retry_after, problem: None };
+        self.note(said.clone());
         let (parts, mut body) = answer.into_parts();
         let bytes = body.with_config().limit(ACME_ANSWER_BYTES_MAX).read_to_vec()?;
+        self.note(said.with_body(&bytes));
         Ok(Response::from_parts(parts, bytes.into()))
     }
 }

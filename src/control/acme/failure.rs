@@ -37,15 +37,25 @@ impl Failure {
 
     /// What the directory, or the way to it, has made of a request.
     pub(super) fn of(tried: &'static str, error: &Error, said: Said) -> Self {
-        let failure = match error {
-            Error::Api(problem) => Self::told(tried, problem),
-            Error::Json(error) => {
-                let status = said.status;
+        let status = said.status;
+        let failure = match (error, &said.problem) {
+            (Error::Api(problem), _) => Self::told(tried, problem),
+            // Some answers are read without a look at their status.
+            (Error::Json(_), Some(problem)) => {
+                let told = Self::told(tried, problem);
+                let remedy = if told.remedy.is_empty() { by_status(status) } else { told.remedy };
+                Self { cause: format!("status {status}: {}", told.cause), remedy, ..told }
+            }
+            (Error::Json(_), None) if status >= 400 => {
+                let cause = format!("the directory answers with status {status}");
+                Self::new(tried, cause).with_remedy(by_status(status))
+            }
+            (Error::Json(error), None) => {
                 let cause =
                     format!("the answer, of status {status}, is not what ACME has: {error}");
                 Self::new(tried, cause).with_remedy(NO_DIRECTORY)
             }
-            error => Self::new(tried, chain(error)).with_remedy(NO_WAY),
+            (error, _) => Self::new(tried, chain(error)).with_remedy(NO_WAY),
         };
         Self { retry_after: said.retry_after, ..failure }
     }
@@ -91,12 +101,31 @@ impl fmt::Display for Failure {
 }
 
 /// What the last answer said beside what it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Said {
     /// Its status; 0 if there was no answer.
     pub(super) status: u16,
     /// How long to wait: Retry-After (RFC 9110 section 10.2.3).
     pub(super) retry_after: Option<Duration>,
+    /// What is wrong, where it is an error that says so (RFC 9457).
+    pub(super) problem: Option<Problem>,
+}
+
+impl Said {
+    /// The same, with what the body of an error says.
+    pub(super) fn with_body(self, body: &[u8]) -> Self {
+        let problem = if self.status >= 400 { serde_json::from_slice(body).ok() } else { None };
+        let says = |one: &Problem| one.detail.is_some() || one.r#type.is_some();
+        Self { problem: problem.filter(says), ..self }
+    }
+}
+
+/// What to do about an answer of which no more is known.
+fn by_status(status: u16) -> &'static str {
+    match status {
+        429 | 500.. => "nothing: it is the directory's own trouble, and it is asked again",
+        _ => NO_DIRECTORY,
+    }
 }
 
 /// What to do about a problem of this type (RFC 8555 section 6.7).
@@ -169,7 +198,8 @@ mod tests {
     fn a_failure_has_what_the_directory_says_and_what_to_do() {
         let hour = Some(Duration::from_secs(3600));
         let error = problem("urn:ietf:params:acme:error:rateLimited", "too many\ncertificates");
-        let failure = Failure::of("order", &error, Said { status: 429, retry_after: hour });
+        let said = Said { status: 429, retry_after: hour, problem: None };
+        let failure = Failure::of("order", &error, said);
         assert!(failure.to_string().starts_with("cannot order: "), "{failure}");
         assert!(failure.cause.contains("too many certificates"), "{failure}");
         assert!(failure.remedy.contains("staging"), "{failure:?}");
@@ -182,9 +212,23 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_acme_is_told_with_its_status() {
         let error = serde_json::from_str::<Problem>("<html>").unwrap_err().into();
-        let failure = Failure::of("order", &error, Said { status: 502, retry_after: None });
-        assert!(failure.cause.contains("status 502"), "{failure}");
+        let said = |status| Said { status, ..Said::default() };
+        let failure = Failure::of("order", &error, said(200));
+        assert!(failure.cause.contains("status 200, is not what ACME has"), "{failure}");
         assert_eq!(failure.remedy, NO_DIRECTORY);
+        let failure = Failure::of("order", &error, said(404).with_body(b"<html>"));
+        assert_eq!(failure.cause, "the directory answers with status 404");
+        assert_eq!(failure.remedy, NO_DIRECTORY);
+        for body in ["", "<html>", "{}", r#"{"detail": null}"#] {
+            let failure = Failure::of("order", &error, said(503).with_body(body.as_bytes()));
+            assert_eq!(failure.cause, "the directory answers with status 503");
+            assert!(failure.remedy.contains("own trouble"), "{failure:?}");
+        }
+        let body = br#"{"detail": "too many requests", "type": "urn:x"}"#;
+        let failure = Failure::of("order", &error, said(429).with_body(body));
+        assert_eq!(failure.cause, "status 429: too many requests (urn:x)");
+        assert!(failure.remedy.contains("own trouble"), "{failure:?}");
+        assert!(said(200).with_body(body).problem.is_none());
     }
 
     #[test]
