@@ -23,7 +23,7 @@ pub struct Files {
     pub key: PathBuf,
     /// The names to use it for; those in it where there are none.
     pub names: Vec<String>,
-    /// Whether it may still be on its way: then there is none until the file is there.
+    /// Whether ringpress gets it itself, and renews it: then there is none until the file is there.
     pub may_be_missing: bool,
 }
 
@@ -36,12 +36,16 @@ pub struct Loaded {
     pub valid: Option<(SystemTime, SystemTime)>,
     /// What does not keep it from being used, but for its time.
     warnings: Vec<Trouble>,
+    /// Whether its end is somebody else's care until it has come.
+    is_renewed: bool,
 }
 
 impl Loaded {
     /// What does not keep it from being used, and should be known.
     pub fn warnings(&self, now: SystemTime) -> Vec<Trouble> {
-        let about_time = self.valid.and_then(|(from, until)| about_time(from, until, now));
+        let is_due = |until| !self.is_renewed || now > until;
+        let valid = self.valid.filter(|(_, until)| is_due(*until));
+        let about_time = valid.and_then(|(from, until)| about_time(from, until, now));
         about_time.into_iter().chain(self.warnings.iter().cloned()).collect()
     }
 }
@@ -107,7 +111,8 @@ impl Files {
             let remedy = "have it made with the names of the site".to_owned();
             warnings.push(trouble(Part::Certificate, (message.to_owned(), remedy)));
         }
-        Ok(Some(Loaded { certificate, valid, warnings }))
+        let is_renewed = self.may_be_missing;
+        Ok(Some(Loaded { certificate, valid, warnings, is_renewed }))
     }
 
     /// What the files look like now.
@@ -215,6 +220,7 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     /// A certificate and its key, as PEM.
     fn made(set: impl FnOnce(&mut CertificateParams)) -> (String, String) {
@@ -294,6 +300,23 @@ mod tests {
         let (certificate, key) = made(|params| params.subject_alt_names.clear());
         let warnings = Case::new(&certificate, &key, &[]).warnings();
         assert!(warnings[0].contains("has no name"), "{warnings:?}");
+    }
+
+    #[test]
+    fn that_it_ends_soon_is_told_where_nobody_renews_it() {
+        let (certificate, key) = made(|params| params.not_after = date_time_ymd(2040, 1, 15));
+        let mut case = Case::new(&certificate, &key, &[]);
+        let warned = |case: &Case, day| {
+            let loaded = case.files.load().unwrap().unwrap();
+            let (_, until) = loaded.valid.unwrap();
+            let warnings = loaded.warnings(until - TLS_EXPIRY_WARNING + day);
+            warnings.first().map(|trouble| trouble.message[..25].to_owned())
+        };
+        let (soon, past) = (Duration::from_secs(1), TLS_EXPIRY_WARNING * 2);
+        assert_eq!(warned(&case, soon).unwrap(), "the certificate expires s");
+        case.files.may_be_missing = true;
+        assert_eq!(warned(&case, soon), None);
+        assert_eq!(warned(&case, past).unwrap(), "the certificate has expir");
     }
 
     #[test]
