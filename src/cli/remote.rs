@@ -47,11 +47,25 @@ pub(super) fn run(arguments: &Arguments, path: &str) -> Exit {
         }
         Ok((401, _)) => fail(format!(
             "{address} asks for a token: write it in [admin] of the site, or name its file with \
-             --token-file"
+             --token-file{}",
+            if_changed(arguments)
         )),
         Ok((status, words)) => fail(format!("{address} answers {status}: {}", words.trim_end())),
-        Err(error) => {
-            fail(format!("cannot ask {address}: {error}; is the server running, with [admin]?"))
+        Err(error) => fail(format!(
+            "cannot ask {address}: {error}; is the server running, with [admin]?{}",
+            if_changed(arguments)
+        )),
+    }
+}
+
+/// What else may be the matter where the site was asked: it is read as it is now, and the server
+/// has the admin listener that it was started with.
+fn if_changed(arguments: &Arguments) -> &'static str {
+    match &arguments.admin {
+        Some(AdminChoice(Some(_))) => "",
+        _ => {
+            "\nIf [admin] of the site has changed: the server is still asked at the old address and \
+             with the old token, --admin OLD --token-file OLD, until an upgrade or a restart"
         }
     }
 }
