@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::fs::{Access, access};
 
-use crate::site::{Site, Source};
+#[cfg(feature = "acme")]
+use crate::control::acme;
+use crate::site::{AccessTarget, Site, Source};
 
 use super::{Exit, say};
 
@@ -14,6 +17,28 @@ pub(super) struct Arguments {
     /// The site: a folder with a site.toml, or the path of one
     #[arg(default_value = ".", env = "RINGPRESS_SITE")]
     site: PathBuf,
+}
+
+/// What `serve` would be refused, run by who runs this.
+fn unwritable(site: &Site) -> Vec<String> {
+    let mut found = Vec::new();
+    #[cfg(feature = "acme")]
+    if let Some(config) = &site.server().acme {
+        found.extend(acme::Keeper::trouble(config));
+    }
+    if let Some(AccessTarget::File(path)) = site.server().access_log.as_ref().map(|log| &log.to) {
+        let file = site.folder().join(path);
+        let folder = file.parent().unwrap_or(&file);
+        let place = if file.exists() { &file } else { folder };
+        if let Err(error) = access(place, Access::WRITE_OK) {
+            let place = place.display();
+            found.push(format!(
+                "the access log cannot be written: {place}: {error}; the user that ringpress runs \
+                 as must be able to"
+            ));
+        }
+    }
+    found
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -36,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             for note in notes.chain(site.secure_notes()) {
                 say(format_args!("{note}"));
             }
-            for warning in site.warnings() {
+            for warning in site.warnings().iter().chain(&unwritable(&site)) {
                 say(format_args!("warning: {warning}"));
             }
             Exit::Fine

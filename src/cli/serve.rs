@@ -72,6 +72,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 /// The same, with something between the site and its upstreams.
 pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit {
     let _logs = logging::start();
+    // Before the site is read, which takes its time: a signal would end the process until then.
+    let signals = match Heeded::catch() {
+        Ok(signals) => signals,
+        Err(error) => return fail(error),
+    };
     let overrides = Overrides {
         listen: (!arguments.server.listen.is_empty()).then(|| arguments.server.listen.clone()),
         listen_tls: (!arguments.listen_tls.is_empty()).then(|| arguments.listen_tls.clone()),
@@ -97,7 +102,7 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
     };
     let driver = arguments.server.driver;
     let terms = Terms { load: Box::new(load), driver, ends_here: 0 };
-    match serve(terms, site, |_, _| {}) {
+    match serve(signals, terms, site, |_, _| {}) {
         Ok(()) => Exit::Fine,
         Err(error) => fail(error),
     }
@@ -106,19 +111,19 @@ pub(super) fn run_with(arguments: &Arguments, stand_in: Option<StandIn>) -> Exit
 /// Serves a site until a signal. Says where it listens on standard output, one line an address,
 /// and then calls `started`.
 pub(super) fn serve(
+    signals: Heeded,
     terms: Terms,
     site: Site,
     started: impl FnOnce(&Server, Option<&AdminAddress>),
 ) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let signals = Heeded::catch().map_err(|error| words(&error))?;
     let binary = Binary::of_this_process().map_err(|error| words(&error))?;
     crash::log_panics();
     let mut inheritance = Inheritance::take()?;
     let (overview, orders) = Overview::new();
     let overview = Arc::new(overview);
     let plan = site.admin().cloned();
-    let serving = Serving::start(terms, site, &mut inheritance)?;
+    let mut serving = Serving::start(terms, site, &mut inheritance)?;
     let admin = plan.map(|plan| {
         let observer = Observer::new(Arc::clone(&overview), serving.roster());
         let routes = admin::health(&overview).and(admin::commands(&overview));
@@ -142,6 +147,7 @@ pub(super) fn serve(
     tracing::info!(workers = plan.cpus.len(), driver = %plan.driver, "serving");
     started(server, admin.as_ref().map(Admin::address));
     let predecessor = inheritance.tell_served();
+    serving.keep_certificates();
     let belongings = Belongings {
         signals,
         orders,

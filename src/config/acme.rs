@@ -2,6 +2,8 @@
 
 use super::reader::{At, Entry, Reader, has_key, is_empty_list};
 use crate::limits::ACME_NAMES_MAX;
+use std::env;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +58,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Option<Acme> {
         directory: LETS_ENCRYPT.to_owned(),
         names: Vec::new(),
         contact: None,
-        storage: STORAGE.into(),
+        storage: default_storage(env::var_os("STATE_DIRECTORY")),
         ca: None,
     };
     let mut terms = (table.key_span.clone(), None);
@@ -185,6 +187,16 @@ fn read_path(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<PathBuf> {
     Some(path.value.into())
 }
 
+/// Where a certificate is kept if nobody says where: in the first of the folders that systemd has
+/// made for what a service keeps (`StateDirectory=`), else beside the site file.
+fn default_storage(state: Option<OsString>) -> PathBuf {
+    let first = state.as_ref().and_then(|state| env::split_paths(state).next());
+    match first.filter(|folder| folder.is_absolute()) {
+        Some(folder) => folder.join("acme"),
+        None => STORAGE.into(),
+    }
+}
+
 /// Out of the way of what looks for templates and of what serves files, as it holds keys.
 const STORAGE: &str = ".acme";
 /// The directory of Let's Encrypt.
@@ -194,6 +206,16 @@ const KEYS: &[&str] = &["directory", "names", "contact", "storage", "ca", "terms
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn under_systemd_a_certificate_is_kept_where_the_service_may_write() {
+        let storage = |state: &str| default_storage(Some(state.into()));
+        assert_eq!(storage("/var/lib/ringpress"), Path::new("/var/lib/ringpress/acme"));
+        assert_eq!(storage("/var/lib/one:/var/lib/two"), Path::new("/var/lib/one/acme"));
+        for nothing in [None, Some("".into()), Some("here".into())] {
+            assert_eq!(default_storage(nothing), Path::new(".acme"));
+        }
+    }
 
     #[test]
     fn names_that_http_can_prove() {

@@ -82,6 +82,9 @@ struct Log {
 struct AcmeState {
     config: Option<crate::config::Acme>,
     challenges: Option<Arc<Challenges>>,
+    /// Until it is started.
+    #[cfg(feature = "acme")]
+    keeper: Option<acme::Keeper>,
     #[cfg(feature = "acme")]
     keeping: Option<acme::Keeping>,
 }
@@ -125,21 +128,32 @@ impl Serving {
             let address = unused.socket.local_addr().map_err(words)?;
             tracing::warn!(%address, "a socket that was handed to us is at no address of the site");
         }
-        // Only now, as the directory asks us back.
-        #[cfg(feature = "acme")]
-        let keeping =
-            keeper.map(|keeper| keeper.start(&server.addresses())).transpose().map_err(words)?;
         let acme = AcmeState {
             config,
             challenges,
             #[cfg(feature = "acme")]
-            keeping,
+            keeper,
+            #[cfg(feature = "acme")]
+            keeping: None,
         };
         steer(&server, is_steered);
         roster.serve(facts);
         server.report_to(&roster);
         let logs = Vec::from_iter(log);
         Ok(Self { terms, server, roster, names, certificates, acme, admin, logs, choice, open })
+    }
+
+    /// Begins to look after certificates from a directory, where the site has them. To be called
+    /// when nobody else accepts from the same sockets, or is about to stop: the directory asks back,
+    /// and a predecessor may not know what to answer.
+    pub fn keep_certificates(&mut self) {
+        #[cfg(feature = "acme")]
+        if let Some(keeper) = self.acme.keeper.take() {
+            match keeper.start(&self.server.addresses()) {
+                Ok(keeping) => self.acme.keeping = Some(keeping),
+                Err(error) => tracing::error!(%error, "no certificate is got or renewed"),
+            }
+        }
     }
 
     /// Reads the site again, and serves it as it is now. Where it is none any more, or cannot be

@@ -24,6 +24,10 @@ pub const ACME_POLL_MIN: Duration = Duration::from_millis(250);
 pub const ACME_POLL_MAX: Duration = Duration::from_secs(10);
 /// How often the certificate that is there is looked at: clocks are set, and files go away.
 pub const ACME_LOOK: Duration = Duration::from_secs(60);
+/// How often a server looks whether another one with the same folder is asked for something.
+pub const ACME_SHARE_LOOK: Duration = Duration::from_millis(500);
+/// How long those others have before the directory is told to ask: several looks.
+pub const ACME_SHARE_WAIT: Duration = Duration::from_secs(2);
 /// A certificate is renewed when one in so many parts of its life is left.
 pub const ACME_RENEW_PARTS: u32 = 3;
 /// What is left then, in so many parts: up to one of them goes by before it is renewed, so that
@@ -40,5 +44,6 @@ const _: () = assert!(ACME_CONNECT_TIMEOUT.as_millis() <= ACME_REQUEST_TIMEOUT.a
 const _: () = assert!(ACME_REQUEST_TIMEOUT.as_millis() < ACME_ORDER_TIMEOUT.as_millis());
 const _: () = assert!(ACME_POLL_MIN.as_millis() <= ACME_POLL_MAX.as_millis());
 const _: () = assert!(ACME_ANSWER_BYTES_MAX < ACME_FILE_BYTES_MAX);
+const _: () = assert!(2 * ACME_SHARE_LOOK.as_millis() <= ACME_SHARE_WAIT.as_millis());
 const _: () = assert!(ACME_RETRY_MIN.as_millis() <= ACME_RETRY_MAX.as_millis());
 const _: () = assert!(ACME_RENEW_PARTS > 1 && ACME_JITTER_PARTS > 1);

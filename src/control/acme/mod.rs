@@ -3,7 +3,8 @@
 //! On a thread of its own that belongs to the control side, as asking a directory blocks. The
 //! server serves from the start, with the certificate that is there or without one: what is wrong
 //! here is logged and tried again. Challenges are http-01 only: the workers answer them from
-//! [`Challenges`], before anything else they do with a request.
+//! [`Challenges`], before anything else they do with a request. Of several servers with one folder
+//! one asks, and all answer ([`shared`]).
 //!
 //! Who serves TLS learns where the certificate is from [`Acme::issued`], and that there is another
 //! by looking at that file.
@@ -13,6 +14,7 @@ mod client;
 mod failure;
 mod order;
 mod renewal;
+mod shared;
 mod storage;
 
 use std::collections::hash_map::RandomState;
@@ -21,10 +23,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Acme, Issued};
-use crate::limits::ACME_LOOK;
+use crate::limits::{ACME_LOOK, ACME_SHARE_LOOK};
 use crate::page::Challenges;
 
 use certificate::Certificate;
@@ -67,6 +69,18 @@ impl Keeper {
         Ok(keeper)
     }
 
+    /// What would keep it from being made, or from keeping what it gets, if this process tried;
+    /// none if nothing does. Nothing is made or changed.
+    pub fn trouble(config: &Acme) -> Option<String> {
+        if let Err(error) = Storage::look(&config.storage) {
+            return Some(error.to_string());
+        }
+        if !config.storage.exists() {
+            return None;
+        }
+        Self::new(config).err()
+    }
+
     /// What the workers are to answer.
     pub fn challenges(&self) -> Arc<Challenges> {
         Arc::clone(&self.challenges)
@@ -92,7 +106,7 @@ impl Keeper {
     }
 
     fn run(&self, stop: &Stop) {
-        let (mut failures, mut told) = (0, None);
+        let (mut failures, mut told, mut seen) = (0, None, None);
         loop {
             let wait = match self.turn(stop, &mut told) {
                 Ok(wait) => {
@@ -107,9 +121,22 @@ impl Keeper {
                     pause
                 }
             };
-            if stop.wait(wait).is_err() {
+            if self.help(stop, wait, &mut seen).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Waits, and answers meanwhile what other servers with the same folder are asked.
+    fn help(&self, stop: &Stop, time: Duration, seen: &mut Option<String>) -> Result<(), End> {
+        let end = Instant::now() + time;
+        loop {
+            shared::follow(&self.storage, &self.challenges, seen);
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            stop.wait(left.min(ACME_SHARE_LOOK))?;
         }
     }
 
@@ -120,6 +147,7 @@ impl Keeper {
             tracing::debug!("another process keeps the certificate of this folder");
             return Ok(ACME_LOOK);
         };
+        shared::withdraw(&self.storage);
         let held = self.held()?;
         match self.decide(held.as_ref()) {
             Decision::Keep(left) => {

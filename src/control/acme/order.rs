@@ -17,13 +17,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Acme;
-use crate::limits::{ACME_ORDER_TIMEOUT, ACME_POLL_MAX, ACME_POLL_MIN};
+use crate::limits::{ACME_ORDER_TIMEOUT, ACME_POLL_MAX, ACME_POLL_MIN, ACME_SHARE_WAIT};
 use crate::page::Challenges;
 
 use super::client::Client;
 use super::failure::Failure;
 use super::storage::{Storage, StorageError};
-use super::{End, Stop};
+use super::{End, Stop, shared};
 
 /// What an attempt needs.
 pub(super) struct Attempt<'a> {
@@ -121,7 +121,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Has the workers answer the order's challenges, then tells the directory to ask.
+    /// Has the workers answer the order's challenges, here and elsewhere, then tells the directory to ask.
     fn open_challenges(&self, order: &mut Order) -> Result<Open<'_>, End> {
         let mut answers = Vec::new();
         let mut authorizations = order.authorizations();
@@ -139,9 +139,13 @@ impl Attempt<'_> {
             let answer = challenge.key_authorization().as_str().to_owned();
             answers.push((challenge.token.clone(), answer));
         }
-        let open = Open(self.challenges);
-        if !self.challenges.set(answers) {
+        let open = Open { challenges: self.challenges, storage: self.storage };
+        if !self.challenges.set(answers.clone()) {
             return Err(Failure::new(PROVE, "the directory's challenge is none").into());
+        }
+        if !answers.is_empty() {
+            shared::publish(self.storage, &answers).map_err(Failure::from)?;
+            self.stop.wait(ACME_SHARE_WAIT)?;
         }
         let mut authorizations = order.authorizations();
         while let Some(next) = at_once(authorizations.next()).flatten() {
@@ -209,11 +213,15 @@ impl Attempt<'_> {
 }
 
 /// Challenges that are answered until this is dropped, however the attempt ends.
-struct Open<'a>(&'a Challenges);
+struct Open<'a> {
+    challenges: &'a Challenges,
+    storage: &'a Storage,
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.set(Vec::new());
+        self.challenges.set(Vec::new());
+        shared::withdraw(self.storage);
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use crate::limits::ACME_FILE_BYTES_MAX;
 
 /// The folder, which is there and may be written to by nobody else.
@@ -39,6 +41,16 @@ impl Storage {
             return Err(StorageError::TooOpen(folder.to_owned(), mode));
         }
         Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Looks whether it could be opened or made, and written to, by this process; makes nothing.
+    pub(super) fn look(folder: &Path) -> Result<(), StorageError> {
+        let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
+        if there == folder {
+            Self::open(folder)?;
+        }
+        let may = access(there, Access::WRITE_OK | Access::EXEC_OK);
+        may.map_err(|error| StorageError::Io(there.to_owned(), error.into()))
     }
 
     /// The only one who writes here; none while another process does. It ends with the file.
@@ -110,6 +122,14 @@ impl Storage {
             return Err(fail(error));
         }
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(fail)
+    }
+
+    /// Removes a file that may be there.
+    pub(super) fn remove_if_there(&self, name: &str) -> Result<(), StorageError> {
+        match self.remove(name) {
+            Err(StorageError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Removes a file.
