@@ -18,13 +18,20 @@ mod command;
 mod visitor;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
 
 use command::Running;
 use visitor::{PATIENCE, Visitor};
@@ -32,6 +39,9 @@ use visitor::{PATIENCE, Visitor};
 const RINGPRESS: &str = env!("CARGO_BIN_EXE_ringpress");
 const RELOADS: usize = 100;
 const UPGRADES: usize = 20;
+const PAGE: &str = "[[page]]\npath = '/'\ntemplate = 'page.html'\n";
+/// A user who is not root.
+const NOBODY: u32 = 65534;
 
 /// A site whose page says which edition it is, and the server of it.
 struct House {
@@ -46,13 +56,13 @@ struct House {
 
 impl House {
     fn open(driver: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let site = "[server]\nlisten = ['127.0.0.1:0']\nworkers = 2\n\
-                    [[page]]\npath = '/'\ntemplate = 'page.html'\n";
-        fs::write(folder.path().join("site.toml"), site).expect("a site file");
-        write(folder.path(), 0);
+        let folder = site("listen = ['127.0.0.1:0']\nworkers = 2");
         let path = folder.path().to_str().expect("a path");
         let first = Running::start(RINGPRESS, &["serve", path, "--driver", driver], &[]);
+        Self::of(folder, first)
+    }
+
+    fn of(folder: tempfile::TempDir, first: Running) -> Self {
         let serves = Pid::from_child(&first.child);
         Self { folder, first, serves, upgrades: 0, edition: 0 }
     }
@@ -115,6 +125,15 @@ impl Drop for House {
 fn has_ended(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
     status.map_or(true, |status| status.contains("State:\tZ"))
+}
+
+/// A site of one page.
+fn site(server: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!("[server]\n{server}\n{PAGE}");
+    fs::write(folder.path().join("site.toml"), text).expect("a site file");
+    write(folder.path(), 0);
+    folder
 }
 
 fn write(folder: &Path, edition: usize) {
@@ -275,4 +294,144 @@ fn what_concerns_the_server_takes_other_workers_and_loses_nobody() {
     assert!(pages > 10);
     house.signal(Signal::TERM);
     assert_eq!(house.first.exit_code(PATIENCE), Some(0));
+}
+
+/// As systemd does it: the socket is root's, and the server is not root.
+#[test]
+fn more_workers_than_sockets_of_systemd_share_them() {
+    if !rustix::process::getuid().is_root() {
+        let _ = writeln!(io::stderr(), "skipped: sockets of another user: not root");
+        return;
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("an option");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("an address");
+    socket.listen(128).expect("a listener");
+    let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+    let folder = site(&format!("listen = ['{address}']\nworkers = 3"));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let path = folder.path().to_str().expect("a path");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let arguments = ["-c", script, "sh", RINGPRESS, "serve", path, "--driver", "epoll"];
+    let mut command = command::command("sh", &arguments, &[]);
+    let server = Running::spawn(command.stdin(OwnedFd::from(socket)).uid(NOBODY).gid(NOBODY));
+    let mut house = House::of(folder, server);
+    assert!(house.first.log().contains("several workers accept from one socket"));
+    assert_eq!(house.address(), address);
+    let text = format!("[server]\nlisten = ['{address}']\nworkers = 5\n{PAGE}");
+    fs::write(house.folder.path().join("site.toml"), text).expect("a site file");
+    under_load(address, || {
+        house.reload();
+        house.upgrade();
+    });
+    house.signal(Signal::TERM);
+    house.wait("the last one to end", || has_ended(house.serves));
+}
+
+#[test]
+fn the_first_process_of_a_container_has_no_successor() {
+    let folder = site("listen = ['127.0.0.1:0']\nworkers = 1");
+    let path = folder.path().to_str().expect("a path");
+    let admin = format!("unix:{path}/admin.sock");
+    let alone = ["--pid", "--fork", "--kill-child"];
+    if command::run("unshare", &[alone.as_slice(), &["true"]].concat(), &[]).code != Some(0) {
+        let _ = writeln!(io::stderr(), "skipped: process 1: no namespace of processes to be had");
+        return;
+    }
+    let serve = [RINGPRESS, "serve", path, "--driver", "epoll", "--admin", &admin];
+    let server = Running::start("unshare", &[alone.as_slice(), &serve].concat(), &[]);
+    let asked = command::run(RINGPRESS, &["upgrade", "--admin", &admin], &[]);
+    assert_eq!(asked.code, Some(1));
+    assert!(asked.stderr.contains("start another container"), "{}", asked.stderr);
+    assert!(!server.log().contains("the successor is started"), "{}", server.log());
+    assert_eq!(Visitor::to(server.address()).get("/").page(), "edition 0");
+}
+
+#[test]
+fn an_upgrade_follows_the_link_that_the_server_was_started_by() {
+    let releases = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| releases.path().join(name);
+    for release in ["1", "2"] {
+        fs::create_dir(place(release)).expect("a folder");
+        let binary = place(release).join("ringpress");
+        fs::hard_link(RINGPRESS, &binary)
+            .or_else(|_| fs::copy(RINGPRESS, &binary).map(drop))
+            .expect("a binary");
+    }
+    symlink("1", place("current")).expect("a link");
+    let folder = site("listen = ['127.0.0.1:0']\nworkers = 1");
+    let started = place("current/ringpress");
+    let arguments = ["serve", folder.path().to_str().expect("a path")];
+    let first = Running::start(started.to_str().expect("a path"), &arguments, &[]);
+    let mut house = House::of(folder, first);
+    let release = |house: &House| {
+        let exe = format!("/proc/{}/exe", house.serves.as_raw_nonzero());
+        let exe = fs::read_link(exe).expect("a binary");
+        exe.parent().and_then(Path::file_name).map(|name| name.to_owned()).expect("a folder")
+    };
+    assert_eq!(release(&house), "1");
+    symlink("2", place("new")).expect("a link");
+    fs::rename(place("new"), place("current")).expect("a link");
+    house.upgrade();
+    assert_eq!(release(&house), "2");
+}
+
+#[test]
+fn requests_that_the_drain_cuts_are_told_of() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("an address");
+    let folder = site("listen = ['127.0.0.1:0']\nworkers = 1\ndrain_timeout = '100ms'");
+    let path = folder.path().join("site.toml");
+    let address = silent.local_addr().expect("an address");
+    let text = fs::read_to_string(&path).expect("a site file");
+    let more = format!(
+        "[upstreams.api]\nurl = 'http://{address}'\n[[page]]\npath = '/slow'\n\
+         template = 'page.html'\n[page.fetch]\nthing = {{ from = 'api', path = '/' }}\n"
+    );
+    fs::write(&path, text + &more).expect("a site file");
+    let path = folder.path().to_str().expect("a path");
+    let mut server = Running::start(RINGPRESS, &["serve", path], &[]);
+    let mut visitor = TcpStream::connect(server.address()).expect("a connection");
+    visitor.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    // The page waits for it by now.
+    let _api = silent.accept().expect("a fetch");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(PATIENCE), Some(0));
+    let log = server.log();
+    assert!(log.contains("drain_timeout) is over: requests were cut"), "{log}");
+    assert!(log.contains("\"requests\":1"), "{log}");
+}
+
+#[test]
+fn a_signal_while_the_site_is_read_does_not_end_the_server() {
+    let folder = site("listen = ['127.0.0.1:0']\nworkers = 1");
+    let token = folder.path().join("token");
+    // Who reads it waits until somebody writes.
+    mknodat(CWD, &token, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let path = folder.path().to_str().expect("a path");
+    let arguments = ["serve", path, "--admin", "127.0.0.1:0", "--admin-token-file"];
+    let arguments = [arguments.as_slice(), &[token.to_str().expect("a path")]].concat();
+    let mut command = command::command(RINGPRESS, &arguments, &[]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("a process");
+    let start = Instant::now();
+    let mut writes = loop {
+        // None reads it yet: it is no error that lasts.
+        match open(&token, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Ok(pipe) => break fs::File::from(pipe),
+            Err(error) => assert!(start.elapsed() < PATIENCE, "nobody reads it: {error}"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let pid = Pid::from_child(&child);
+    let signal = |signal| kill_process(pid, signal).expect("a signal");
+    [Signal::HUP, Signal::USR1].into_iter().for_each(signal);
+    writes.write_all(b"0123456789abcdef0123456789abcdef").expect("a token");
+    drop(writes);
+    fs::remove_file(&token).expect("a pipe");
+    fs::write(&token, "0123456789abcdef0123456789abcdef").expect("a token");
+    let mut lines = BufReader::new(child.stdout.take().expect("standard output")).lines();
+    let serves = lines.any(|line| line.is_ok_and(|line| line.starts_with("listening on")));
+    signal(Signal::TERM);
+    let status = child.wait().expect("an end");
+    assert!(serves && status.success(), "{status}");
 }

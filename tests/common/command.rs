@@ -24,11 +24,13 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a command and waits until it says where it listens.
     pub(crate) fn start(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = command(program, arguments, environment)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process");
+        Self::spawn(&mut command(program, arguments, environment))
+    }
+
+    /// The same with a command that is there already.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
         let stdout = child.stdout.take().expect("standard output");
         let stderr = child.stderr.take().expect("standard error");
         let log = Arc::new(Mutex::new(String::new()));
@@ -141,7 +143,7 @@ fn read(from: &mut Option<impl Read>) -> String {
 }
 
 /// A command with none of our environment's settings of its own.
-fn command(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub(crate) fn command(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RINGPRESS_") {
