@@ -27,16 +27,20 @@ mod visitor;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use command::Running;
 use pebble::Pebble;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use visitor::{PATIENCE, Visitor};
 
 const RINGPRESS: &str = env!("CARGO_BIN_EXE_ringpress");
+/// A user who is not root.
+const NOBODY: u32 = 65534;
 const YEAR_S: u32 = 365 * 24 * 3600;
 
 /// A site of one page, for whose names a certificate is to be got.
@@ -240,4 +244,102 @@ fn a_key_that_others_can_read_and_a_ca_that_is_none_keep_it_from_starting() {
     for part in ["site.example.pem", "0640", "chmod go-rwx"] {
         assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
     }
+    let checked = command::run(RINGPRESS, &["check", folder], &[]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    for part in ["warning: ", "site.example.pem", "0640", "chmod go-rwx"] {
+        assert!(checked.stdout.contains(part), "{part} in {}", checked.stdout);
+    }
+}
+
+#[test]
+fn what_the_server_could_not_write_is_warned_of() {
+    let site = Site::new("https://127.0.0.1:9/dir", Path::new("ca.pem"));
+    fs::write(site.path("ca.pem"), pebble::authority().pem()).unwrap();
+    let folder = site.folder.path().to_str().unwrap();
+    let check = |log: &str| {
+        let text = fs::read_to_string(site.path("site.toml")).unwrap();
+        let text = text.replace("[server.acme]", &format!("[server]\n{log}\n[server.acme]"));
+        fs::write(site.path("other.toml"), text).unwrap();
+        let mut command = command::command(RINGPRESS, &["check", "other.toml"], &[]);
+        // Root may write anywhere.
+        if rustix::process::getuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.current_dir(folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let set = |mode| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o755);
+    let log = "access_log = 'access.log'";
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::chown(folder, Some(NOBODY), None).unwrap();
+    }
+    assert!(!check(log).contains("warning"), "{}", check(log));
+    assert!(!site.path(".acme").exists() && !site.path("access.log").exists());
+    fs::write(site.path("access.log"), "").unwrap();
+    fs::write(site.path("other.toml"), "").unwrap();
+    fs::set_permissions(site.path("access.log"), fs::Permissions::from_mode(0o444)).unwrap();
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::chown(folder, Some(0), None).unwrap();
+    }
+    set(0o555);
+    let said = check(log);
+    for part in ["Permission denied", "`storage` in [server.acme]", "the access log cannot be"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    set(0o755);
+}
+
+/// The directory asks the server that its names lead to, which need not be the one that orders.
+#[test]
+fn of_servers_with_one_folder_each_answers_what_another_one_is_asked() {
+    let Some(pebble) = Pebble::start(Ipv4Addr::new(127, 0, 71, 4), YEAR_S) else { return };
+    let site = Site::new(&pebble.directory(), pebble.ca());
+    let storage = site.path(".acme");
+    fs::create_dir(&storage).unwrap();
+    fs::set_permissions(&storage, fs::Permissions::from_mode(0o700)).unwrap();
+    // It finds that another one orders, and does not look again before a minute is over.
+    let lock = fs::File::create(storage.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let asked = site.serve(&pebble.validates());
+    // Written down before, and answered from when the folder was looked at first.
+    let challenge = r#"[["before","before.x"]]"#;
+    fs::write(storage.join("new"), challenge).unwrap();
+    fs::set_permissions(storage.join("new"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(storage.join("new"), storage.join("challenges.json")).unwrap();
+    let answer = || {
+        let path = "/.well-known/acme-challenge/before";
+        let reply = Visitor::to(asked.address()).get(path);
+        (reply.status == 200).then_some(reply.body)
+    };
+    assert_eq!(wait(&asked, "answer", answer), b"before.x");
+    drop(lock);
+    let orders = site.serve("127.0.0.1:0");
+    let certificate = wait(&orders, "certificate", || read(&site.certificate()));
+    pebble.check(&certificate, &["site.example", "www.site.example"], &["other.example"]);
+    let (asked, orders) = (end(asked), end(orders));
+    assert!(!asked.contains("asking for a certificate"), "{asked}");
+    assert!(!orders.contains("cannot prove"), "{orders}");
+    assert!(!storage.join("challenges.json").exists());
+}
+
+#[test]
+fn an_upgrade_that_brings_a_name_gets_its_certificate_at_once() {
+    let Some(pebble) = Pebble::start(Ipv4Addr::new(127, 0, 71, 5), YEAR_S) else { return };
+    let site = Site::new(&pebble.directory(), pebble.ca());
+    let named = fs::read_to_string(site.path("site.toml")).unwrap();
+    let page = named.find("[[page]]").unwrap();
+    fs::write(site.path("site.toml"), &named[page..]).unwrap();
+    let mut server = site.serve(&pebble.validates());
+    fs::write(site.path("site.toml"), &named).unwrap();
+    server.signal(Signal::USR2);
+    let certificate = wait(&server, "certificate", || read(&site.certificate()));
+    pebble.check(&certificate, &["site.example", "www.site.example"], &["other.example"]);
+    assert_eq!(server.exit_code(PATIENCE), Some(0));
+    let log = server.log();
+    let (_, pid) = log.split_once("\"pid\":").expect("a successor");
+    let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::TERM).unwrap();
+    assert!(!log.contains("cannot prove"), "{log}");
 }
