@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::limits::{TLS_EXPIRY_REMINDER, TLS_FILES_LOOK};
 use crate::tls::ServerTls;
@@ -17,6 +17,7 @@ pub struct Keeper {
     thread: Option<JoinHandle<()>>,
     ended: Arc<AtomicBool>,
     looks: Arc<AtomicU64>,
+    expiry: Arc<AtomicU64>,
 }
 
 /// What the thread works on.
@@ -28,6 +29,8 @@ struct Watch {
     /// What is in use.
     loaded: Vec<Loaded>,
     reminded: Instant,
+    /// When the first of them expires, seconds since 1970; 0 without any.
+    expiry: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -39,11 +42,17 @@ impl Keeper {
         let seen = stamps(&files);
         let loaded = load(&files)?;
         let tls = ServerTls::new(certificates(&loaded), http2)?;
-        let mut watch = Watch { files, tls: tls.clone(), seen, loaded, reminded: Instant::now() };
+        let (reminded, expiry) = (Instant::now(), Arc::default());
+        let mut watch = Watch { files, tls: tls.clone(), seen, loaded, reminded, expiry };
         watch.tell("certificates");
         watch.warn();
         let keeper = Self::spawn(watch).map_err(|error| error.to_string())?;
         Ok((keeper, tls))
+    }
+
+    /// When the first of the certificates in use expires, seconds since 1970; none without any.
+    pub fn expiry_unix_s(&self) -> Option<u64> {
+        Some(self.expiry.load(Ordering::Relaxed)).filter(|expiry| *expiry > 0)
     }
 
     /// How often it has looked whether there is something new.
@@ -54,6 +63,7 @@ impl Keeper {
     fn spawn(mut watch: Watch) -> io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let looks = Arc::new(AtomicU64::new(0));
+        let expiry = Arc::clone(&watch.expiry);
         let (is_over, looked) = (Arc::clone(&ended), Arc::clone(&looks));
         let thread = thread::Builder::new().name("certificates".into()).spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
@@ -62,7 +72,7 @@ impl Keeper {
                 looked.fetch_add(1, Ordering::Relaxed);
             }
         })?;
-        Ok(Self { thread: Some(thread), ended, looks })
+        Ok(Self { thread: Some(thread), ended, looks, expiry })
     }
 }
 
@@ -101,7 +111,7 @@ impl Watch {
         }
     }
 
-    /// Says which certificates are in use.
+    /// Says which certificates are in use, and notes when the first of them expires.
     fn tell(&self, what: &str) {
         let each = |loaded: &Loaded| {
             let names = loaded.certificate.names().join(", ");
@@ -110,6 +120,10 @@ impl Watch {
             format!("{names} (until {date})")
         };
         let shown: Vec<String> = self.loaded.iter().map(each).collect();
+        let expiries = self.loaded.iter().filter_map(|loaded| loaded.valid);
+        let expiries = expiries.map(|(_, until)| until.duration_since(UNIX_EPOCH));
+        let first = expiries.map(|since| since.map_or(1, |since| since.as_secs().max(1))).min();
+        self.expiry.store(first.unwrap_or(0), Ordering::Relaxed);
         tracing::info!(certificates = shown.join("; "), "{what}");
     }
 

@@ -149,6 +149,8 @@ impl Life {
             self.serving.server_mut().is_left_alone();
         }
         let incidents = self.serving.look_after();
+        let expiry = self.serving.certificate_expiry_unix_s();
+        self.belongings.overview.life().certificate_expiry_unix_s = expiry;
         if incidents != Default::default() {
             let mut life = self.belongings.overview.life();
             life.workers_restarted += incidents.restarted;

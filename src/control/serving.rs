@@ -66,7 +66,7 @@ struct Certificates {
     files: Vec<crate::tls::files::Files>,
     http2: bool,
     tls: ServerTls,
-    _keeper: certificates::Keeper,
+    keeper: certificates::Keeper,
 }
 
 /// An access log, and what it was started with.
@@ -232,6 +232,12 @@ impl Serving {
         incidents
     }
 
+    /// When the first of the certificates in use expires, seconds since 1970; none without any.
+    pub fn certificate_expiry_unix_s(&self) -> Option<u64> {
+        self.server.plan().secure.as_ref()?;
+        self.certificates.as_ref()?.keeper.expiry_unix_s()
+    }
+
     /// The server.
     pub fn server(&self) -> &Server {
         &self.server
@@ -321,7 +327,7 @@ impl Before<'_> {
         }
         let files = secure.files.clone();
         let (keeper, tls) = certificates::Keeper::start(files.clone(), http2)?;
-        let certificates = Certificates { files, http2, tls: tls.clone(), _keeper: keeper };
+        let certificates = Certificates { files, http2, tls: tls.clone(), keeper };
         Ok((Some(certificates), Some(Secure { listen, tls })))
     }
 

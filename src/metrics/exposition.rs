@@ -106,6 +106,10 @@ const UPGRADES: Family = counter(
     "ringpress_upgrades_failed_total",
     "Upgrades after which the new process did not serve.",
 );
+const CERTIFICATE: Family = gauge(
+    "ringpress_certificate_expiry_timestamp_seconds",
+    "When the first of the certificates in use expires, since 1970.",
+);
 const RESTARTS: Family =
     counter("ringpress_worker_restarts_total", "Workers that were started again after a panic.");
 const STALLS: Family =
@@ -163,6 +167,10 @@ impl Text {
         self.one(UPGRADES, &[], life.upgrades_failed as f64);
         self.one(RESTARTS, &[], life.workers_restarted as f64);
         self.one(STALLS, &[], life.workers_stalled as f64);
+        self.family(CERTIFICATE);
+        if let Some(expiry) = life.certificate_expiry_unix_s {
+            self.sample(CERTIFICATE.name, &[], expiry as f64);
+        }
     }
 
     fn workers(&mut self, workers: &[Seen<'_>]) {

@@ -47,6 +47,8 @@ pub struct Life {
     pub workers_restarted: u64,
     /// Workers that stood still for too long.
     pub workers_stalled: u64,
+    /// When the first of the certificates in use expires, seconds since 1970; none without any.
+    pub certificate_expiry_unix_s: Option<u64>,
 }
 
 /// One worker.

@@ -70,15 +70,19 @@ impl Busy {
 
     /// The metrics, as soon as they are so: what the loop counts is written down now and then.
     fn metrics_when(&self, good: impl Fn(&Metrics) -> bool) -> Metrics {
-        let start = Instant::now();
-        loop {
-            let metrics = self.metrics();
-            if good(&metrics) {
-                return metrics;
-            }
-            assert!(start.elapsed() < PATIENCE, "never so: {:?}", metrics.0);
-            std::thread::sleep(Duration::from_millis(20));
+        metrics_when(&self.admin, good)
+    }
+}
+
+fn metrics_when(admin: &Admin, good: impl Fn(&Metrics) -> bool) -> Metrics {
+    let start = Instant::now();
+    loop {
+        let metrics = Metrics::of(&admin.get("/metrics"));
+        if good(&metrics) {
+            return metrics;
         }
+        assert!(start.elapsed() < PATIENCE, "never so: {:?}", metrics.0);
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -217,6 +221,32 @@ fn prometheus_takes_the_rules() {
     let output = Command::new("promtool").args(["check", "rules"]).arg(rules).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn when_the_first_certificate_expires_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tables = String::new();
+    let last = |year| rcgen::date_time_ymd(year, 1, 15);
+    for (name, year) in [("late", 2050), ("soon", 2040)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut own = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+        own.not_after = last(year);
+        let own = own.self_signed(&key).unwrap().pem();
+        let path = folder.path().join(format!("{name}.pem"));
+        fs::write(&path, own + &key.serialize_pem()).unwrap();
+        tables += &format!("[[server.tls]]\ncertificate = '{name}.pem'\nkey = '{name}.pem'\n");
+    }
+    let text = format!(
+        "[server]\nlisten = ['127.0.0.1:0']\nlisten_tls = ['127.0.0.1:0']\nworkers = 1\n{tables}\
+         [admin]\nlisten = '127.0.0.1:0'\n[[page]]\npath = '/'\ntemplate = 'page.html'\n"
+    );
+    fs::write(folder.path().join("site.toml"), text).unwrap();
+    fs::write(folder.path().join("page.html"), "page").unwrap();
+    let server = Running::start(RINGPRESS, &["serve", folder.path().to_str().unwrap()], &[]);
+    let name = "ringpress_certificate_expiry_timestamp_seconds";
+    let metrics = metrics_when(&Admin::of(&server), |metrics| metrics.0.contains_key(name));
+    assert_eq!(metrics.get(name), last(2040).unix_timestamp() as f64);
 }
 
 /// Words that begin as our metrics do and are of more than one part.
