@@ -209,7 +209,7 @@ fn a_directory_that_is_not_there_is_no_reason_not_to_serve() {
 
 #[test]
 fn a_directory_that_asks_to_wait_is_not_asked_before() {
-    let (directory, authority) = directory::start("7200");
+    let (directory, authority) = directory::start("7200", None);
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, authority).unwrap();
@@ -221,6 +221,23 @@ fn a_directory_that_asks_to_wait_is_not_asked_before() {
         assert!(log.contains(part), "{part} in {log}");
     }
     end(server);
+}
+
+#[test]
+fn a_directory_that_is_down_is_told_by_its_status_and_its_words() {
+    for (body, cause) in [
+        (r#"{"type": "about:blank", "detail": "back at noon"}"#, "status 503: back at noon"),
+        ("<html>", "the directory answers with status 503"),
+    ] {
+        let (directory, authority) = directory::start("7200", Some(body));
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        fs::write(&ca, authority).unwrap();
+        let server = Site::new(&directory, &ca).serve("127.0.0.1:0");
+        wait(&server, "failure", || server.log().contains("cannot have").then_some(()));
+        let log = end(server);
+        assert!(log.contains(cause) && log.contains(r#""again_in_s":7200"#), "{log}");
+    }
 }
 
 #[test]

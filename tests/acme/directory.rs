@@ -14,8 +14,9 @@ use super::pebble;
 use super::visitor::PATIENCE;
 
 /// Starts it, and gives the URL of the directory and what its certificate is to be checked with.
-/// It ends with the process. Each new account is answered with 429 and `retry_after`.
-pub(crate) fn start(retry_after: &'static str) -> (String, String) {
+/// It ends with the process. Each new account is answered with 429 and `retry_after`; where it is
+/// down, all is answered with 503 and this.
+pub(crate) fn start(retry_after: &'static str, down: Option<&'static str>) -> (String, String) {
     let authority = pebble::authority();
     let key = KeyPair::generate().unwrap();
     let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -33,7 +34,7 @@ pub(crate) fn start(retry_after: &'static str) -> (String, String) {
         while let Ok((stream, _)) = listener.accept() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             // Who ends a connection early ends it for themselves.
-            let _ = serve(StreamOwned::new(connection, stream), address, retry_after);
+            let _ = serve(StreamOwned::new(connection, stream), address, retry_after, down);
         }
     });
     (format!("https://{address}/dir"), authority.pem())
@@ -44,6 +45,7 @@ fn serve(
     stream: StreamOwned<ServerConnection, TcpStream>,
     address: SocketAddr,
     retry_after: &str,
+    down: Option<&str>,
 ) -> std::io::Result<()> {
     stream.sock.set_read_timeout(Some(PATIENCE))?;
     let mut stream = BufReader::new(stream);
@@ -58,8 +60,13 @@ fn serve(
     let length = lines.iter().find_map(|line| line.strip_prefix("content-length:"));
     let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
     stream.read_exact(&mut vec![0; length])?;
-    let (status, fields, body) = match lines[0].split(' ').nth(1).unwrap() {
-        "/dir" => {
+    let path = lines[0].split(' ').nth(1).unwrap();
+    let (status, fields, body) = match (path, down) {
+        (_, Some(body)) => {
+            let fields = format!("Retry-After: {retry_after}\r\n");
+            ("503 Service Unavailable", fields, body.to_owned())
+        }
+        ("/dir", None) => {
             let url = |name| format!("https://{address}/{name}");
             let body = serde_json::json!({
                 "newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("order"),
@@ -67,7 +74,7 @@ fn serve(
             });
             ("200 OK", String::new(), body.to_string())
         }
-        "/nonce" => ("200 OK", "Replay-Nonce: n\r\n".to_owned(), String::new()),
+        ("/nonce", None) => ("200 OK", "Replay-Nonce: n\r\n".to_owned(), String::new()),
         _ => {
             let body = serde_json::json!({
                 "type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many accounts",

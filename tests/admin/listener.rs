@@ -291,6 +291,12 @@ fn another_listener_takes_another_process_and_a_reload_says_so() {
     let reloaded = admin.ask("POST", "/reload", &[]);
     assert!(reloaded.status == 200 && reloaded.body.contains(note), "{}", reloaded.body);
     assert!(!folder.path().join("other.sock").exists());
+    // The command asks where the site says by now, and says where the server may be instead.
+    let site = folder.path().to_str().unwrap();
+    let asked = command::run(RINGPRESS, &["reload", site], &[]);
+    assert!(asked.code == Some(1) && asked.stderr.contains("--admin OLD"), "{}", asked.stderr);
+    let asked = command::run(RINGPRESS, &["reload", site, "--admin", &admin.0], &[]);
+    assert_eq!(asked.code, Some(0), "{}", asked.stderr);
     drop(server);
 }
 
