@@ -341,6 +341,15 @@ fn of_servers_with_one_folder_each_answers_what_another_one_is_asked() {
     assert!(!storage.join("challenges.json").exists());
 }
 
+/// A process that another one has started, and that ends with the test.
+struct Killed(Pid);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
 #[test]
 fn an_upgrade_that_brings_a_name_gets_its_certificate_at_once() {
     let Some(pebble) = Pebble::start(Ipv4Addr::new(127, 0, 71, 5), YEAR_S) else { return };
@@ -351,12 +360,15 @@ fn an_upgrade_that_brings_a_name_gets_its_certificate_at_once() {
     let mut server = site.serve(&pebble.validates());
     fs::write(site.path("site.toml"), &named).unwrap();
     server.signal(Signal::USR2);
+    let successor = |log: &str| {
+        let (_, pid) = log.split_once("\"pid\":")?;
+        let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+        Pid::from_raw(pid.parse().ok()?)
+    };
+    let _successor = Killed(wait(&server, "successor", || successor(&server.log())));
     let certificate = wait(&server, "certificate", || read(&site.certificate()));
     pebble.check(&certificate, &["site.example", "www.site.example"], &["other.example"]);
     assert_eq!(server.exit_code(PATIENCE), Some(0));
     let log = server.log();
-    let (_, pid) = log.split_once("\"pid\":").expect("a successor");
-    let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
-    kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::TERM).unwrap();
     assert!(!log.contains("cannot prove"), "{log}");
 }

@@ -303,6 +303,12 @@ fn more_workers_than_sockets_of_systemd_share_them() {
         let _ = writeln!(io::stderr(), "skipped: sockets of another user: not root");
         return;
     }
+    for driver in ["auto", "epoll"] {
+        share_sockets_of_root(driver);
+    }
+}
+
+fn share_sockets_of_root(driver: &str) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_reuse_port(true).expect("an option");
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("an address");
@@ -312,7 +318,7 @@ fn more_workers_than_sockets_of_systemd_share_them() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let path = folder.path().to_str().expect("a path");
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    let arguments = ["-c", script, "sh", RINGPRESS, "serve", path, "--driver", "epoll"];
+    let arguments = ["-c", script, "sh", RINGPRESS, "serve", path, "--driver", driver];
     let mut command = command::command("sh", &arguments, &[]);
     let server = Running::spawn(command.stdin(OwnedFd::from(socket)).uid(NOBODY).gid(NOBODY));
     let mut house = House::of(folder, server);
