@@ -64,8 +64,8 @@ fn if_changed(arguments: &Arguments) -> &'static str {
     match &arguments.admin {
         Some(AdminChoice(Some(_))) => "",
         _ => {
-            "\nIf [admin] of the site has changed: the server is still asked at the old address and \
-             with the old token, --admin OLD --token-file OLD, until an upgrade or a restart"
+            "\nIf [admin] of the site has changed: until an upgrade or a restart the server is \
+             asked at the old address and with the old token: --admin OLD --token-file OLD"
         }
     }
 }

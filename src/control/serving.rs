@@ -144,8 +144,8 @@ impl Serving {
     }
 
     /// Begins to look after certificates from a directory, where the site has them. To be called
-    /// when nobody else accepts from the same sockets, or is about to stop: the directory asks back,
-    /// and a predecessor may not know what to answer.
+    /// when no predecessor accepts from the same sockets, or it was told to stop: the directory
+    /// asks back, and it may not know what to answer.
     pub fn keep_certificates(&mut self) {
         #[cfg(feature = "acme")]
         if let Some(keeper) = self.acme.keeper.take() {

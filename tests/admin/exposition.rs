@@ -64,10 +64,6 @@ impl Busy {
         while visitor.get("/users/7").status != 429 {}
     }
 
-    fn metrics(&self) -> Metrics {
-        Metrics::of(&self.admin.get("/metrics"))
-    }
-
     /// The metrics, as soon as they are so: what the loop counts is written down now and then.
     fn metrics_when(&self, good: impl Fn(&Metrics) -> bool) -> Metrics {
         metrics_when(&self.admin, good)

@@ -4,7 +4,7 @@
 //! server serves from the start, with the certificate that is there or without one: what is wrong
 //! here is logged and tried again. Challenges are http-01 only: the workers answer them from
 //! [`Challenges`], before anything else they do with a request. Of several servers with one folder
-//! one asks, and all answer ([`shared`]).
+//! one asks, and all answer (`shared`).
 //!
 //! Who serves TLS learns where the certificate is from [`Acme::issued`], and that there is another
 //! by looking at that file.

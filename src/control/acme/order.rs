@@ -121,7 +121,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Has the workers answer the order's challenges, here and elsewhere, then tells the directory to ask.
+    /// Has the workers answer the order's challenges, here and elsewhere, then tells the directory
+    /// to ask.
     fn open_challenges(&self, order: &mut Order) -> Result<Open<'_>, End> {
         let mut answers = Vec::new();
         let mut authorizations = order.authorizations();
