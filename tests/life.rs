@@ -17,8 +17,9 @@ mod command;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod visitor;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringpress::driver::kind::Kind;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
@@ -42,6 +44,8 @@ const UPGRADES: usize = 20;
 const PAGE: &str = "[[page]]\npath = '/'\ntemplate = 'page.html'\n";
 /// A user who is not root.
 const NOBODY: u32 = 65534;
+/// One for each worker.
+const LISTENERS: usize = 2;
 
 /// A site whose page says which edition it is, and the server of it.
 struct House {
@@ -134,6 +138,15 @@ fn site(server: &str) -> tempfile::TempDir {
     fs::write(folder.path().join("site.toml"), text).expect("a site file");
     write(folder.path(), 0);
     folder
+}
+
+/// The sockets of a process, whichever numbers they have there.
+fn sockets(of: Pid) -> BTreeSet<String> {
+    let folder = format!("/proc/{}/fd", of.as_raw_nonzero());
+    let all = fs::read_dir(folder).expect("its descriptors").filter_map(Result::ok);
+    let names = all.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("socket:")).collect()
 }
 
 fn write(folder: &Path, edition: usize) {
@@ -238,6 +251,37 @@ fn upgrades_lose_nobody_on_epoll_either() {
     let address = house.address();
     under_load(address, || (0..3).for_each(|_| house.upgrade()));
     house.signal(Signal::TERM);
+}
+
+#[test]
+fn a_successor_has_no_visitor_of_the_old_process_and_they_see_its_end() {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.self_test().is_ok()) {
+        let mut house = House::open(kind.name());
+        let address = house.address();
+        let mut visitors: Vec<_> = (0..50).map(|_| Visitor::to(address)).collect();
+        // Who is about to ask is waited for, whatever else is left.
+        visitors.iter_mut().for_each(|visitor| {
+            visitor.get("/");
+            visitor.send("GET / HTTP/1.1\r\n");
+        });
+        let old = sockets(house.serves);
+        // While others come and go: one may be accepted at any moment.
+        under_load(address, || house.upgrade());
+        let new = sockets(house.serves);
+        let common = old.intersection(&new).count();
+        assert_eq!(common, LISTENERS, "{kind}: of {} and {}", old.len(), new.len());
+        house.first.signal(Signal::KILL);
+        let _ = house.first.exit_code(PATIENCE);
+        for visitor in &mut visitors {
+            let mut stream = visitor.stream();
+            match stream.read(&mut [0; 64]) {
+                Ok(0) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                other => panic!("{kind}: {other:?} after the old process was killed"),
+            }
+        }
+        house.signal(Signal::TERM);
+    }
 }
 
 #[test]

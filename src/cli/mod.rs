@@ -93,6 +93,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Runs a command line. Wrong usage ends with 2, as everywhere.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    crate::control::inheritance::close_strays();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

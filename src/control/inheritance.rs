@@ -22,6 +22,7 @@ use rustix::net::{
 use crate::limits::INHERITED_SOCKETS_MAX;
 
 use super::sockets::{Inherited, Sockets, Speech};
+use super::strays;
 
 /// What a process has taken over.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl Inheritance {
     /// # Errors
     /// In words, when sockets of systemd cannot be used.
     pub fn take() -> Result<Self, String> {
-        if env::var_os(HAND_OVER).is_some_and(|value| value == HAND_OVER_STDIN) {
+        if is_successor() {
             return Ok(Self::of_predecessor());
         }
         let mut given = listenfd::ListenFd::from_env();
@@ -137,6 +138,21 @@ impl Predecessor {
         let mut nothing = [0; 16];
         let received = recv(&self.0, &mut nothing[..], RecvFlags::DONTWAIT);
         !matches!(received, Ok((_, 1..)) | Err(Errno::AGAIN | Errno::INTR))
+    }
+}
+
+/// Whether a predecessor has started this process.
+fn is_successor() -> bool {
+    env::var_os(HAND_OVER).is_some_and(|value| value == HAND_OVER_STDIN)
+}
+
+/// Lets go of what a predecessor has passed on without meaning to. To be called at the very
+/// beginning of a process, before it has any socket.
+pub fn close_strays() {
+    if is_successor()
+        && let Err(error) = strays::close_all()
+    {
+        tracing::warn!(%error, "what the predecessor has open may be open here, too");
     }
 }
 

@@ -25,5 +25,6 @@ mod sampling;
 pub mod server;
 pub mod serving;
 pub mod sockets;
+mod strays;
 pub mod upgrade;
 mod watch;

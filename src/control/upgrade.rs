@@ -19,6 +19,7 @@ use crate::limits::UPGRADE_TIMEOUT;
 
 use super::inheritance::{HAND_OVER, HAND_OVER_STDIN, SERVED, hand_over};
 use super::sockets::Sockets;
+use super::strays;
 
 /// Where the binary of this process is. Asked for when the process starts, as afterwards another
 /// file may be there.
@@ -84,6 +85,7 @@ impl Successor {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|error| error.to_string())?;
+        strays::keep().map_err(|error| format!("cannot list open sockets: {error}"))?;
         let child = Command::new(&binary.0)
             .args(env::args_os().skip(1))
             .env(HAND_OVER, HAND_OVER_STDIN)
