@@ -18,6 +18,7 @@ pub mod names;
 pub mod notify;
 pub mod observer;
 pub mod overview;
+mod past;
 pub mod recordings;
 pub mod resolver;
 pub mod roster;

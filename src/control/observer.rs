@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::admin::{AdminResponse, Routes};
 use super::overview::Overview;
 use super::roster::{Facts, Post, Roster};
-use crate::metrics::exposition::{self, Process, Seen, gather, together, total};
+use crate::metrics::exposition::{self, Counted, Process, Seen, gather, together, total};
 use crate::metrics::snapshot::{Page, Snapshot, Upstream, Worker};
-use crate::metrics::{Breaker, PageMetrics, UpstreamMetrics};
+use crate::metrics::{Breaker, PageMetrics, UpstreamMetrics, WorkerMetrics};
 
 /// Looks at a running server. A clone looks at the same.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Observer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready: self.overview.is_ready(),
             life: self.overview.life().clone(),
-            workers: seen.iter().map(worker).collect(),
+            workers: seen.iter().filter_map(worker).collect(),
             pages: pages(&served.site, &gather(&seen, |metrics| &metrics.pages)),
             upstreams: upstreams(&served.site, &gather(&seen, |metrics| &metrics.upstreams)),
             site: served.site.name,
@@ -77,38 +77,41 @@ impl Observer {
 }
 
 fn seen(posts: &[Post]) -> Vec<Seen<'_>> {
-    let seen = posts.iter().map(|Post { number, cpu, metrics }| Seen {
+    let seen = posts.iter().map(|Post { number, cpu, works, sets }| Seen {
         number: *number,
         cpu: *cpu,
-        metrics,
+        works: *works,
+        sets,
     });
     seen.collect()
 }
 
-fn worker(seen: &Seen<'_>) -> Worker {
-    let metrics = seen.metrics;
-    Worker {
+/// A worker, together with those whose place it has taken.
+fn worker(seen: &Seen<'_>) -> Option<Worker> {
+    let now = seen.now()?;
+    let pages = seen.sets.iter().flat_map(|set| set.pages.all());
+    Some(Worker {
         number: seen.number,
         cpu: seen.cpu,
-        requests: metrics.requests.get(),
-        responses: metrics.responses.get(),
-        statuses: metrics.statuses.get(),
-        shed: metrics.requests_shed(),
-        connections: metrics.connections.get(),
-        in_flight: metrics.in_flight.get(),
-        upstream_connections: metrics.upstream_connections.get(),
-        lag_us: metrics.queue_delay_us.get(),
-        overloaded: metrics.overloaded.get() != 0,
-        cpu_us: metrics.cpu_us.get(),
-        turns: metrics.turns.get(),
-        operations: metrics.operations.get(),
-        times: together(metrics.pages.all().iter().map(|(_, page)| page.duration.read())),
-    }
+        requests: seen.sum(|set| set.requests.get()),
+        responses: seen.sum(|set| set.responses.get()),
+        statuses: total(seen.sets.iter().map(|set| &set.statuses)),
+        shed: seen.sum(WorkerMetrics::requests_shed),
+        connections: seen.sum(|set| set.connections.get()),
+        in_flight: seen.sum(|set| set.in_flight.get()),
+        upstream_connections: seen.sum(|set| set.upstream_connections.get()),
+        lag_us: now.queue_delay_us.get(),
+        overloaded: now.overloaded.get() != 0,
+        cpu_us: seen.sum(|set| set.cpu_us.get()),
+        turns: seen.sum(|set| set.turns.get()),
+        operations: seen.sum(|set| set.operations.get()),
+        times: together(pages.map(|(_, page)| page.duration.read())),
+    })
 }
 
 /// The pages of the site, and what else was counted.
-fn pages(site: &Facts, counted: &[(String, Vec<Arc<PageMetrics>>)]) -> Vec<Page> {
-    let page = |(pattern, sets): &(String, Vec<Arc<PageMetrics>>)| {
+fn pages(site: &Facts, counted: &[Counted<PageMetrics>]) -> Vec<Page> {
+    let page = |Counted { name: pattern, sets, .. }: &Counted<PageMetrics>| {
         let known = site.pages.iter().find(|(known, _)| known == pattern);
         Page {
             pattern: pattern.clone(),
@@ -121,11 +124,12 @@ fn pages(site: &Facts, counted: &[(String, Vec<Arc<PageMetrics>>)]) -> Vec<Page>
     counted.iter().map(page).collect()
 }
 
-fn upstreams(site: &Facts, counted: &[(String, Vec<Arc<UpstreamMetrics>>)]) -> Vec<Upstream> {
-    let upstream = |(name, sets): &(String, Vec<Arc<UpstreamMetrics>>)| {
+fn upstreams(site: &Facts, counted: &[Counted<UpstreamMetrics>]) -> Vec<Upstream> {
+    let upstream = |Counted { name, sets, work }: &Counted<UpstreamMetrics>| {
         let sum = |of: fn(&UpstreamMetrics) -> u64| sets.iter().map(|set| of(set)).sum::<u64>();
         let known = site.upstreams.iter().find(|(known, _)| known == name);
-        let worst = sets.iter().map(|set| set.breaker()).max().unwrap_or(Breaker::Missing);
+        let worst =
+            sets.iter().take(*work).map(|set| set.breaker()).max().unwrap_or(Breaker::Missing);
         Upstream {
             name: name.clone(),
             authority: known.map(|(_, authority)| authority.clone()).unwrap_or_default(),

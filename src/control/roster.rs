@@ -1,4 +1,4 @@
-//! Who works at the moment: each worker's number, CPU and counters, and the site that they serve,
+//! Who works at the moment: each place's number, CPU and counters, and the site that is served,
 //! for whoever tells of them. Its locks are taken at a start, a restart, a reload, and by whoever
 //! asks; no worker sees it.
 
@@ -15,15 +15,18 @@ pub struct Roster {
     served: Mutex<Served>,
 }
 
-/// One worker.
+/// The place of one worker.
 #[derive(Clone, Debug)]
 pub struct Post {
     /// Which one, from 0 on.
     pub number: usize,
-    /// The CPU it is pinned to.
+    /// The CPU that who works there is pinned to.
     pub cpu: Option<usize>,
-    /// Its counters.
-    pub metrics: Arc<WorkerMetrics>,
+    /// Whether somebody works there now, or only has before.
+    pub works: bool,
+    /// The counters of who works there now, if anybody does, and of who did before: so none of
+    /// them ever goes back.
+    pub sets: Vec<Arc<WorkerMetrics>>,
 }
 
 /// What is served, and how, as far as it is told.

@@ -17,6 +17,7 @@ use crate::worker::thread::Recipe;
 use crate::worker::{Bounds, Orders};
 
 use super::crew::{Crew, Fleet};
+use super::past::Past;
 use super::roster::{Post, Roster};
 use super::sockets::{Inherited, Share, Sockets, Speech};
 use super::watch::Watch;
@@ -55,6 +56,8 @@ pub struct Server {
     workers: Vec<Handle>,
     /// Workers whose place another has taken, until they have ended.
     parting: Vec<Handle>,
+    /// What those have counted who have ended.
+    past: Past,
     /// For how many looks more the workers are roused, as one of them is gone.
     rouses: u32,
     /// Whether it was told to end.
@@ -63,6 +66,7 @@ pub struct Server {
 
 /// A worker, as the control side has it.
 pub(super) struct Handle {
+    pub(super) number: usize,
     pub(super) thread: Option<JoinHandle<io::Result<()>>>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) orders: Arc<Orders>,
@@ -76,6 +80,8 @@ pub struct Incidents {
     pub restarted: u64,
     /// Workers that stood still, and whose place another has taken.
     pub stalled: u64,
+    /// Workers that have ended after another has taken their place.
+    pub parted: u64,
 }
 
 /// Why a server could not start: what failed, why, and what to do.
@@ -122,8 +128,9 @@ impl Server {
         let fleet = Box::new(Crew::new(recipe, plan.cpus.len()));
         let (workers, parting) = (Vec::new(), Vec::new());
         let (plan, is_ending) = (plan.clone(), AtomicBool::new(false));
+        let (past, rouses) = (Past::default(), 0);
         let mut server =
-            Self { plan, sockets, spare, fleet, workers, parting, rouses: 0, is_ending };
+            Self { plan, sockets, spare, fleet, workers, parting, past, rouses, is_ending };
         server.workers = server.crew(&server.plan, &server.sockets, &*server.fleet)?;
         Ok(server)
     }
@@ -162,13 +169,11 @@ impl Server {
         share: Share,
         ready: Sender<()>,
     ) -> io::Result<Handle> {
-        // Who takes a place goes on counting where the one before was.
-        let before = self.workers.get(number).map(|worker| worker.metrics.successor());
-        let metrics = Arc::new(before.unwrap_or_default());
+        let metrics = Arc::<WorkerMetrics>::default();
         let orders = Arc::new(Orders::sparing(self.spare));
         let given = (Arc::clone(&metrics), Arc::clone(&orders));
         let thread = Some(fleet.launch(plan, number, share, given, ready)?);
-        Ok(Handle { thread, metrics, orders, watch: Watch::new(Instant::now()) })
+        Ok(Handle { number, thread, metrics, orders, watch: Watch::new(Instant::now()) })
     }
 
     /// What it was started with.
@@ -196,9 +201,10 @@ impl Server {
         self.sockets.addresses(Speech::Secure).collect()
     }
 
-    /// The counters of each worker.
+    /// The counters of each worker, and then of those whose place another has taken.
     pub fn metrics(&self) -> impl Iterator<Item = &WorkerMetrics> {
-        self.workers.iter().map(|worker| &*worker.metrics)
+        let sets = self.all().map(|worker| &worker.metrics).chain(self.past.places());
+        sets.map(|metrics| &**metrics)
     }
 
     /// Has the workers serve something else, of the same kind as before, and returns when they do.
@@ -254,15 +260,20 @@ impl Server {
     /// place of one that stands still. To be called each
     /// [`CONTROL_LOOK`](crate::limits::CONTROL_LOOK).
     pub fn look_after(&mut self) -> Incidents {
+        let mut incidents = Incidents::default();
+        let now = self.workers.first().map(|worker| &*worker.metrics);
         self.parting.retain_mut(|worker| {
             if let Some(thread) = worker.thread.take_if(|thread| thread.is_finished()) {
                 // What went wrong with it has been told.
                 let _ = thread.join();
                 self.rouses = ROUSES;
             }
+            if worker.thread.is_none() {
+                self.past.take_over(worker.number, &worker.metrics, now);
+                incidents.parted += 1;
+            }
             worker.thread.is_some()
         });
-        let mut incidents = Incidents::default();
         if self.is_ending.load(Ordering::Relaxed) {
             return incidents;
         }
@@ -324,14 +335,18 @@ impl Server {
 
     /// Says who works: at the start, and again whenever that has changed.
     pub fn report_to(&self, roster: &Roster) {
-        let posts = self.workers.iter().zip(&self.plan.cpus).enumerate();
-        let post = |(number, (worker, cpu)): (usize, (&Handle, &Option<usize>))| Post {
-            number,
-            cpu: *cpu,
-            metrics: Arc::clone(&worker.metrics),
-        };
-        roster.report(posts.map(post).collect());
+        let last = self.all().map(|worker| worker.number + 1).max().unwrap_or(0);
+        let places = last.max(self.past.places().len());
+        roster.report((0..places).map(|number| self.post(number)).collect());
         roster.listen(self.plan.driver.name(), &self.addresses(), &self.secure_addresses());
+    }
+
+    fn post(&self, number: usize) -> Post {
+        let cpu = self.plan.cpus.get(number).copied().flatten();
+        let works = number < self.workers.len();
+        let here = self.all().filter(|worker| worker.number == number);
+        let sets = here.map(|worker| &worker.metrics).chain(self.past.places().get(number));
+        Post { number, cpu, works, sets: sets.map(Arc::clone).collect() }
     }
 
     /// Tells all workers to stop accepting and to finish what is in flight.

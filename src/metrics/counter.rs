@@ -56,10 +56,10 @@ impl Statuses {
         self.0.each_ref().map(Counter::get)
     }
 
-    /// Begins with these numbers.
-    pub(super) fn carry(&self, from: &Self) {
-        for (ours, theirs) in self.0.iter().zip(&from.0) {
-            ours.set(theirs.get());
+    /// Adds what another has counted. Only who owns it may call this.
+    pub(super) fn add(&self, other: &Self) {
+        for (ours, theirs) in self.0.iter().zip(&other.0) {
+            ours.add(theirs.get());
         }
     }
 }

@@ -6,6 +6,7 @@
 //! doubling, a part of what is counted.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::family::{Family, Field, Kind};
 use super::snapshot::{Life, Times};
@@ -38,15 +39,45 @@ pub struct Process {
     pub max_fds: Option<u64>,
 }
 
-/// One worker to tell of.
+/// The place of a worker, to tell of.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// Which one, from 0 on.
     pub number: usize,
-    /// The CPU it is pinned to.
+    /// The CPU that who works there is pinned to.
     pub cpu: Option<usize>,
-    /// Its numbers.
-    pub metrics: &'a WorkerMetrics,
+    /// Whether somebody works there now.
+    pub works: bool,
+    /// What is counted there: by who works there now, if anybody does, then by who did before.
+    pub sets: &'a [Arc<WorkerMetrics>],
+}
+
+/// What several count under one name.
+#[derive(Debug)]
+pub struct Counted<T> {
+    /// The name.
+    pub name: String,
+    /// What each counts, those who work first.
+    pub sets: Vec<Arc<T>>,
+    /// How many of them work now; the others are about to end, or have.
+    pub work: usize,
+}
+
+impl Seen<'_> {
+    /// The numbers of who works there now.
+    pub fn now(&self) -> Option<&WorkerMetrics> {
+        self.sets.first().filter(|_| self.works).map(|set| &**set)
+    }
+
+    /// All that was counted there.
+    pub fn sum(&self, of: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+        self.sets.iter().map(|set| of(set)).sum()
+    }
+
+    fn counted(&self) -> Counted<WorkerMetrics> {
+        let (name, sets) = (self.number.to_string(), self.sets.to_vec());
+        Counted { name, sets, work: usize::from(self.works) }
+    }
 }
 
 /// Tells all.
@@ -59,16 +90,26 @@ pub fn write(process: &Process, workers: &[Seen<'_>]) -> String {
     text.0
 }
 
-/// The sets of all workers by name, in the order in which names come first.
+/// The sets of all workers by name, in the order in which names come first. Names that nobody has
+/// who works now are told no longer.
 pub fn gather<T: Default>(
     workers: &[Seen<'_>],
     of: impl Fn(&WorkerMetrics) -> &Sets<T>,
-) -> Vec<(String, Vec<std::sync::Arc<T>>)> {
-    let mut gathered: Vec<(String, Vec<_>)> = Vec::new();
-    for (name, set) in workers.iter().flat_map(|worker| of(worker.metrics).all()) {
-        match gathered.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, sets)) => sets.push(set),
-            None => gathered.push((name, vec![set])),
+) -> Vec<Counted<T>> {
+    let mut gathered: Vec<Counted<T>> = Vec::new();
+    for (name, set) in workers.iter().filter_map(Seen::now).flat_map(|metrics| of(metrics).all()) {
+        match gathered.iter_mut().find(|counted| counted.name == name) {
+            Some(counted) => {
+                counted.sets.push(set);
+                counted.work += 1;
+            }
+            None => gathered.push(Counted { name, sets: vec![set], work: 1 }),
+        }
+    }
+    let before = workers.iter().flat_map(|seen| seen.sets.iter().skip(usize::from(seen.works)));
+    for (name, set) in before.flat_map(|metrics| of(metrics).all()) {
+        if let Some(counted) = gathered.iter_mut().find(|counted| counted.name == name) {
+            counted.sets.push(set);
         }
     }
     gathered
@@ -174,63 +215,61 @@ impl Text {
     }
 
     fn workers(&mut self, workers: &[Seen<'_>]) {
-        let numbers: Vec<String> = workers.iter().map(|one| one.number.to_string()).collect();
-        let labelled = || numbers.iter().map(String::as_str).zip(workers);
         self.family(WORKER);
-        for (number, worker) in labelled() {
+        for worker in workers.iter().filter(|worker| worker.works) {
             let cpu = worker.cpu.map(|cpu| cpu.to_string()).unwrap_or_default();
-            self.sample(WORKER.name, &[("worker", number), ("cpu", &cpu)], 1.0);
+            let labels = [("worker", &*worker.number.to_string()), ("cpu", &cpu)];
+            self.sample(WORKER.name, &labels, 1.0);
         }
-        self.fields("worker", WorkerMetrics::FIELDS, || {
-            labelled().map(|(number, worker)| (number, std::slice::from_ref(&worker.metrics)))
-        });
+        let workers: Vec<_> = workers.iter().map(Seen::counted).collect();
+        self.fields("worker", WorkerMetrics::FIELDS, &workers);
         self.family(worker::RESPONSES);
-        for (number, worker) in labelled() {
-            let statuses = worker.metrics.statuses.get();
-            self.statuses(worker::RESPONSES, ("worker", number), statuses);
+        for Counted { name, sets, .. } in &workers {
+            let statuses = total(sets.iter().map(|set| &set.statuses));
+            self.statuses(worker::RESPONSES, ("worker", name), statuses);
         }
         self.family(worker::LAG);
-        for (number, worker) in labelled() {
-            self.times(worker::LAG, ("worker", number), &worker.metrics.lag.read());
+        for Counted { name, sets, .. } in &workers {
+            let times = together(sets.iter().map(|set| set.lag.read()));
+            self.times(worker::LAG, ("worker", name), &times);
         }
     }
 
-    fn pages(&mut self, pages: &[(String, Vec<std::sync::Arc<PageMetrics>>)]) {
+    fn pages(&mut self, pages: &[Counted<PageMetrics>]) {
         self.family(page::RESPONSES);
-        for (name, sets) in pages {
+        for Counted { name, sets, .. } in pages {
             let statuses = total(sets.iter().map(|set| &set.statuses));
             self.statuses(page::RESPONSES, ("page", name), statuses);
         }
         self.family(page::DURATION);
-        for (name, sets) in pages {
+        for Counted { name, sets, .. } in pages {
             let times = together(sets.iter().map(|set| set.duration.read()));
             self.times(page::DURATION, ("page", name), &times);
         }
         self.family(page::RENDER);
-        for (name, sets) in pages {
+        for Counted { name, sets, .. } in pages {
             let times = together(sets.iter().map(|set| set.render.read()));
             self.times(page::RENDER, ("page", name), &times);
         }
     }
 
-    fn upstreams(&mut self, upstreams: &[(String, Vec<std::sync::Arc<UpstreamMetrics>>)]) {
-        self.fields("upstream", UpstreamMetrics::FIELDS, || {
-            upstreams.iter().map(|(name, sets)| (name.as_str(), sets.as_slice()))
-        });
+    fn upstreams(&mut self, upstreams: &[Counted<UpstreamMetrics>]) {
+        self.fields("upstream", UpstreamMetrics::FIELDS, upstreams);
         self.family(upstream::RESPONSES);
-        for (name, sets) in upstreams {
+        for Counted { name, sets, .. } in upstreams {
             let statuses = total(sets.iter().map(|set| &set.statuses));
             self.statuses(upstream::RESPONSES, ("upstream", name), statuses);
         }
         self.family(upstream::DURATION);
-        for (name, sets) in upstreams {
+        for Counted { name, sets, .. } in upstreams {
             let times = together(sets.iter().map(|set| set.duration.read()));
             self.times(upstream::DURATION, ("upstream", name), &times);
         }
         self.family(BREAKER);
-        for (name, sets) in upstreams {
+        for Counted { name, sets, work } in upstreams {
             for state in [Breaker::Closed, Breaker::Probing, Breaker::Open] {
-                let count = sets.iter().filter(|set| set.breaker() == state).count();
+                let now = sets.iter().take(*work);
+                let count = now.filter(|set| set.breaker() == state).count();
                 let labels = [("upstream", name.as_str()), ("state", state.word())];
                 self.sample(BREAKER.name, &labels, count as f64);
             }
@@ -238,12 +277,7 @@ impl Text {
     }
 
     /// All fields of a table, each added up over those sets that have the same label.
-    fn fields<'a, T: 'a, S: AsSet<T> + 'a, I: Iterator<Item = (&'a str, &'a [S])>>(
-        &mut self,
-        label: &str,
-        fields: &[Field<T>],
-        sets: impl Fn() -> I,
-    ) {
+    fn fields<T>(&mut self, label: &str, fields: &[Field<T>], all: &[Counted<T>]) {
         let mut last = "";
         for field in fields {
             let family = field.family;
@@ -251,9 +285,10 @@ impl Text {
                 self.family(family);
                 last = family.name;
             }
-            for (value, sets) in sets() {
-                let sum: u64 = sets.iter().map(|set| (field.get)(set.as_set()).get()).sum();
-                let labels = [Some((label, value)), field.label];
+            for Counted { name, sets, work } in all {
+                let count = if family.kind.adds_up() { sets.len() } else { *work };
+                let sum: u64 = sets.iter().take(count).map(|set| (field.get)(set).get()).sum();
+                let labels = [Some((label, name.as_str())), field.label];
                 let labels: Vec<_> = labels.into_iter().flatten().collect();
                 self.sample(family.name, &labels, in_unit(family.kind, sum));
             }
@@ -286,7 +321,7 @@ impl Text {
     fn family(&mut self, family: Family) {
         let kind = match family.kind {
             Kind::Counter | Kind::CounterMicros => "counter",
-            Kind::Gauge | Kind::GaugeMicros => "gauge",
+            Kind::Gauge | Kind::State | Kind::StateMicros => "gauge",
             Kind::Histogram => "histogram",
         };
         let Family { name, help, .. } = family;
@@ -308,26 +343,9 @@ impl Text {
     }
 }
 
-/// A set of numbers, or something that has one.
-trait AsSet<T> {
-    fn as_set(&self) -> &T;
-}
-
-impl<T> AsSet<T> for &T {
-    fn as_set(&self) -> &T {
-        self
-    }
-}
-
-impl<T> AsSet<T> for std::sync::Arc<T> {
-    fn as_set(&self) -> &T {
-        self
-    }
-}
-
 fn in_unit(kind: Kind, count: u64) -> f64 {
     match kind {
-        Kind::CounterMicros | Kind::GaugeMicros => count as f64 / 1e6,
+        Kind::CounterMicros | Kind::StateMicros => count as f64 / 1e6,
         _ => count as f64,
     }
 }
@@ -373,8 +391,11 @@ mod tests {
     }
 
     fn text() -> String {
-        let workers = two_workers();
-        let seen = |(number, metrics)| Seen { number, cpu: Some(number * 2), metrics };
+        let workers = two_workers().map(Arc::new);
+        let seen = |(number, set)| {
+            let sets = std::slice::from_ref(set);
+            Seen { number, cpu: Some(number * 2), works: true, sets }
+        };
         let seen: Vec<_> = workers.iter().enumerate().map(seen).collect();
         write(&Process { version: "1.2.3".into(), ..Process::default() }, &seen)
     }
@@ -401,6 +422,40 @@ mod tests {
             "ringpress_config_last_reload_successful 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn who_is_about_to_go_is_counted_with_who_has_come_and_its_loop_is_its_own() {
+        let [now, parting] = two_workers().map(Arc::new);
+        now.in_flight.add(1);
+        parting.in_flight.add(4);
+        parting.overloaded.set(1);
+        parting.queue_delay_us.set(7);
+        drop(parting.pages.named("/gone", 9));
+        let (now, gone) = ([now, Arc::clone(&parting)], [parting]);
+        let here = Seen { number: 0, cpu: Some(3), works: true, sets: &now };
+        let left = Seen { number: 1, cpu: None, works: false, sets: &gone };
+        let text = write(&Process::default(), &[here, left]);
+        for line in [
+            "ringpress_connections_accepted_total{worker=\"0\"} 21",
+            "ringpress_connections_accepted_total{worker=\"1\"} 11",
+            "ringpress_requests_in_flight{worker=\"0\"} 5",
+            "ringpress_requests_in_flight{worker=\"1\"} 4",
+            "ringpress_overloaded{worker=\"0\"} 0",
+            "ringpress_overloaded{worker=\"1\"} 0",
+            "ringpress_loop_delay_seconds{worker=\"0\"} 0",
+            "ringpress_loop_lag_seconds_count{worker=\"0\"} 2",
+            "ringpress_responses_total{worker=\"0\",code=\"4xx\"} 2",
+            "ringpress_page_duration_seconds_count{page=\"/a\\\"b\\\\c\\nd\"} 3",
+            "ringpress_upstream_in_flight{upstream=\"api\"} 6",
+            "ringpress_upstream_breaker{upstream=\"api\",state=\"closed\"} 1",
+            "ringpress_upstream_breaker{upstream=\"api\",state=\"open\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        for none in ["ringpress_worker_info{worker=\"1\"", "/gone"] {
+            assert!(!text.contains(none), "{none} in {text}");
         }
     }
 

@@ -23,8 +23,10 @@ pub enum Kind {
     Gauge,
     /// It grows; counted in microseconds, told in seconds.
     CounterMicros,
-    /// It goes up and down; counted in microseconds, told in seconds.
-    GaugeMicros,
+    /// It goes up and down, and is how a loop is: that of two is nothing that adds up.
+    State,
+    /// The same; counted in microseconds, told in seconds.
+    StateMicros,
     /// Times.
     Histogram,
 }
@@ -44,6 +46,11 @@ impl Kind {
     /// Whether it only grows.
     pub fn grows(self) -> bool {
         matches!(self, Self::Counter | Self::CounterMicros | Self::Histogram)
+    }
+
+    /// Whether that of several, added up, is that of all of them together.
+    pub fn adds_up(self) -> bool {
+        !matches!(self, Self::State | Self::StateMicros)
     }
 }
 

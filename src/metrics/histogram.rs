@@ -49,11 +49,11 @@ impl Histogram {
         Times { count: buckets.iter().sum(), sum_us: self.sum_us.get(), buckets }
     }
 
-    /// Begins with what another has counted.
-    pub(super) fn carry(&self, from: &Self) {
-        self.sum_us.set(from.sum_us.get());
-        for (ours, theirs) in self.buckets.iter().zip(&from.buckets) {
-            ours.set(theirs.get());
+    /// Adds what another has counted. Only who owns it may call this.
+    pub(super) fn add(&self, other: &Self) {
+        self.sum_us.add(other.sum_us.get());
+        for (ours, theirs) in self.buckets.iter().zip(&other.buckets) {
+            ours.add(theirs.get());
         }
     }
 }

@@ -32,11 +32,9 @@ pub struct PageMetrics {
 }
 
 impl PageMetrics {
-    pub(super) fn successor(&self) -> Self {
-        let next = Self::default();
-        next.statuses.carry(&self.statuses);
-        next.duration.carry(&self.duration);
-        next.render.carry(&self.render);
-        next
+    pub(super) fn add(&self, other: &Self) {
+        self.statuses.add(&other.statuses);
+        self.duration.add(&other.duration);
+        self.render.add(&other.render);
     }
 }

@@ -66,10 +66,17 @@ impl<T: Default> Sets<T> {
         self.lock().clone()
     }
 
-    /// Begins with what comes of another's.
-    pub(super) fn carry(&self, from: &Self, successor: impl Fn(&T) -> T) {
-        let all = from.all().into_iter();
-        *self.lock() = all.map(|(name, set)| (name, Arc::new(successor(&set)))).collect();
+    /// Adds all of another's, as `add` does it for one.
+    pub(super) fn add(&self, other: &Self, add: impl Fn(&T, &T)) {
+        for (name, theirs) in other.all() {
+            add(&self.named(&name, usize::MAX), &theirs);
+        }
+    }
+
+    /// Forgets those that another has none of.
+    pub(super) fn retain_as(&self, other: &Self) {
+        let known = other.all();
+        self.lock().retain(|(name, _)| known.iter().any(|(one, _)| one == name));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(String, Arc<T>)>> {

@@ -144,13 +144,11 @@ impl UpstreamMetrics {
         fields.map(|field| (field.get)(self).get()).sum()
     }
 
-    pub(super) fn successor(&self) -> Self {
-        let next = Self::default();
+    pub(super) fn add(&self, other: &Self) {
         for field in Self::FIELDS.iter().filter(|field| field.family.kind.grows()) {
-            (field.get)(&next).set((field.get)(self).get());
+            (field.get)(self).add((field.get)(other).get());
         }
-        next.statuses.carry(&self.statuses);
-        next.duration.carry(&self.duration);
-        next
+        self.statuses.add(&other.statuses);
+        self.duration.add(&other.duration);
     }
 }

@@ -133,9 +133,9 @@ table! {
         /// Bytes that went to visitors.
         bytes_out: Counter of BYTES["direction" = "out"],
         /// How late the event loop was when it last looked.
-        queue_delay_us: GaugeMicros as "ringpress_loop_delay_seconds",
+        queue_delay_us: StateMicros as "ringpress_loop_delay_seconds",
         /// Whether the worker is overloaded and turns requests away: 1, or 0.
-        overloaded: Gauge as "ringpress_overloaded",
+        overloaded: State as "ringpress_overloaded",
         /// Pages in flight now.
         in_flight: Gauge as "ringpress_requests_in_flight",
         /// Cookies of sessions that were none: changed, too old, or sealed by others.
@@ -264,19 +264,22 @@ impl WorkerMetrics {
         self.statuses.count(status);
     }
 
-    /// For a worker that takes the place of one that is gone: what has been counted is still true,
-    /// and what was open is not open any more.
-    #[must_use]
-    pub fn successor(&self) -> Self {
-        let next = Self::default();
+    /// Adds what a worker has counted that is gone: that is still true, while what it had open is
+    /// not open any more. Only who owns these may call this.
+    pub fn add(&self, gone: &Self) {
         for field in Self::FIELDS.iter().filter(|field| field.family.kind.grows()) {
-            (field.get)(&next).set((field.get)(self).get());
+            (field.get)(self).add((field.get)(gone).get());
         }
-        next.statuses.carry(&self.statuses);
-        next.lag.carry(&self.lag);
-        next.pages.carry(&self.pages, PageMetrics::successor);
-        next.upstreams.carry(&self.upstreams, UpstreamMetrics::successor);
-        next
+        self.statuses.add(&gone.statuses);
+        self.lag.add(&gone.lag);
+        self.pages.add(&gone.pages, PageMetrics::add);
+        self.upstreams.add(&gone.upstreams, UpstreamMetrics::add);
+    }
+
+    /// Forgets pages and upstreams that another has none of.
+    pub fn retain_as(&self, other: &Self) {
+        self.pages.retain_as(&other.pages);
+        self.upstreams.retain_as(&other.upstreams);
     }
 }
 
@@ -287,7 +290,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_successor_goes_on_counting_with_nothing_open() {
+    fn what_is_gone_has_been_counted_and_is_not_open() {
         let metrics = WorkerMetrics::default();
         metrics.accepted.add(3);
         metrics.connections.add(2);
@@ -297,15 +300,17 @@ mod tests {
         let [upstream] = &metrics.upstreams.of(&["api"], 9)[..] else { panic!("one upstream") };
         upstream.exchanges.add(7);
         upstream.connections.add(1);
-        let next = metrics.successor();
-        assert_eq!((next.accepted.get(), next.connections.get()), (3, 0));
-        assert_eq!(next.statuses.get()[4], 1);
-        assert_eq!(next.pages.of(&["/"], 9)[0].duration.read().count, 1);
-        let upstream = &next.upstreams.of(&["api"], 9)[0];
-        assert_eq!((upstream.exchanges.get(), upstream.connections.get()), (7, 0));
-        // The old worker, should it still move, does not change what the new one says.
-        metrics.pages.of(&["/"], 9)[0].duration.record(Duration::from_micros(5));
-        assert_eq!(next.pages.of(&["/"], 9)[0].duration.read().count, 1);
+        let sum = WorkerMetrics::default();
+        (0..2).for_each(|_| sum.add(&metrics));
+        assert_eq!((sum.accepted.get(), sum.connections.get()), (6, 0));
+        assert_eq!(sum.statuses.get()[4], 2);
+        assert_eq!(sum.pages.of(&["/"], 9)[0].duration.read().count, 2);
+        let upstream = &sum.upstreams.of(&["api"], 9)[0];
+        assert_eq!((upstream.exchanges.get(), upstream.connections.get()), (14, 0));
+        let other = WorkerMetrics::default();
+        drop(other.pages.of(&["/new"], 9));
+        sum.retain_as(&other);
+        assert!(sum.pages.all().is_empty() && sum.upstreams.all().is_empty());
     }
 
     #[test]

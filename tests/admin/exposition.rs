@@ -95,6 +95,12 @@ impl Metrics {
         Self(samples.collect())
     }
 
+    /// That of all labels.
+    fn sum(&self, name: &str) -> f64 {
+        let is_it = |sample: &str| sample.split('{').next() == Some(name);
+        self.0.iter().filter(|(sample, _)| is_it(sample)).map(|(_, value)| value).sum()
+    }
+
     #[track_caller]
     fn get(&self, sample: &str) -> f64 {
         *self.0.get(sample).unwrap_or_else(|| panic!("no {sample} in {:#?}", self.0.keys()))
@@ -157,6 +163,61 @@ fn what_has_happened_is_told() {
         assert!(metrics.get("process_resident_memory_bytes") > 1e6);
         assert_eq!(metrics.get("ringpress_ready"), 1.0);
         assert_eq!(metrics.get("ringpress_config_last_reload_successful"), 1.0);
+    }
+}
+
+/// Sums of counters of pages, upstreams and workers.
+const COUNTERS: &[&str] = &[
+    "ringpress_requests_total",
+    "ringpress_responses_total",
+    "ringpress_page_responses_total",
+    "ringpress_page_duration_seconds_count",
+    "ringpress_upstream_responses_total",
+    "ringpress_worker_fetches_total",
+];
+
+#[test]
+fn no_counter_goes_back_when_workers_come_and_go() {
+    let api = Upstream::json("{\"name\": \"Ann\"}");
+    let folder = tempfile::tempdir().unwrap();
+    let reload_with = |workers: usize| {
+        let text = format!(
+            "[server]\nlisten = ['127.0.0.1:0']\nworkers = {workers}\n\
+             [admin]\nlisten = '127.0.0.1:0'\ntoken = '{TOKEN}'\n\
+             [upstreams.api]\nurl = 'http://{}'\n\
+             [[page]]\npath = '/'\ntemplate = 'page.html'\n[page.fetch]\n\
+             user = {{ from = 'api', path = '/' }}\n",
+            api.address()
+        );
+        fs::write(folder.path().join("site.toml"), text).unwrap();
+    };
+    reload_with(2);
+    fs::write(folder.path().join("page.html"), "<p>{{ user.name }}</p>").unwrap();
+    let server = Running::start(RINGPRESS, &["serve", folder.path().to_str().unwrap()], &[]);
+    let admin = Admin::of(&server);
+    let sums = || {
+        let metrics = Metrics::of(&admin.get("/metrics"));
+        COUNTERS.iter().map(|name| metrics.sum(name)).collect::<Vec<_>>()
+    };
+    let mut asked = 0.0;
+    let mut visit = || {
+        for _ in 0..50 {
+            assert_eq!(Visitor::to(server.address()).get("/").status, 200);
+            asked += 1.0;
+        }
+        // What is counted last may be so after the visitor has it.
+        let start = Instant::now();
+        while sums() != vec![asked; COUNTERS.len()] {
+            assert!(start.elapsed() < PATIENCE, "{:?} of {asked}", sums());
+        }
+    };
+    visit();
+    for workers in [1, 2, 1] {
+        let before = sums();
+        reload_with(workers);
+        admin.ask("POST", "/reload", &[("Authorization", &format!("Bearer {TOKEN}"))]);
+        assert_eq!(sums(), before, "{workers} workers");
+        visit();
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use ringpress::driver::kind::Kind;
+use ringpress::metrics::WorkerMetrics;
 use ringpress::upstream::Addresses;
 use rustls::pki_types::CertificateDer;
 
@@ -20,6 +21,7 @@ on_every_driver!(
     what_is_kept_of_an_upstream_that_is_gone_is_no_others,
     descriptors_for_more_or_fewer_connections_change_nothing_else,
     a_page_under_way_is_that_of_before,
+    what_workers_count_who_are_about_to_go_is_not_lost,
 );
 
 const CACHED: &str =
@@ -129,6 +131,60 @@ fn a_page_under_way_is_that_of_before(kind: Kind) {
     assert_eq!(waiting.get("/users/1").page(), "new Ada");
     drop(waiting);
     stage.finish();
+}
+
+/// Other workers take the places of these, more or fewer, while each has pages under way.
+fn what_workers_count_who_are_about_to_go_is_not_lost(kind: Kind) {
+    const VISITORS: u64 = 30;
+    const ROUNDS: [usize; 4] = [1, 2, 1, 2];
+    let gates: Vec<Gate> = ROUNDS.iter().map(|_| Gate::default()).collect();
+    let doors = gates.clone();
+    let upstream = Upstream::start(move |call| {
+        let round: usize = call.target.trim_start_matches("/users/").parse().expect("a round");
+        doors[round].pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
+    let mut stage = edition(kind, "old").workers(2).start(upstream);
+    let (mut before, mut parted, mut workers) = (0, 0, 2);
+    for (round, then) in ROUNDS.into_iter().enumerate() {
+        let mut waiting: Vec<_> = (0..VISITORS).map(|_| stage.visitor()).collect();
+        waiting.iter_mut().for_each(|one| one.send(get(&format!("/users/{round}"))));
+        stage.await_in_flight(VISITORS);
+        wait("all to have asked", || {
+            stage.upstream().calls().len() as u64 == VISITORS * (round as u64 + 1)
+        });
+        let mut plan = stage.server.plan().clone();
+        plan.cpus = vec![None; then];
+        let recipe = edition(kind, "new").recipe(stage.upstream().address());
+        stage.server.renew(plan, recipe).expect("other workers");
+        stage.server.look_after();
+        assert_eq!(stage.count(|m| m.in_flight.get()), VISITORS);
+        assert_eq!(stage.count(|m| m.connections.get()), VISITORS);
+        assert_eq!(stage.count(|m| m.upstream_connections.get()), VISITORS);
+        gates[round].open();
+        for one in &mut waiting {
+            assert_eq!(one.reply().page(), format!("{} Ada", edition_of(round)));
+        }
+        drop(waiting);
+        let gone = parted + workers as u64;
+        wait("the old ones to end", || {
+            parted += stage.server.look_after().parted;
+            let responses = stage.count(|m| m.responses.get());
+            assert!(responses >= before, "{responses} after {before}");
+            before = responses;
+            parted == gone
+        });
+        workers = then;
+        assert_eq!(before, VISITORS * (round as u64 + 1));
+        let page = |m: &WorkerMetrics| m.pages.named("/users/{id}", 9).duration.read().count;
+        assert_eq!(stage.count(page), before);
+    }
+    stage.finish();
+}
+
+/// Of the workers that a round finds.
+fn edition_of(round: usize) -> &'static str {
+    if round == 0 { "old" } else { "new" }
 }
 
 fn start(kind: Kind, trust: &Trust) -> Stage {
