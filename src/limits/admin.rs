@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Connections to the admin listener at once. Over it the one that has been idle longest is closed;
-/// where none is idle: 503 and close.
+/// Connections to the admin listener at once. Over it the one is closed that has been idle longest,
+/// without a whole request; where all are being answered: 503 and close.
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
 /// Of these, answers that go on for as long as somebody looks. Over it: 503.
 pub const ADMIN_STREAMS_MAX: usize = 8;

@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use ringpress::control::admin::{Admin as Listener, AdminResponse, Routes};
+use ringpress::site::{AdminAddress, AdminPlan};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -87,32 +92,63 @@ fn what_is_no_request_is_refused_and_ends_the_connection() {
 
 #[test]
 fn connections_are_bounded_and_the_listener_recovers() {
-    let folder = site("");
-    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
-    let admin = Admin::of(&server);
+    let (asked, gate) = (Arc::<AtomicUsize>::default(), Arc::<(Mutex<bool>, Condvar)>::default());
+    let (count, door) = (Arc::clone(&asked), Arc::clone(&gate));
+    let routes = Routes::default().open("/slow", move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (open, opened) = &*door;
+        let open = open.lock().unwrap();
+        drop(opened.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap());
+        AdminResponse::text(200, "done\n")
+    });
+    let listen = AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let plan = AdminPlan { listen, token: None, socket_mode: 0o600 };
+    let listener = Listener::start(&plan, routes, false).unwrap();
+    let admin = Admin(listener.address().to_string());
+    let slow = b"GET /slow HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n";
     let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
-    for line in &mut held {
-        // Each has its place once it was answered, and keeps it as the next request has begun.
-        line.write_all(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\nGET /hea").unwrap();
-        line.read_exact(&mut [0; 12]).unwrap();
+    held.iter_mut().for_each(|line| line.write_all(slow).unwrap());
+    let start = Instant::now();
+    while asked.load(Ordering::Relaxed) < held.len() {
+        assert!(start.elapsed() < PATIENCE, "{asked:?} have asked");
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let mut over = admin.line();
-    let mut told = String::new();
-    // It closes without reading, and so what was sent may cut the answer off.
-    let _ = over.read_to_string(&mut told);
-    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    // It closes without reading: nothing is sent, as that might cut the answer off.
+    assert_eq!(Answer::rest_of(&mut *admin.line()).status, 503);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert!(held.iter_mut().all(|line| Answer::rest_of(&mut **line).status == 200));
     drop(held);
     let start = Instant::now();
     loop {
-        let mut line = admin.line();
-        let request = b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n";
-        let mut text = String::new();
-        let answered = line.write_all(request).and_then(|()| line.read_to_string(&mut text));
+        let (mut line, mut text) = (admin.line(), String::new());
+        let answered = line.write_all(slow).and_then(|()| line.read_to_string(&mut text));
         if answered.is_ok() && text.starts_with("HTTP/1.1 200 ") {
             break;
         }
         assert!(start.elapsed() < PATIENCE, "{text}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn requests_that_are_not_whole_make_room_for_those_that_are() {
+    let folder = site("");
+    let server = serve(&folder, &["--admin", "127.0.0.1:0"]);
+    let admin = Admin::of(&server);
+    for half in
+        ["GET /metrics HTTP/1.1\r\nX: ", "POST /reload HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+    {
+        let mut held: Vec<_> = (0..16).map(|_| admin.line()).collect();
+        for line in &mut held {
+            // Each has its place once it was answered.
+            line.write_all(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\n\r\n").unwrap();
+            line.read_exact(&mut [0; 12]).unwrap();
+            line.write_all(half.as_bytes()).unwrap();
+        }
+        for path in ["/healthz", "/readyz", "/metrics"].repeat(4) {
+            assert_eq!(admin.ask("GET", path, &[]).status, 200, "{path}");
+        }
     }
 }
 

@@ -73,6 +73,10 @@ fn exchange(line: &mut Line, seat: &Seat, shared: &Arc<Shared>) -> io::Result<bo
     while buffer.len() < end {
         read(stream, buffer, deadline)?;
     }
+    // It may have made room for another at the moment when it had asked.
+    if !seat.keep(false) {
+        return Ok(false);
+    }
     let answer = answer(&AdminRequest { bytes: buffer, head: &head }, shared);
     buffer.drain(..end);
     match answer.body {
@@ -108,20 +112,16 @@ type Read1 = Result<Option<RequestHead>, AdminResponse>;
 
 fn read_head(line: &mut Line, seat: &Seat) -> io::Result<Read1> {
     let Line { stream, buffer, patience } = line;
+    if !seat.keep(true) {
+        return Ok(Ok(None));
+    }
     if buffer.is_empty() {
-        if !seat.keep(true) {
-            return Ok(Ok(None));
-        }
         stream.set_timeouts(*patience, ADMIN_WRITE_TIMEOUT)?;
         let mut first = [0; READ_BYTES];
         match stream.read(&mut first)? {
             0 => return Ok(Ok(None)),
             n => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),
         }
-    }
-    // It may have made room for another at the moment when it was to ask.
-    if !seat.keep(false) {
-        return Ok(Ok(None));
     }
     let deadline = Instant::now() + ADMIN_REQUEST_TIMEOUT;
     let limits = Limits::default();

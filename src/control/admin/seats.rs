@@ -1,6 +1,6 @@
 //! Who has a connection to the admin listener: so many at once. Whoever comes when all are taken
-//! gets the place of who has asked for nothing for the longest time; nobody is turned away for the
-//! sake of connections on which nothing happens.
+//! gets the place of who has asked for nothing for the longest time, a request that is not whole
+//! being none; nobody is turned away for the sake of connections on which nothing is answered.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,7 @@ struct Taken {
 #[derive(Debug)]
 struct Connection {
     number: u64,
-    /// Whether it waits for the first byte of a request.
+    /// Whether it waits for the last byte of a request.
     is_idle: bool,
     /// What ends it.
     end: Stream,
