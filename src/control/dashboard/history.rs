@@ -1,8 +1,8 @@
 //! The last two minutes of a server: what changed from each second's snapshot to the next.
 //!
-//! A counter that goes back belongs to a worker that was started again: all it has now is new. A
-//! worker, a page or an upstream that was not there before is new as well; one that is missing
-//! has no part in the step.
+//! A counter that goes back was begun anew: all it has now is new. A worker, a page or an upstream
+//! that was not there before is new as well; one that is missing has no part in the step. A worker
+//! at a place where one was before goes on counting where that was.
 
 use std::collections::VecDeque;
 
@@ -14,6 +14,8 @@ use crate::metrics::snapshot::{Page, Snapshot, Upstream, Worker};
 #[derive(Debug, Default)]
 pub(super) struct History {
     last: Option<Snapshot>,
+    /// Workers at whose place nobody is, as they were when they were seen last.
+    left: Vec<Worker>,
     steps: VecDeque<Step>,
 }
 
@@ -88,7 +90,10 @@ impl History {
             if self.steps.len() >= DASHBOARD_STEPS_MAX {
                 self.steps.pop_front();
             }
-            self.steps.push_back(Step::between(before, &now));
+            self.steps.push_back(Step::between(before, &self.left, &now));
+            let is_gone = |old: &Worker| now.workers.iter().all(|one| one.number != old.number);
+            self.left.retain(is_gone);
+            self.left.extend(before.workers.iter().filter(|old| is_gone(old)).cloned());
         }
         self.last = Some(now);
     }
@@ -110,12 +115,13 @@ impl History {
 }
 
 impl Step {
-    fn between(before: &Snapshot, now: &Snapshot) -> Self {
+    fn between(before: &Snapshot, left: &[Worker], now: &Snapshot) -> Self {
         let passed_ms = now.uptime_ms.saturating_sub(before.uptime_ms);
         // A clock that was set back says nothing; the sampler waited for as long as it does.
         let seconds = if passed_ms == 0 { DASHBOARD_STEP.as_secs_f64() } else { ms(passed_ms) };
         let workers = now.workers.iter().map(|worker| {
-            let old = before.workers.iter().find(|old| old.number == worker.number);
+            let mut known = before.workers.iter().chain(left);
+            let old = known.find(|old| old.number == worker.number);
             WorkerStep::between(old, worker)
         });
         let pages = now.pages.iter().filter_map(|page| {
@@ -293,13 +299,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_missing_has_no_part_and_who_is_new_has_all() {
+    fn who_is_missing_has_no_part_and_who_is_new_has_all_but_what_was_there_before() {
         let mut history = History::default();
         history.push(snapshot(1, vec![worker(0, 1, 0, 0), worker(1, 5, 0, 0)]));
-        history.push(snapshot(2, vec![worker(0, 2, 0, 0)]));
-        assert!(last(&history).worker(1).is_none());
-        history.push(snapshot(3, vec![worker(0, 3, 0, 0), worker(1, 4, 0, 0)]));
+        for second in [2, 3] {
+            history.push(snapshot(second, vec![worker(0, 2, 0, 0)]));
+            assert!(last(&history).worker(1).is_none());
+        }
+        let three = vec![worker(0, 3, 0, 0), worker(1, 9, 0, 0), worker(2, 3, 0, 0)];
+        history.push(snapshot(4, three.clone()));
         assert_eq!(last(&history).worker(1).unwrap().outcomes.fine, 4);
+        assert_eq!(last(&history).worker(2).unwrap().outcomes.fine, 3);
+        history.push(snapshot(5, three));
+        assert_eq!(last(&history).outcomes().fine, 0);
     }
 
     #[test]
