@@ -239,7 +239,7 @@ impl Server {
     }
 
     /// Has other workers take the place of these, by another plan, and returns when they serve.
-    /// The old ones finish what they have.
+    /// The old ones finish what they have, for up to their `drain_timeout`.
     ///
     /// # Errors
     /// [`StartError`]; all is as it was then.

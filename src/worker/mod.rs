@@ -293,7 +293,6 @@ impl<D: Driver, S: Service> Worker<D, S> {
     /// Writes down what the loop counts for itself.
     fn take_stock(&self) {
         let metrics = &self.metrics;
-        // Added, not set: who takes a worker's place goes on where that was.
         let used_us = u64::try_from(D::cpu_time().as_micros()).unwrap_or(u64::MAX);
         let done = tally::done();
         let (before, used_before_us) = self.stock.replace((done, used_us));
