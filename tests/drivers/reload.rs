@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringpress::driver::kind::Kind;
 use ringpress::metrics::WorkerMetrics;
@@ -22,6 +23,7 @@ on_every_driver!(
     descriptors_for_more_or_fewer_connections_change_nothing_else,
     a_page_under_way_is_that_of_before,
     what_workers_count_who_are_about_to_go_is_not_lost,
+    a_page_that_outlasts_the_drain_is_cut_off_and_counted,
 );
 
 const CACHED: &str =
@@ -185,6 +187,28 @@ fn what_workers_count_who_are_about_to_go_is_not_lost(kind: Kind) {
 /// Of the workers that a round finds.
 fn edition_of(round: usize) -> &'static str {
     if round == 0 { "old" } else { "new" }
+}
+
+fn a_page_that_outlasts_the_drain_is_cut_off_and_counted(kind: Kind) {
+    let gate = Gate::default();
+    let door = gate.clone();
+    let upstream = Upstream::start(move |call| {
+        door.pass();
+        call.json(r#"{"name": "Ada"}"#)
+    });
+    let script = edition(kind, "old");
+    let mut stage =
+        script.bounds(|bounds| bounds.drain_timeout = Duration::from_millis(300)).start(upstream);
+    let mut waiting = stage.visitor();
+    waiting.send(get("/users/1"));
+    stage.await_in_flight(1);
+    let recipe = edition(kind, "new").recipe(stage.upstream().address());
+    stage.server.renew(stage.server.plan().clone(), recipe).expect("other workers");
+    wait("the old one to end", || stage.server.look_after().parted == 1);
+    assert!(waiting.ends_rightly());
+    gate.open();
+    assert_eq!(stage.count(|m| m.requests_aborted.get()), 1);
+    stage.finish();
 }
 
 fn start(kind: Kind, trust: &Trust) -> Stage {
