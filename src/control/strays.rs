@@ -58,7 +58,6 @@ fn sockets() -> io::Result<Vec<RawFd>> {
 const STANDARD_LAST: RawFd = 2;
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may block")]
 mod tests {
     use super::*;
     use std::net::TcpListener;
