@@ -1,9 +1,9 @@
 //! The admin listener: where a server tells how it is, and takes commands. It runs on threads of
 //! its own, which block, so that it answers whatever becomes of the event loops that it watches.
 //!
-//! It refuses more than a few connections at once that are being answered, requests that are slow or
-//! large, who does not know the token where there is one, and what web pages of others could make a
-//! browser ask.
+//! It refuses more than a few connections at once that are being answered, requests that are slow
+//! or large, who does not know the token where there is one, and what web pages of others could
+//! make a browser ask.
 //!
 //! | file | is |
 //! |---|---|
