@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use ringpress::http::{
-    self, ChunkedDecoder, Connection, Framing, Head, Limits, Method, RequestLine, request, response,
+    self, ChunkedDecoder, Connection, FieldLines, Framing, Head, Limits, Method, RequestLine,
+    request, response,
 };
 use ringpress::press::{self, Data, Value};
 use ringpress::site::{Inputs, Page, Site, Source};
@@ -82,7 +83,7 @@ fn heads_out(group: &mut Group<'_>) {
         });
     });
     let line = RequestLine { method: Method::Get, target: b"/users/42", host: b"127.0.0.1:9100" };
-    let fields = b"User-Agent: ringpress/0.1.0\r\n";
+    let fields = FieldLines::new(b"User-Agent: ringpress/0.1.0\r\n").expect("a field line");
     out.clear();
     http::write_request_head(&mut out, line, fields, None).expect("a head that may be written");
     let written = request::parse(&out, &Limits::default());

@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use httpdate::HttpDate;
 use memchr::memchr3;
 
-use super::status::status_line;
-use super::{Method, Version, is_authority, octet};
+use super::status::{has_content, status_line};
+use super::{FieldLines, Method, Version, is_authority, octet};
 
 /// The head of a response.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +76,10 @@ pub enum InvalidHead {
     Host,
     /// A field whose name is not a token.
     FieldName,
-    /// A field whose value holds CR, LF or NUL.
+    /// A field whose value holds CR, LF or NUL, or that has no CRLF at its end.
     FieldValue,
+    /// A field that says where the message ends, or what becomes of the connection.
+    Framing,
 }
 
 /// The interim response that asks for the body (RFC 9110 section 15.2.1).
@@ -114,15 +116,14 @@ pub fn place_head(buffer: &mut Vec<u8>, room: usize, head: &Head<'_>) -> usize {
     start
 }
 
-/// Appends a request head to `out`. `extra` is field lines made by [`push_field`]; a body, if
-/// there is one, is framed by its length.
+/// Appends a request head to `out`. A body, if there is one, is framed by its length.
 ///
 /// # Errors
 /// When a part may not be written; `out` is then as it was.
 pub fn write_request_head(
     out: &mut Vec<u8>,
     line: RequestLine<'_>,
-    extra: &[u8],
+    extra: FieldLines<'_>,
     body_length: Option<u64>,
 ) -> Result<(), InvalidHead> {
     let RequestLine { method, target, host } = line;
@@ -135,7 +136,7 @@ pub fn write_request_head(
     if !is_authority(host) {
         return Err(InvalidHead::Host);
     }
-    debug_assert!(extra.is_empty() || extra.ends_with(b"\r\n"));
+    let extra = extra.as_bytes();
     out.reserve(method.as_str().len() + target.len() + host.len() + extra.len() + 64);
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
@@ -198,6 +199,7 @@ impl fmt::Display for InvalidHead {
             Self::Host => "the host is not a name or an address, and maybe a port",
             Self::FieldName => "the name of a header field is not a token",
             Self::FieldValue => "the value of a header field holds CR, LF or NUL",
+            Self::Framing => "a header field is about the message's framing or its connection",
         })
     }
 }
@@ -222,7 +224,7 @@ fn each_piece(head: &Head<'_>, emit: &mut impl FnMut(&[u8])) {
         emit(b"\r\nContent-Type: ");
         emit(head.content_type.as_bytes());
     }
-    if !matches!(head.status, 100..=199 | 204 | 304) {
+    if has_content(head.status) {
         emit(b"\r\nContent-Length: ");
         emit(itoa::Buffer::new().format(head.body_length).as_bytes());
     }
@@ -246,7 +248,8 @@ fn each_piece(head: &Head<'_>, emit: &mut impl FnMut(&[u8])) {
     emit(b"\r\n");
 }
 
-fn is_field_name(name: &[u8]) -> bool {
+/// Whether a name is a token (RFC 9110 section 5.6.2).
+pub(super) fn is_field_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| octet::is_tchar(byte))
 }
 

@@ -11,7 +11,7 @@
 //! | `request`, `response` | heads that come in |
 //! | `fields`, `target`, `method`, `methods` | their parts |
 //! | `body`, `chunked` | where a body ends, and its chunks taken off in place |
-//! | `head`, `status` | heads that go out |
+//! | `head`, `lines`, `status` | heads that go out |
 //! | `path` | percent-encoding of paths and queries |
 //! | `forwarded`, `proxy` | who a visitor is behind proxies |
 //! | `caching`, `validator` | what may be kept, and what is still the same |
@@ -33,6 +33,7 @@ mod fields;
 pub mod forwarded;
 mod head;
 pub mod host;
+mod lines;
 mod method;
 mod methods;
 mod octet;
@@ -57,11 +58,12 @@ pub use head::{
     CONTINUE, Connection, Head, InvalidHead, RequestLine, format_date, is_field_value, line_name,
     place_head, push_field, write_request_head, write_response_head,
 };
+pub use lines::{FieldLines, is_framing_field};
 pub use method::Method;
 pub use methods::Methods;
 pub use request::RequestHead;
 pub use response::ResponseHead;
-pub use status::reason_phrase;
+pub use status::{has_content, reason_phrase};
 pub use target::is_authority;
 pub use trace_context::{is_request_id, is_traceparent};
 pub use validator::EntityTag;

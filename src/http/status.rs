@@ -7,6 +7,11 @@ pub fn reason_phrase(status: u16) -> &'static str {
     std::str::from_utf8(phrase).unwrap_or_default()
 }
 
+/// Whether a response with this status may have content, be it empty (RFC 9110 section 6.4.1).
+pub fn has_content(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
+}
+
 macro_rules! status_lines {
     ($($status:literal $phrase:literal)*) => {
         /// The whole line, CRLF included.

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::driver::{Driver, stints};
 use crate::error::{PageError, PageErrorKind};
-use crate::http::{Method, caching};
+use crate::http::{FieldLines, Method, caching};
 use crate::press::{Data, Value};
 use crate::site::{Caching, Fetch, Node};
 use crate::upstream;
@@ -192,7 +192,7 @@ impl<'a, D: Driver> Execution<'a, D> {
             upstream: upstream::place(fetch.upstream),
             method: fetch.asks.method,
             target,
-            headers: lines,
+            headers: FieldLines::known(lines),
             body: body.as_ref(),
             deadline,
         };
@@ -316,9 +316,10 @@ impl Told {
 fn plain<'a>(
     fetch: &Fetch,
     target: &'a [u8],
-    headers: &'a [u8],
+    lines: &'a [u8],
     deadline: Instant,
 ) -> upstream::Request<'a> {
+    let headers = FieldLines::known(lines);
     let (upstream, method) = (upstream::place(fetch.upstream), Method::Get);
     upstream::Request { upstream, method, target, headers, body: None, deadline }
 }

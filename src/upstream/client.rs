@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::driver::Driver;
 use crate::driver::buffers::Buffers;
 use crate::driver::timers::Timers;
-use crate::http::Method;
+use crate::http::{FieldLines, Method};
 use crate::metrics::WorkerMetrics;
 use crate::site::UpstreamPlan;
 
@@ -69,8 +69,9 @@ pub struct Request<'a> {
     pub method: Method,
     /// Path and query, percent-encoded, the upstream's base path included.
     pub target: &'a [u8],
-    /// All other header fields, the upstream's own included, each with its CRLF.
-    pub headers: &'a [u8],
+    /// All other header fields, the upstream's own included. Host and what frames the body are
+    /// not among them.
+    pub headers: FieldLines<'a>,
     /// What is sent with it, if anything is. Not a slice, which is longer: pages that wait without
     /// a body are to stay small.
     pub body: Option<&'a Vec<u8>>,

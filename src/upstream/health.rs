@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::config::Health;
 use crate::driver::Driver;
-use crate::http::{self, Method, RequestLine};
+use crate::http::{self, FieldLines, Method, RequestLine};
 use crate::limits;
 
 use super::client::Inner;
@@ -82,7 +82,8 @@ impl<D: Driver> Inner<D> {
         };
         // As the upstream is asked for all else: some answer nobody whom they do not know.
         let lines = [&origin.plan.headers, &b"Connection: close\r\n"[..]].concat();
-        http::write_request_head(&mut request, line, &lines, None).map_err(FetchError::Request)?;
+        let lines = FieldLines::with_framing(&lines);
+        http::write_request_head(&mut request, line, lines, None).map_err(FetchError::Request)?;
         let bounds = Bounds {
             begun: Cell::new(D::now()),
             deadline,

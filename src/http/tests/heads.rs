@@ -126,7 +126,7 @@ fn a_request_head_is_written_and_read() {
     let line =
         RequestLine { method: Method::Get, target: b"/v1/a?b=%20", host: b"api.example.com:81" };
     let mut out = b"kept".to_vec();
-    write_request_head(&mut out, line, &extra, None).unwrap();
+    write_request_head(&mut out, line, FieldLines::new(&extra).unwrap(), None).unwrap();
     assert_eq!(
         out.escape_ascii().to_string(),
         b"keptGET /v1/a?b=%20 HTTP/1.1\r\nHost: api.example.com:81\r\n\
@@ -139,7 +139,7 @@ fn a_request_head_is_written_and_read() {
 
     out.clear();
     let line = RequestLine { method: Method::Post, ..line };
-    write_request_head(&mut out, line, b"", Some(12)).unwrap();
+    write_request_head(&mut out, line, FieldLines::NONE, Some(12)).unwrap();
     let head = request::parse(&out, &Limits::default()).unwrap().unwrap();
     assert_eq!((head.method, head.body), (Method::Post, Framing::Length(12)));
 }
@@ -162,7 +162,8 @@ fn a_request_head_that_would_be_another_is_not_written() {
     ];
     for (line, reason) in cases {
         let mut out = b"kept".to_vec();
-        assert_eq!(write_request_head(&mut out, line, b"", None), Err(reason), "{line:?}");
+        let written = write_request_head(&mut out, line, FieldLines::NONE, None);
+        assert_eq!(written, Err(reason), "{line:?}");
         assert_eq!(out, b"kept");
     }
 }

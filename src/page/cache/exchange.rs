@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::error::{PageError, PageErrorKind};
 use crate::http::caching::{Declared, Keeping};
-use crate::http::{Method, line_name};
+use crate::http::{FieldLines, Method, line_name};
 use crate::upstream::{self, Response};
 
 use super::store::{Kept, What};
@@ -116,11 +116,12 @@ impl<D: Driver> FetchCache<D> {
         conditions: &[u8],
     ) -> Result<(Came, Response), Failed> {
         let asked = D::now();
+        let lines = [call.lines.as_slice(), conditions].concat();
         let request = upstream::Request {
             upstream: upstream::place(call.upstream),
             method: Method::Get,
             target: &call.target,
-            headers: &[call.lines.as_slice(), conditions].concat(),
+            headers: FieldLines::known(&lines),
             body: None,
             deadline: call.deadline,
         };
