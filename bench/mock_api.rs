@@ -28,7 +28,7 @@ use ringpress::driver::kind::Choice;
 use ringpress::driver::timers::Timers;
 use ringpress::metrics::WorkerMetrics;
 use ringpress::worker::thread::Recipe;
-use ringpress::worker::{Bounds, Request, Response, Service};
+use ringpress::worker::{Body, Bounds, Request, Response, Service};
 
 #[derive(Parser)]
 struct Arguments {
@@ -112,7 +112,7 @@ impl<D: Driver> Service for Mock<D> {
             b"broken" => return tell(&self.broken, id, response),
             b"count" => {
                 response.content_type = "text/plain";
-                // Writing into a Vec does not fail.
+                // Writing into a body does not fail.
                 let _ = write!(response.body(), "{}", self.answers.get());
                 return;
             }
@@ -181,8 +181,8 @@ const ITEMS: u64 = 10;
 const ITEMS_MAX: u64 = 10_000;
 
 /// A user and items, with characters that need escaping in JSON and in HTML.
-fn user(id: u64, items: u64, out: &mut Vec<u8>) {
-    // Writing into a Vec does not fail.
+fn user(id: u64, items: u64, out: &mut Body) {
+    // Writing into a body does not fail.
     let _ = write!(
         out,
         concat!(
@@ -202,7 +202,7 @@ fn user(id: u64, items: u64, out: &mut Vec<u8>) {
 }
 
 /// The numbers of thirty items: what a front page begins with.
-fn list(id: u64, out: &mut Vec<u8>) {
+fn list(id: u64, out: &mut Body) {
     let _ = write!(out, r#"{{"id":{id},"title":"List {id} & its <things>","items":["#);
     for n in 0..30 {
         let comma = if n == 0 { "" } else { "," };
@@ -211,7 +211,7 @@ fn list(id: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"]}");
 }
 
-fn item(id: u64, out: &mut Vec<u8>) {
+fn item(id: u64, out: &mut Body) {
     let (score, starred) = (id % 997, id.is_multiple_of(3));
     let _ = write!(
         out,

@@ -88,6 +88,8 @@ mod http2_room;
 #[cfg(feature = "acme")]
 #[path = "drivers/issued.rs"]
 mod issued;
+#[path = "drivers/library.rs"]
+mod library;
 #[path = "drivers/life.rs"]
 mod life;
 #[path = "drivers/pages.rs"]

@@ -7,18 +7,18 @@ mod records;
 mod wire;
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use smallvec::SmallVec;
 
 use crate::driver::Driver;
 use crate::driver::file_body::FileBody;
 use crate::driver::inbound::Inbound;
 use crate::driver::timers::Timer;
-use crate::http::{
-    self, BodyReader, Connection, Framing, Head, ParseError, RequestHead, Version, request,
-};
+use crate::http::{self, BodyReader, Connection, Framing, Head, RequestHead, Version, request};
 use crate::limits;
 use crate::page::LentNotes;
 use crate::tls;
@@ -26,7 +26,7 @@ use crate::tls;
 use super::access::Answered;
 use super::admission::Shed;
 use super::attend::attend;
-use super::exchange::{Outcome, Stop, has_body, respond};
+use super::exchange::{Outcome, Stop, body_bytes_max, has_body, refuse, respond};
 #[cfg(feature = "http2")]
 use super::http2;
 use super::ready::{Refusal, Terms};
@@ -160,12 +160,17 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         Self { worker, inbound, writer, timer, peer, buffer: Vec::new(), is_head: false }
     }
 
-    /// One request after the other, until something else is next.
+    /// One request after the other, until something else is next. Where the service panics as it
+    /// is asked about one, that and the connection end.
     async fn hold(&mut self) -> Next {
         loop {
-            match self.turn().await {
-                Next::Request => {}
-                next => return next,
+            match AssertUnwindSafe(self.turn()).catch_unwind().await {
+                Ok(Next::Request) => {}
+                Ok(next) => return next,
+                Err(_) => {
+                    self.worker.metrics.panics.add(1);
+                    return Next::Close;
+                }
             }
         }
     }
@@ -305,16 +310,11 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
 
     /// Reads the body, if it is wanted, and says where it ends; none when it was left where it is.
     async fn body(&mut self, head: &RequestHead) -> Result<Option<usize>, Stop> {
-        let (request, bounds) = (self.request(head, 0), &self.worker.bounds);
-        let service = self.worker.service();
-        let bytes_max = service.body_bytes_max(&request, bounds.limits.body_bytes_max);
+        let bounds = &self.worker.bounds;
         // Before anybody is told to go on.
-        if matches!(head.body, Framing::Length(length) if length > bytes_max) {
-            return Err(ParseError::BodyTooLong.into());
-        }
-        if !service.wants_body(&request) {
+        let Some(bytes_max) = body_bytes_max(self.worker, &self.request(head, 0))? else {
             return Ok(None);
-        }
+        };
         let begun = D::now();
         let mut end = head.length;
         if head.expect_continue && self.buffer.len() == end {
@@ -408,10 +408,9 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         let bytes = if self.is_head { 0 } else { body_length };
         let file = response.file.take().filter(|_| !self.is_head);
         let mut buffer = response.take_buffer();
-        let own = response.fields.iter().map(|(name, value)| (*name, value.as_slice()));
         let etag = response.etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
         let fields: SmallVec<[(&str, &[u8]); 4]> =
-            own.chain(etag).chain(response.coding_fields()).collect();
+            response.own_fields().chain(etag).chain(response.coding_fields()).collect();
         let date = self.worker.date.get();
         let service = self.worker.service();
         let page_fields = if response.has_page_fields() { service.page_fields() } else { &[] };
@@ -445,9 +444,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
         head: Option<(&RequestHead, u64)>,
     ) -> Next {
         let worker = self.worker;
-        worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
-        worker.service().refuse(status, reason, &mut response);
+        refuse(worker, status, reason, &mut response);
         let (framed, told) = self.frame(response, (Version::Http11, false));
         let taken = self.send(framed).await;
         let answered = Answered { reason, ..told.answered(taken) };

@@ -6,6 +6,7 @@
 pub mod access;
 mod admission;
 mod attend;
+mod body;
 mod clients;
 mod conversation;
 mod costs;
@@ -22,6 +23,7 @@ pub mod pages;
 mod proxied;
 mod quota;
 mod ready;
+mod response;
 mod secure;
 pub mod service;
 pub mod thread;
@@ -54,7 +56,7 @@ use admission::Admission;
 use handshakes::Handshakes;
 use orders::Order;
 pub use orders::Orders;
-pub use service::{Request, Response, Service};
+pub use service::{Body, Request, Response, Service};
 
 /// The bounds a worker keeps toward visitors.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +183,7 @@ pub struct Worker<D: Driver, S: Service> {
     #[cfg(feature = "http2")]
     http2: http2::Connections,
     shortage_reported: Cell<Option<Instant>>,
+    unsendable_reported: Cell<Option<Instant>>,
     /// Where requests are recorded, if they are.
     access: RefCell<Option<Rc<Access>>>,
     /// What the loop had done when it was looked at last, and the CPU time, microseconds.
@@ -190,8 +193,8 @@ pub struct Worker<D: Driver, S: Service> {
 /// How often a worker looks at its orders and at what has grown old.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
-/// How often a lack of descriptors is logged, at most.
-const SHORTAGE_REPORT: Duration = Duration::from_secs(10);
+/// How often a lack of descriptors is logged, at most, and how often an answer that may not go out.
+const REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 impl<D: Driver, S: Service> Worker<D, S> {
     /// A worker for the loop of this thread. Called inside [`Driver::run`].
@@ -221,6 +224,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
             #[cfg(feature = "http2")]
             http2: http2::Connections::default(),
             shortage_reported: Cell::new(None),
+            unsendable_reported: Cell::new(None),
             access: RefCell::default(),
             stock: Cell::default(),
         })
@@ -386,10 +390,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
     }
 
     fn report_shortage(&self, error: &io::Error) {
-        let now = D::now();
-        let last = self.shortage_reported.get();
-        if last.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_REPORT) {
-            self.shortage_reported.set(Some(now));
+        if is_due::<D>(&self.shortage_reported) {
             tracing::warn!(
                 %error,
                 connections = self.metrics.connections.get(),
@@ -398,6 +399,16 @@ impl<D: Driver, S: Service> Worker<D, S> {
             );
         }
     }
+}
+
+/// Whether something is to be logged again, which is noted.
+fn is_due<D: Driver>(reported: &Cell<Option<Instant>>) -> bool {
+    let (now, last) = (D::now(), reported.get());
+    let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= REPORT_PAUSE);
+    if is_due {
+        reported.set(Some(now));
+    }
+    is_due
 }
 
 /// When a worker that was told to end does so at the latest.

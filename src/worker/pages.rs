@@ -142,7 +142,7 @@ impl<D: Driver> Service for Pages<D> {
         // be no certificate yet to go there with, and a directory asks by plain HTTP, at port 80.
         let is_answered = self
             .challenges(&request)
-            .is_some_and(|open| open.answer(request.path, response.body()));
+            .is_some_and(|open| open.answer(request.path, response.body().buffer()));
         if is_answered {
             response.content_type = "application/octet-stream";
         }
@@ -169,7 +169,7 @@ impl<D: Driver> Service for Pages<D> {
                 }
             };
             let notes = response.notes.take();
-            let answer = self.press(&request, gathered, response.body(), notes.as_deref());
+            let answer = self.press(&request, gathered, response.body().buffer(), notes.as_deref());
             fill(response, answer);
             if let Some(notes) = notes.as_deref().filter(|_| self.site().server().development) {
                 time_it(response, notes);
@@ -179,7 +179,7 @@ impl<D: Driver> Service for Pages<D> {
     }
 
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
-        let answer = Pages::refuse(self, status, reason, response.body());
+        let answer = Pages::refuse(self, status, reason, response.body().buffer());
         fill(response, answer);
     }
 

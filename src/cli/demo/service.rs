@@ -62,7 +62,7 @@ impl<D: Driver> Service for ApiService<D> {
         response.status = match request.head.method {
             Method::Get | Method::Head => {
                 let query = request.head.query.map_or(&b""[..], |query| request.span(query));
-                self.api.answer(path, query, &self.talk.borrow(), response.body())
+                self.api.answer(path, query, &self.talk.borrow(), response.body().buffer())
             }
             Method::Post => {
                 let content_type = request.head.headers.get(request.bytes, b"content-type");
@@ -76,7 +76,7 @@ impl<D: Driver> Service for ApiService<D> {
                 };
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let talk = &mut self.talk.borrow_mut();
-                self.api.comment(path, &words, now.as_secs(), talk, response.body())
+                self.api.comment(path, &words, now.as_secs(), talk, response.body().buffer())
             }
             _ => return self.refuse(405, "this API is for reading, and for comments", response),
         };

@@ -112,7 +112,8 @@ impl<D: Driver> DevService<D> {
         let notes = Notes::in_full();
         let gathered = cast.pages.gather(&page_request, Some(&notes)).await;
         let _work = stints::begin::<D>().await;
-        let answer = cast.pages.press(&page_request, gathered, response.body(), Some(&notes));
+        let answer =
+            cast.pages.press(&page_request, gathered, response.body().buffer(), Some(&notes));
         let is_file = answer.is_file;
         fill(response, answer);
         time_it(response, &notes);
@@ -133,7 +134,7 @@ impl<D: Driver> DevService<D> {
             let trace = notes.into_trace().unwrap_or_default();
             let told = Told::of_page(&asked, &trace, site, files);
             let told = told.map(|told| told.json());
-            inject(response.body(), RESPONSE_HEAD_ROOM, cast.number, told.as_deref());
+            inject(response.body().buffer(), RESPONSE_HEAD_ROOM, cast.number, told.as_deref());
         }
     }
 
@@ -161,7 +162,7 @@ impl<D: Driver> DevService<D> {
         response.body().extend_from_slice(page.as_bytes());
         if is_own {
             // The number before, so that the browser is told at once.
-            inject(response.body(), RESPONSE_HEAD_ROOM, state.number - 1, None);
+            inject(response.body().buffer(), RESPONSE_HEAD_ROOM, state.number - 1, None);
         }
     }
 
@@ -246,7 +247,7 @@ impl<D: Driver> Service for DevService<D> {
     fn refuse(&self, status: u16, reason: &str, response: &mut Response) {
         match self.cast() {
             Some(cast) => {
-                let answer = cast.pages.refuse(status, reason, response.body());
+                let answer = cast.pages.refuse(status, reason, response.body().buffer());
                 fill(response, answer);
                 response.lines.extend_from_slice(&cast.fields);
             }

@@ -156,10 +156,10 @@ pub(super) fn of_response(
     if !response.content_type.is_empty() {
         set(map, CONTENT_TYPE, response.content_type.as_bytes());
     }
-    if has_body(response.status) {
+    if http::has_content(response.status) {
         map.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
     }
-    for (name, value) in &response.fields {
+    for (name, value) in response.own_fields() {
         map.extend(field(name.as_bytes(), value));
     }
     if let Some(etag) = &response.etag {
@@ -197,11 +197,6 @@ pub(super) fn of_shed(
         map.append(name, value.clone());
     }
     head
-}
-
-/// Whether a response with this status may have a body (RFC 9110 section 6.4.1).
-pub(super) fn has_body(status: u16) -> bool {
-    !matches!(status, 100..=199 | 204 | 304)
 }
 
 fn set(map: &mut HeaderMap, name: HeaderName, value: &[u8]) {

@@ -36,12 +36,13 @@ mod wire;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use h2::Reason;
 use h2::server::{Builder, Connection};
 
@@ -151,7 +152,14 @@ async fn converse<D: Driver, S: Service, R: Reader, W: Outbound>(
             }
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, reply)))) => {
-                    streams.push(answer(worker, &room, visitor, request, reply));
+                    let stream = answer(worker, &room, visitor, request, reply);
+                    // A panic in one is the others' no more than another connection's.
+                    streams.push(AssertUnwindSafe(stream).catch_unwind().map(|ended| {
+                        ended.unwrap_or_else(|_| {
+                            worker.metrics.panics.add(1);
+                            Ended::Failed
+                        })
+                    }));
                     continue;
                 }
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
@@ -220,6 +228,7 @@ impl<'a, D: Driver, S: Service> Course<'a, D, S> {
         self.resets_left = match ended {
             Ended::Answered => (self.resets_left + 1).min(limits::HTTP2_RESETS_MAX),
             Ended::GivenUp => self.resets_left.saturating_sub(1),
+            Ended::Failed => self.resets_left,
         };
     }
 

@@ -18,12 +18,12 @@ use h2::{Reason, RecvStream, SendStream};
 use crate::driver::Driver;
 use crate::driver::file_body::FileBody;
 use crate::driver::timers::Timer;
-use crate::http::{Framing, ParseError, RequestHead};
+use crate::http::{ParseError, RequestHead, has_content};
 use crate::limits;
 use crate::metrics::WorkerMetrics;
 use crate::worker::access::{Answered, Asked, Open, first_line};
 use crate::worker::admission::Shed;
-use crate::worker::exchange::{Outcome, Stop, has_body, respond};
+use crate::worker::exchange::{Outcome, Stop, body_bytes_max, has_body, refuse, respond};
 use crate::worker::service::{Request, Response, Service};
 use crate::worker::{Held, Worker};
 
@@ -38,6 +38,8 @@ pub(super) enum Ended {
     Answered,
     /// Without: the client has given it up, did not take it, or has asked for nothing.
     GivenUp,
+    /// Without, as we have failed.
+    Failed,
 }
 
 /// Answers one request.
@@ -182,16 +184,10 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         head: &RequestHead,
         received: &mut Vec<u8>,
     ) -> Result<Option<usize>, Stop> {
-        let (request, bounds) = (self.request(head, received, 0), &self.worker.bounds);
-        let service = self.worker.service();
-        let bytes_max = service.body_bytes_max(&request, bounds.limits.body_bytes_max);
+        let bounds = &self.worker.bounds;
         // Before anybody is told to go on.
-        if matches!(head.body, Framing::Length(length) if length > bytes_max) {
-            return Err(ParseError::BodyTooLong.into());
-        }
-        if !service.wants_body(&request) {
-            return Ok(None);
-        }
+        let asked = body_bytes_max(self.worker, &self.request(head, received, 0))?;
+        let Some(bytes_max) = asked else { return Ok(None) };
         if head.expect_continue {
             let mut interim = Outgoing::new(());
             *interim.status_mut() = StatusCode::CONTINUE;
@@ -237,9 +233,8 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
     /// Answers what was no request we speak.
     async fn refuse(&mut self, status: u16, reason: &'static str) -> (Ended, u64) {
         let worker = self.worker;
-        worker.metrics.requests_malformed.add(1);
         let mut response = Response::new(worker.buffers.clone());
-        worker.service().refuse(status, reason, &mut response);
+        refuse(worker, status, reason, &mut response);
         let bytes = if self.is_head { 0 } else { response.body_bytes() };
         (self.send(response).await, bytes)
     }
@@ -294,7 +289,7 @@ impl<D: Driver, S: Service> Stream<'_, D, S> {
         file: Option<Box<FileBody>>,
     ) -> Ended {
         let buffers = self.worker.buffers.clone();
-        let may_have_body = !self.is_head && head::has_body(head.status().as_u16());
+        let may_have_body = !self.is_head && has_content(head.status().as_u16());
         let (body, progress) = Body::new(buffer, from, buffers, self.room);
         let file = file.filter(|file| may_have_body && file.left() > 0);
         let is_bodiless = !may_have_body || (progress.left() == 0 && file.is_none());
