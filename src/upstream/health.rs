@@ -81,7 +81,8 @@ impl<D: Driver> Inner<D> {
             host: origin.plan.authority.as_bytes(),
         };
         // As the upstream is asked for all else: some answer nobody whom they do not know.
-        let lines = [&origin.plan.headers, &b"Connection: close\r\n"[..]].concat();
+        let lines = FieldLines::new(&origin.plan.headers).map_err(FetchError::Request)?;
+        let lines = [lines.as_bytes(), b"Connection: close\r\n"].concat();
         let lines = FieldLines::with_framing(&lines);
         http::write_request_head(&mut request, line, lines, None).map_err(FetchError::Request)?;
         let bounds = Bounds {

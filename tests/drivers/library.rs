@@ -23,6 +23,7 @@ on_every_driver!(
     a_panic_before_the_future_is_one_requests_own,
     a_panic_about_a_body_is_one_requests_own,
     a_panic_in_the_end_of_a_page_is_one_requests_own,
+    a_panic_elsewhere_is_one_requests_own,
     a_refusal_that_fails_is_still_an_answer,
 );
 
@@ -66,6 +67,16 @@ impl Service for Odd {
     fn body_bytes_max(&self, request: &Request<'_>, usual: u64) -> u64 {
         assert_ne!(request.span(request.head.path), b"/most", "a panic that the test asked for");
         usual
+    }
+
+    fn opens_file(&self, request: &Request<'_>) -> bool {
+        assert_ne!(request.span(request.head.path), b"/opens", "a panic that the test asked for");
+        false
+    }
+
+    fn is_secure(&self, request: &Request<'_>) -> bool {
+        assert_ne!(request.span(request.head.path), b"/secure", "a panic that the test asked for");
+        false
     }
 
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()> {
@@ -310,6 +321,29 @@ fn a_panic_in_the_end_of_a_page_is_one_requests_own(kind: Kind) {
         wait("the panics to be counted", || panics(&stage) == 4);
     }
     wait("the pages to end", || stage.count(|m| m.in_flight.get()) == 0);
+    stage.finish();
+}
+
+fn a_panic_elsewhere_is_one_requests_own(kind: Kind) {
+    let stage = odd(kind);
+    let mut visitor = stage.visitor();
+    visitor.send("GET https://test/secure HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(visitor.at_end());
+    assert_eq!(panics(&stage), 1);
+    #[cfg(feature = "http2")]
+    {
+        use super::browser::{Browser, browse, get, page};
+        browse(async {
+            let mut browser = Browser::to(stage.address()).await;
+            let beside = browser.ask(get("/fine")).await;
+            let failed = page(browser.ask(get("/opens")).await).await;
+            assert!(failed.is_err_and(|error| error.is_reset()), "no reset of the stream");
+            assert_eq!(page(beside).await.expect("an answer").status, 200);
+            assert_eq!(browser.get("/fine").await.status, 200);
+            browser.close().await.expect("an orderly end");
+        });
+        assert_eq!(panics(&stage), 2);
+    }
     stage.finish();
 }
 
