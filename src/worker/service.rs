@@ -29,7 +29,20 @@ pub trait Service: 'static {
         false
     }
 
-    /// Answers one request: fills in the response, whatever happens.
+    /// Answers one request: fills in the response, whatever happens. A panic becomes a 500.
+    ///
+    /// All requests of a worker take turns on one thread. A page gives way only where it awaits
+    /// what is not there yet: a fetch, [`Timers::sleep`], or what another task of this worker will
+    /// wake it for. One that yields by waking itself is asked again at once, and takes all the time
+    /// there is. What computes for long, or blocks, as files and name look-ups do, goes to the
+    /// threads of an [`Offload`], which the page awaits.
+    ///
+    /// A page has no deadline unless it sets one: [`Timers::timeout`] around all of it, and the
+    /// deadline of each fetch. It is dropped, at an await, when its visitor has gone.
+    ///
+    /// [`Timers::sleep`]: crate::driver::timers::Timers::sleep
+    /// [`Timers::timeout`]: crate::driver::timers::Timers::timeout
+    /// [`Offload`]: crate::driver::offload::Offload
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()>;
 
     /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one
