@@ -68,7 +68,7 @@ fn heads_out(group: &mut Group<'_>) {
         date: &date,
         connection: Connection::Persist,
         extra: &[],
-        lines: [b""; 3],
+        lines: [b""; 4],
     };
     let mut out = Vec::with_capacity(1024);
     http::write_response_head(&mut out, &head);

@@ -29,7 +29,7 @@ pub struct Head<'a> {
     /// Further fields. One that [`push_field`] would refuse is left out.
     pub extra: &'a [(&'a str, &'a [u8])],
     /// And further field lines, made by [`push_field`].
-    pub lines: [&'a [u8]; 3],
+    pub lines: [&'a [u8]; 4],
 }
 
 /// What a response says about its connection (RFC 9112 section 9.6).

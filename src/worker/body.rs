@@ -106,7 +106,7 @@ mod tests {
         body.clear();
         assert_eq!(body.buffer.capacity(), 0);
         body.push(b'a');
-        write!(body, "{}", "bc").unwrap();
+        write!(body, "bc").unwrap();
         body.extend_from_slice(b"d");
         assert_eq!((body.len(), body.as_slice()), (4, &b"abcd"[..]));
         body.truncate(9);

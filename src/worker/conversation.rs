@@ -422,7 +422,7 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             date: &date,
             connection: Connection::toward(version, persists),
             extra: &fields,
-            lines: [page_fields, secure_fields, &response.lines],
+            lines: [page_fields, secure_fields, &response.lines, &response.passed],
         };
         let from = if self.is_head {
             buffer.clear();

@@ -247,7 +247,7 @@ pub fn fill(response: &mut Response, answer: Answer) {
     (response.content_type, response.is_of_html) = (answer.content_type, answer.is_of_html);
     response.etag = answer.etag;
     (response.coding, response.varies) = (answer.coding, answer.varies);
-    response.lines = answer.passed;
+    response.passed = answer.passed;
     response.file = answer.file;
     if let Some(methods) = answer.allow {
         response.fields.push(("Allow", methods.allow().into_bytes()));

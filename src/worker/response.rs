@@ -44,6 +44,8 @@ pub struct Response {
     pub file: Option<Box<FileBody>>,
     /// What was noted while it was made, if anything was.
     pub notes: Option<LentNotes>,
+    /// Field lines of a site's page, known to be right: pages do not pay for looking at them again.
+    pub(super) passed: Vec<u8>,
     body: Body,
     /// What its connection may hold, where that carries several.
     #[cfg(feature = "http2")]
@@ -55,7 +57,7 @@ impl Response {
     /// begins: a page that waits for its fetches holds none.
     pub fn new(buffers: Buffers) -> Self {
         let content_type = "";
-        let (fields, lines, body) = (Vec::new(), Vec::new(), Body::new(buffers));
+        let (fields, lines, passed) = (Vec::new(), Vec::new(), Vec::new());
         let (etag, notes, coding, varies) = (None, None, Coding::Identity, false);
         Self {
             status: 200,
@@ -68,7 +70,8 @@ impl Response {
             varies,
             file: None,
             notes,
-            body,
+            passed,
+            body: Body::new(buffers),
             #[cfg(feature = "http2")]
             room: None,
         }
@@ -117,6 +120,7 @@ impl Response {
         (self.content_type, self.is_of_html) = ("", false);
         self.fields.clear();
         self.lines.clear();
+        self.passed.clear();
         self.etag = None;
         (self.coding, self.varies) = (Coding::Identity, false);
         self.file = None;
@@ -135,6 +139,7 @@ impl Response {
         if !http::is_field_value(self.content_type.as_bytes()) {
             return Err(Unsendable::ContentType);
         }
+        debug_assert!(FieldLines::new(&self.passed).is_ok());
         FieldLines::new(&self.lines).map_err(Unsendable::Lines)?;
         Ok(())
     }

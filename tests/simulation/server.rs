@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringpress::driver::Driver;
 use ringpress::driver::sim::{Faults, Sim};
 use ringpress::driver::timers::Timers;
-use ringpress::http::Method;
+use ringpress::http::{FieldLines, Method};
 use ringpress::metrics::WorkerMetrics;
 use ringpress::site::{Site, Source};
 use ringpress::upstream::{Addresses, Client, Directory, FetchError, Request, Response};
@@ -69,7 +69,7 @@ impl Server {
     /// Has the worker's client fetch from the first upstream.
     pub(crate) async fn fetch(&self, target: &str) -> Result<Response, FetchError> {
         let deadline = Sim::now() + Duration::from_secs(5);
-        let (target, headers) = (target.as_bytes(), &b""[..]);
+        let (target, headers) = (target.as_bytes(), FieldLines::NONE);
         let (method, body) = (Method::Get, None);
         let request = Request { upstream: 0, method, target, headers, body, deadline };
         self.client.fetch(request).await

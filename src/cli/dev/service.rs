@@ -120,12 +120,11 @@ impl<D: Driver> DevService<D> {
         if !response.content_type.starts_with("text/html") {
             return;
         }
+        response.lines.extend_from_slice(&cast.fields);
         if is_file {
             // It may be packed, or a part; it goes out as it is.
-            response.lines.extend_from_slice(&cast.fields);
             return;
         }
-        response.lines.splice(0..0, cast.fields.iter().copied());
         let _ = push_field(&mut response.lines, "Cache-Control", b"no-store");
         if is_own_host(page_request.host()) {
             let target = String::from_utf8_lossy(page_request.target());

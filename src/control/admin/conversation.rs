@@ -185,7 +185,7 @@ fn write_whole(
         date: &date_now(),
         connection,
         extra: &fields,
-        lines: [&[]; 3],
+        lines: [&[]; 4],
     };
     let mut out = Vec::new();
     http::write_response_head(&mut out, &head);

@@ -13,7 +13,7 @@ fn page() -> Head<'static> {
         date: DATE,
         connection: Connection::Persist,
         extra: &[],
-        lines: [b""; 3],
+        lines: [b""; 4],
     }
 }
 

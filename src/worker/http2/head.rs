@@ -171,7 +171,7 @@ pub(super) fn of_response(
     for (name, value) in always.into_iter().flatten() {
         map.append(name, value.clone());
     }
-    for (name, value) in fields(&response.lines) {
+    for (name, value) in fields(&response.lines).chain(fields(&response.passed)) {
         map.append(name, value);
     }
     head
