@@ -375,7 +375,8 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
     /// The answer to one who is turned away.
     fn refusal(&self, shed: &Shed, persists: bool) -> Vec<u8> {
         let (worker, service) = (self.worker, self.worker.service());
-        let fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
+        let fields = self.writer.is_secure().then(|| service.secure_fields().as_bytes());
+        let fields = fields.unwrap_or_default();
         let (date, retry_after_s) = (&worker.date.get(), shed.retry_after_s);
         let terms = Terms { retry_after_s, date, fields, persists, to_head: self.is_head };
         let mut answer = worker.buffers.take();
@@ -413,8 +414,10 @@ impl<'a, D: Driver, S: Service> Conversation<'a, D, S> {
             response.own_fields().chain(etag).chain(response.coding_fields()).collect();
         let date = self.worker.date.get();
         let service = self.worker.service();
-        let page_fields = if response.has_page_fields() { service.page_fields() } else { &[] };
-        let secure_fields = if self.writer.is_secure() { service.secure_fields() } else { &[] };
+        let page_fields = response.has_page_fields().then(|| service.page_fields().as_bytes());
+        let secure_fields = self.writer.is_secure().then(|| service.secure_fields().as_bytes());
+        let [page_fields, secure_fields] =
+            [page_fields, secure_fields].map(Option::unwrap_or_default);
         let head = Head {
             status,
             content_type: response.content_type,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::driver::timers::Timers;
 use crate::driver::{Driver, stints};
-use crate::http::{self, Framing, Version};
+use crate::http::{self, FieldLines, Framing, Version};
 use crate::metrics::WorkerMetrics;
 use crate::page::{self, Answer, Challenges, Notes, Pages, Redirect};
 use crate::site::{Priority, Report, Site};
@@ -205,12 +205,12 @@ impl<D: Driver> Service for Pages<D> {
         self.push_id(&as_page_sees(request), out);
     }
 
-    fn page_fields(&self) -> &[u8] {
-        self.site().page_fields()
+    fn page_fields(&self) -> FieldLines<'_> {
+        FieldLines::known(self.site().page_fields())
     }
 
-    fn secure_fields(&self) -> &[u8] {
-        self.site().secure_fields()
+    fn secure_fields(&self) -> FieldLines<'_> {
+        FieldLines::known(self.site().secure_fields())
     }
 }
 

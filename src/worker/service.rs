@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::http::{RequestHead, Span};
+use crate::http::{FieldLines, RequestHead, Span};
 use crate::site::Priority;
 
 pub use super::body::Body;
@@ -77,16 +77,14 @@ pub trait Service: 'static {
         let _ = (request, out);
     }
 
-    /// Field lines of all responses that are HTML, each made by
-    /// [`push_field`](crate::http::push_field).
-    fn page_fields(&self) -> &[u8] {
-        &[]
+    /// Field lines of all responses that are HTML.
+    fn page_fields(&self) -> FieldLines<'_> {
+        FieldLines::NONE
     }
 
-    /// Field lines of all responses on connections with TLS, each made by
-    /// [`push_field`](crate::http::push_field).
-    fn secure_fields(&self) -> &[u8] {
-        &[]
+    /// Field lines of all responses on connections with TLS.
+    fn secure_fields(&self) -> FieldLines<'_> {
+        FieldLines::NONE
     }
 }
 

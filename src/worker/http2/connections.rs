@@ -48,14 +48,14 @@ impl Connections {
     /// The fields of all responses that are HTML.
     pub(super) fn page_fields(&self, service: &impl Service) -> Fields {
         let mut fields = self.page_fields.borrow_mut();
-        let made = || head::fields(service.page_fields()).collect();
+        let made = || head::fields(service.page_fields().as_bytes()).collect();
         Rc::clone(fields.get_or_insert_with(made))
     }
 
     /// The fields of all responses on connections with TLS.
     pub(super) fn secure_fields(&self, service: &impl Service) -> Fields {
         let mut fields = self.secure_fields.borrow_mut();
-        let made = || head::fields(service.secure_fields()).collect();
+        let made = || head::fields(service.secure_fields().as_bytes()).collect();
         Rc::clone(fields.get_or_insert_with(made))
     }
 
