@@ -92,6 +92,8 @@ mod issued;
 mod library;
 #[path = "drivers/life.rs"]
 mod life;
+#[path = "drivers/own.rs"]
+mod own;
 #[path = "drivers/pages.rs"]
 mod pages;
 #[path = "drivers/policies.rs"]

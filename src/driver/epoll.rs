@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use monoio::net::{TcpListener, TcpStream};
@@ -33,7 +34,11 @@ impl Driver for Epoll {
             .with_entries(crate::limits::RING_ENTRIES)
             .enable_timer()
             .build()?;
-        Ok(runtime.block_on(tasks::run_main(main)))
+        let run = AssertUnwindSafe(|| runtime.block_on(tasks::run_main(main)));
+        Ok(catch_unwind(run).unwrap_or_else(|panic| {
+            runtime.block_on(tasks::run_last());
+            resume_unwind(panic)
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {

@@ -35,6 +35,8 @@ pub mod timers;
 pub mod tokio_uring;
 pub(crate) mod turns;
 pub mod usual;
+#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+mod work;
 
 #[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
 compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");

@@ -11,6 +11,8 @@ use std::io;
 #[cfg(feature = "monoio")]
 use std::net::SocketAddr;
 use std::ops::Range;
+#[cfg(feature = "monoio")]
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use monoio::buf::{IoBuf, IoBufMut};
 #[cfg(feature = "monoio")]
@@ -42,7 +44,11 @@ impl super::Driver for MonoioUring {
         let mut runtime = ring(true).or_else(|error| {
             if error.kind() == io::ErrorKind::InvalidInput { ring(false) } else { Err(error) }
         })?;
-        Ok(runtime.block_on(super::tasks::run_main(main)))
+        let run = AssertUnwindSafe(|| runtime.block_on(super::tasks::run_main(main)));
+        Ok(catch_unwind(run).unwrap_or_else(|panic| {
+            runtime.block_on(super::tasks::run_last());
+            resume_unwind(panic)
+        }))
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {

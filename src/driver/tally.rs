@@ -21,6 +21,7 @@ thread_local! {
     static SUBMITTED: Cell<u64> = const { Cell::new(0) };
     static COMPLETED: Cell<u64> = const { Cell::new(0) };
     static TURNS: Cell<u64> = const { Cell::new(0) };
+    static PANICS: Cell<u64> = const { Cell::new(0) };
     /// Whether this turn is counted already.
     static MARKED: Cell<bool> = const { Cell::new(true) };
     static MARKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
@@ -35,11 +36,18 @@ pub struct Done {
     pub completed: u64,
     /// Turns in which some had.
     pub turns: u64,
+    /// Panics of tasks, in their end too. Those of pages are caught before, and counted there.
+    pub panics: u64,
 }
 
 /// What this thread's loop has done so far.
 pub fn done() -> Done {
-    Done { submitted: SUBMITTED.get(), completed: COMPLETED.get(), turns: TURNS.get() }
+    Done {
+        submitted: SUBMITTED.get(),
+        completed: COMPLETED.get(),
+        turns: TURNS.get(),
+        panics: PANICS.get(),
+    }
 }
 
 /// Counts the turns of this thread's loop, for as long as it runs.
@@ -83,6 +91,12 @@ pub(super) fn operation<F: Future>(operation: F) -> impl Future<Output = F::Outp
 #[inline]
 pub(super) fn submitted() {
     SUBMITTED.set(SUBMITTED.get() + 1);
+}
+
+/// A task has panicked.
+#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+pub(super) fn panicked() {
+    PANICS.set(PANICS.get() + 1);
 }
 
 /// What is begun and done meanwhile is the loop's own, and not counted.

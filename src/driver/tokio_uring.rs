@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
-use super::clock::Stretch;
 use super::shut::Shut;
+use super::work::Work;
 use super::{Driver, Read, Reader, Writer, tally};
 
 /// tokio-uring's loop.
@@ -37,11 +37,8 @@ impl Driver for TokioUring {
     }
 
     fn spawn(task: impl Future<Output = ()> + 'static) {
-        let mut task = Box::pin(task);
-        drop(tokio_uring::spawn(poll_fn(move |context| {
-            let _stretch = Stretch::begin();
-            task.as_mut().poll(context)
-        })));
+        let mut work = Work::new(task);
+        drop(tokio_uring::spawn(poll_fn(move |context| work.poll(context))));
     }
 
     fn now() -> Instant {

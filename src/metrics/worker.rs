@@ -140,7 +140,7 @@ table! {
         in_flight: Gauge as "ringpress_requests_in_flight",
         /// Cookies of sessions that were none: changed, too old, or sealed by others.
         sessions_refused: Counter as "ringpress_sessions_refused_total",
-        /// Requests that panicked; each was answered 500.
+        /// Panics: of requests, each of which was answered 500, and of tasks beside them.
         panics: Counter as "ringpress_panics_total",
         /// CPU time that the worker's thread has used.
         cpu_us: CounterMicros as "ringpress_worker_cpu_seconds_total",

@@ -303,6 +303,7 @@ impl<D: Driver, S: Service> Worker<D, S> {
         metrics.operations.add(done.submitted.wrapping_sub(before.submitted));
         metrics.operations_completed.add(done.completed.wrapping_sub(before.completed));
         metrics.turns.add(done.turns.wrapping_sub(before.turns));
+        metrics.panics.add(done.panics.wrapping_sub(before.panics));
         metrics.cpu_us.add(used_us.saturating_sub(used_before_us));
     }
 
