@@ -201,6 +201,9 @@ pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Listening sockets that a server takes over from its predecessor.
 pub const INHERITED_SOCKETS_MAX: usize = 4096;
+/// CPUs that a thread may be pinned to, by number: as many as fit into a set of them
+/// (sched_setaffinity(2)).
+pub const CPU_NUMBERS_MAX: usize = 1024;
 /// How often the control thread looks after workers, signals and commands.
 pub const CONTROL_LOOK: Duration = Duration::from_millis(100);
 /// A worker's stack, of which only what is touched is memory: over what the deepest template takes

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use crate::metrics::WorkerMetrics;
 use crate::worker::Orders;
 use crate::worker::mailbox::Mailbox;
-use crate::worker::thread::{self, Recipe, Start};
+use crate::worker::thread::{self, Ready, Recipe, Start, Started};
 
 use super::server::{Plan, Secure};
 use super::sockets::Share;
@@ -18,6 +18,8 @@ use super::sockets::Share;
 /// A recipe that workers are started with, and where each finds the next one.
 pub(super) struct Crew<R: Recipe> {
     recipe: Arc<R>,
+    /// The one before.
+    before: Option<Arc<R>>,
     mailboxes: Vec<Arc<Mailbox<R>>>,
 }
 
@@ -33,7 +35,7 @@ pub(super) trait Fleet: Send + Sync {
         number: usize,
         share: Share,
         given: (Arc<WorkerMetrics>, Arc<Orders>),
-        ready: Sender<()>,
+        ready: Sender<Started>,
     ) -> io::Result<JoinHandle<io::Result<()>>>;
 
     /// For who knows of which kind it is.
@@ -43,14 +45,22 @@ pub(super) trait Fleet: Send + Sync {
 impl<R: Recipe> Crew<R> {
     pub(super) fn new(recipe: R, workers: usize) -> Self {
         let mailboxes = (0..workers).map(|_| Arc::default()).collect();
-        Self { recipe: Arc::new(recipe), mailboxes }
+        Self { recipe: Arc::new(recipe), before: None, mailboxes }
     }
 
     /// Has all workers go over to another recipe, and those that are started from now on begin
     /// with it. Gives the number of each one's post.
     pub(super) fn post(&mut self, recipe: R) -> Vec<u64> {
-        self.recipe = Arc::new(recipe);
+        self.before = Some(std::mem::replace(&mut self.recipe, Arc::new(recipe)));
         self.mailboxes.iter().map(|mailbox| mailbox.put(Arc::clone(&self.recipe))).collect()
+    }
+
+    /// Has workers that are started from now on begin with the recipe before, as nothing can be made
+    /// by this one.
+    pub(super) fn take_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.recipe = before;
+        }
     }
 
     /// Whether a worker serves what was posted; none while that is not known.
@@ -66,7 +76,7 @@ impl<R: Recipe> Fleet for Crew<R> {
         number: usize,
         share: Share,
         (metrics, orders): (Arc<WorkerMetrics>, Arc<Orders>),
-        ready: Sender<()>,
+        ready: Sender<Started>,
     ) -> io::Result<JoinHandle<io::Result<()>>> {
         let tls = |secure: &Secure| secure.tls.clone();
         let start = Start {
@@ -80,7 +90,7 @@ impl<R: Recipe> Fleet for Crew<R> {
             orders,
             recipe: Arc::clone(&self.recipe),
             mailbox: self.mailboxes.get(number).map(Arc::clone).unwrap_or_default(),
-            ready,
+            ready: Ready::new(number, ready),
         };
         thread::start(plan.driver, start)
     }

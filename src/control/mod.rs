@@ -26,6 +26,7 @@ mod sampling;
 pub mod server;
 pub mod serving;
 pub mod sockets;
+mod starting;
 mod strays;
 pub mod upgrade;
 mod watch;

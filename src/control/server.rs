@@ -1,25 +1,26 @@
 //! A running server: its sockets, its workers, what they go over to, and their end.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::driver::kind::Kind;
 use crate::limits::RELOAD_TIMEOUT;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
-use crate::worker::thread::Recipe;
+use crate::worker::thread::{Recipe, Started};
 use crate::worker::{Bounds, Orders};
 
 use super::crew::{Crew, Fleet};
 use super::past::Past;
 use super::roster::{Post, Roster};
 use super::sockets::{Inherited, Share, Sockets, Speech};
+pub use super::starting::StartError;
+use super::starting::{await_all, end_all, how_it_ended, pause};
 use super::watch::Watch;
 
 /// What to start.
@@ -84,17 +85,6 @@ pub struct Incidents {
     pub parted: u64,
 }
 
-/// Why a server could not start: what failed, why, and what to do.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// A worker's thread or loop cannot be made.
-    Worker(usize, io::Error),
-    /// The workers cannot serve something of that kind.
-    Kind,
-}
-
 impl Plan {
     fn wanted(&self) -> Vec<(Speech, SocketAddr)> {
         let plain = self.listen.iter().map(|address| (Speech::Plain, *address));
@@ -143,7 +133,10 @@ impl Server {
         fleet: &dyn Fleet,
     ) -> Result<Vec<Handle>, StartError> {
         let (ready, started) = mpsc::channel();
-        let mut workers = Vec::new();
+        let mut workers: Vec<Handle> = Vec::new();
+        if plan.cpus.is_empty() {
+            return Err(StartError::Nobody);
+        }
         for number in 0..plan.cpus.len() {
             let share = sockets.share(number, plan.cpus.len());
             let launched =
@@ -151,14 +144,13 @@ impl Server {
             match launched {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    workers.iter().for_each(|worker: &Handle| worker.orders.stop());
+                    end_all(&mut workers);
                     return Err(StartError::Worker(number, error));
                 }
             }
         }
         drop(ready);
-        await_all(&mut workers, &started)?;
-        Ok(workers)
+        await_all(workers, &started)
     }
 
     fn launch(
@@ -167,7 +159,7 @@ impl Server {
         fleet: &dyn Fleet,
         number: usize,
         share: Share,
-        ready: Sender<()>,
+        ready: Sender<Started>,
     ) -> io::Result<Handle> {
         let metrics = Arc::<WorkerMetrics>::default();
         let orders = Arc::new(Orders::sparing(self.spare));
@@ -230,7 +222,10 @@ impl Server {
             };
             match crew.outcome(number, post) {
                 Some(true) => {}
-                Some(false) => return failed(io::ErrorKind::Other, "it cannot make the pages"),
+                Some(false) => {
+                    crew.take_back();
+                    return failed(io::ErrorKind::Other, "it cannot make the pages");
+                }
                 None if is_gone() => {}
                 None => return failed(io::ErrorKind::TimedOut, "it did not go over in time"),
             }
@@ -381,8 +376,7 @@ impl Server {
         let mut outcome = Ok(());
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let Some(thread) = worker.thread.take() else { continue };
-            let result = thread.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
-            if let Err(error) = result
+            if let Err(error) = how_it_ended(thread)
                 && outcome.is_ok()
             {
                 outcome = Err(StartError::Worker(number, error));
@@ -396,68 +390,11 @@ impl Server {
     }
 }
 
-/// Waits until each worker serves; where one does not, all end.
-fn await_all(workers: &mut [Handle], started: &Receiver<()>) -> Result<(), StartError> {
-    for _ in 0..workers.len() {
-        if started.recv_timeout(START_TIMEOUT).is_ok() {
-            continue;
-        }
-        workers.iter().for_each(|worker| {
-            worker.orders.hand_over();
-            worker.orders.stop();
-        });
-        for (number, worker) in workers.iter_mut().enumerate() {
-            let failed = worker.thread.take_if(|thread| thread.is_finished());
-            if let Some(Ok(Err(error))) = failed.map(JoinHandle::join) {
-                return Err(StartError::Worker(number, error));
-            }
-        }
-        let error = io::Error::new(io::ErrorKind::TimedOut, "it did not start in time");
-        return Err(StartError::Worker(0, error));
-    }
-    Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the control thread")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(2));
-}
-
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Listen(address, error) => {
-                let remedy = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        "another process listens there: stop it, or choose another with --listen"
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        "ports below 1024 need CAP_NET_BIND_SERVICE (`setcap \
-                         cap_net_bind_service=+ep ringpress`, or AmbientCapabilities= in the \
-                         systemd unit); or choose another with --listen"
-                    }
-                    io::ErrorKind::AddrNotAvailable => {
-                        "no interface of this machine has that address: see `ip address`"
-                    }
-                    _ => "choose another address with --listen",
-                };
-                write!(f, "cannot listen on {address}: {error}; {remedy}")
-            }
-            StartError::Worker(number, error) => write!(f, "worker {number} failed: {error}"),
-            StartError::Kind => f.write_str("the workers serve something of another kind"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// How often workers are roused after one is gone: what is left of its ring goes a moment later.
 const ROUSES: u32 = 10;
-/// How long a worker may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(10);

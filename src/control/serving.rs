@@ -25,7 +25,7 @@ use super::machine;
 use super::overview::Reply;
 use super::resolver::{Name, Resolver};
 use super::roster::{Facts, Roster};
-use super::server::{Incidents, Plan, Secure, Server};
+use super::server::{Incidents, Plan, Secure, Server, StartError};
 
 /// How a site is come by, and what of its serving does not come from it.
 pub struct Terms {
@@ -123,7 +123,7 @@ impl Serving {
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let names = names.ok_or("no names were looked up")?;
         let (sockets, spare) = (&mut inheritance.sockets, inheritance.spare);
-        let server = Server::start_on(&plan, recipe, sockets, spare).map_err(words)?;
+        let server = Server::start_on(&plan, recipe, sockets, spare).map_err(in_words)?;
         for unused in sockets.drain(..) {
             let address = unused.socket.local_addr().map_err(words)?;
             tracing::warn!(%address, "a socket that was handed to us is at no address of the site");
@@ -190,11 +190,11 @@ impl Serving {
         let prepared = before.prepare(site)?;
         let Prepared { plan, recipe, names, certificates, log, choice } = prepared;
         let mut how = if plan == *self.server.plan() {
-            self.server.replace(recipe).map_err(words)?;
+            self.server.replace(recipe).map_err(in_words)?;
             format!("{pages}; connections and caches stay")
         } else {
             let workers = plan.cpus.len();
-            self.server.renew(plan, recipe).map_err(words)?;
+            self.server.renew(plan, recipe).map_err(in_words)?;
             format!("{pages} on {workers} new workers; the old ones finish what they have")
         };
         if let Some(names) = names {
@@ -427,6 +427,14 @@ fn steer(server: &Server, is_on: bool) {
             "incoming_cpu is of no use here: each worker needs a CPU, and a listening socket of \
              its own"
         );
+    }
+}
+
+/// Why it does not start, with the options of the command line that name an address.
+fn in_words(error: StartError) -> String {
+    match error {
+        StartError::Listen(..) => format!("{error} (`--listen`, `--listen-tls`)"),
+        other => words(other),
     }
 }
 

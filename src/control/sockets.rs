@@ -253,7 +253,7 @@ mod tests {
         assert!(sockets.iter().all(|(.., socket)| socket.local_addr().unwrap() == address));
         let error = Sockets::open(&[(Speech::Plain, address)], 1, &mut Vec::new()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("another process listens there"), "{text}");
+        assert!(text.contains("somebody listens there"), "{text}");
     }
 
     #[test]

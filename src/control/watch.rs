@@ -2,9 +2,7 @@
 //! failed is started again.
 
 use std::fs;
-use std::io;
 use std::os::unix::thread::JoinHandleExt;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
@@ -14,6 +12,7 @@ use crate::limits::{
 
 use super::sampling;
 use super::server::Handle;
+use super::starting::how_it_ended;
 
 /// What is remembered of a worker between two looks.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +68,8 @@ impl Handle {
     /// Whether its thread has ended, which it was not told to; what is known of that is logged.
     pub(super) fn is_lost(&mut self, number: usize) -> bool {
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
-            let why = how_it_ended(thread);
+            let ended = how_it_ended(thread);
+            let why = ended.map_or_else(|error| error.to_string(), |()| "for no reason".to_owned());
             tracing::error!(worker = number, why, "a worker has ended by itself");
             self.watch.failed(Instant::now());
         }
@@ -94,14 +94,6 @@ impl Handle {
         }
         self.watch.failed(Instant::now());
         true
-    }
-}
-
-fn how_it_ended(thread: JoinHandle<io::Result<()>>) -> String {
-    match thread.join() {
-        Ok(Ok(())) => "for no reason".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "it panicked".to_owned(),
     }
 }
 

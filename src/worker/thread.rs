@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use std::thread::JoinHandle;
 use crate::driver::Driver;
 use crate::driver::kind::{Kind, Visit};
 use crate::driver::timers::Timers;
-use crate::limits::WORKER_STACK_BYTES;
+use crate::limits;
 use crate::metrics::WorkerMetrics;
 use crate::tls::ServerTls;
 
@@ -86,7 +87,43 @@ pub struct Start<R: Recipe> {
     /// Where it finds what makes the next one.
     pub mailbox: Arc<Mailbox<R>>,
     /// Where it says that it serves.
-    pub ready: Sender<()>,
+    pub ready: Ready,
+}
+
+/// What became of the start of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Which worker.
+    pub number: usize,
+    /// Whether it serves; if not its thread is about to end, with the reason.
+    pub serves: bool,
+}
+
+/// Where a worker says that it serves. Dropped before, that says that it does not.
+#[derive(Debug)]
+pub struct Ready {
+    number: usize,
+    tell: Option<Sender<Started>>,
+}
+
+impl Ready {
+    /// For worker `number`.
+    pub fn new(number: usize, tell: Sender<Started>) -> Self {
+        Self { number, tell: Some(tell) }
+    }
+
+    fn say(&mut self, serves: bool) {
+        if let Some(tell) = self.tell.take() {
+            // An error means that nobody waits for it.
+            let _ = tell.send(Started { number: self.number, serves });
+        }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.say(false);
+    }
 }
 
 /// Starts a worker's thread. It ends when the worker was ordered to, with how it went.
@@ -96,7 +133,7 @@ pub struct Start<R: Recipe> {
 pub fn start<R: Recipe>(kind: Kind, start: Start<R>) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new()
         .name(format!("worker-{}", start.number))
-        .stack_size(WORKER_STACK_BYTES)
+        .stack_size(limits::WORKER_STACK_BYTES)
         .spawn(move || kind.visit(start).map_err(io::Error::other)?)
 }
 
@@ -105,7 +142,7 @@ impl<R: Recipe> Visit for Start<R> {
 
     fn visit<D: Driver>(self) -> io::Result<()> {
         if let Some(cpu) = self.cpu
-            && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+            && !pin(cpu)
         {
             // A worker that roams still serves; it only serves a little slower.
             tracing::warn!(worker = self.number, cpu, "cannot pin the worker to its CPU");
@@ -117,7 +154,7 @@ impl<R: Recipe> Visit for Start<R> {
 }
 
 impl<R: Recipe> Start<R> {
-    async fn run<D: Driver>(self) -> io::Result<()> {
+    async fn run<D: Driver>(mut self) -> io::Result<()> {
         let mut listeners = Vec::new();
         for listener in self.listeners {
             listeners.push((D::listen(listener)?, None));
@@ -134,17 +171,21 @@ impl<R: Recipe> Start<R> {
         let access = self.recipe.access::<D>(&self.metrics, self.number);
         let worker = Worker::new(service, self.bounds, self.metrics, timers.clone());
         worker.record_in(access);
-        let _ = self.ready.send(());
+        self.ready.say(true);
         let (recipe, mailbox) = (RefCell::new(self.recipe), self.mailbox);
         let housekeep = || {
             if let Some((new, post)) = mailbox.take() {
-                let made = new.remake(&*worker.service(), &timers, &metrics, number);
+                let remake = || {
+                    let service = new.remake(&*worker.service(), &timers, &metrics, number)?;
+                    Ok((service, new.access::<D>(&metrics, number)))
+                };
+                let made = caught(remake, &metrics);
                 mailbox.answer(post, made.is_ok());
                 match made {
-                    Ok(service) => {
+                    Ok((service, access)) => {
                         worker.replace(service);
                         worker.hand_over_records();
-                        worker.record_in(new.access::<D>(&metrics, number));
+                        worker.record_in(access);
                         recipe.replace(new);
                     }
                     Err(error) => tracing::error!(number, error, "the new site cannot be served"),
@@ -157,4 +198,22 @@ impl<R: Recipe> Start<R> {
         worker.hand_over_records();
         Ok(())
     }
+}
+
+/// Has this thread run on one CPU only; whether that can be.
+fn pin(cpu: usize) -> bool {
+    // What sets it panics on a number that the kernel's set has no place for.
+    cpu < limits::CPU_NUMBERS_MAX
+        && core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}
+
+/// What is made; an error where that panics, as what was there before can go on.
+fn caught<T>(
+    make: impl FnOnce() -> Result<T, String>,
+    metrics: &WorkerMetrics,
+) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| {
+        metrics.panics.add(1);
+        Err("making it has panicked".to_owned())
+    })
 }

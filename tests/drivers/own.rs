@@ -2,26 +2,51 @@
 //! may rely on.
 
 use std::future::pending;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringpress::control::server::{Plan, Server, StartError};
 use ringpress::driver::Driver;
 use ringpress::driver::kind::Kind;
 use ringpress::driver::timers::Timers;
 use ringpress::metrics::WorkerMetrics;
 use ringpress::worker::thread::Recipe;
-use ringpress::worker::{Request, Response, Service};
+use ringpress::worker::{Bounds, Request, Response, Service};
 
 use super::stage::{Script, wait};
-use super::visitor::get;
+use super::visitor::{Visitor, get};
 
-on_every_driver!(a_panic_in_the_end_of_a_task_ends_no_worker, a_panic_in_the_end_of_a_page_is_late);
+on_every_driver!(
+    a_panic_in_the_end_of_a_task_ends_no_worker,
+    a_panic_in_the_end_of_a_page_is_late,
+    where_a_worker_does_not_start_none_is_left,
+    what_cannot_take_over_leaves_what_is_there,
+    a_cpu_that_there_is_not_and_none_at_all,
+);
 
 /// Pages that do what their path says.
-struct Own<D: Driver>(Timers<D>);
+struct Own<D: Driver> {
+    timers: Timers<D>,
+    name: &'static str,
+    _lives: Arc<()>,
+}
 
-struct OwnRecipe;
+/// Makes them.
+#[derive(Default)]
+struct OwnRecipe {
+    name: &'static str,
+    /// What goes wrong, and from which worker on.
+    trouble: Option<(Trouble, usize)>,
+    /// Each service that lives has one.
+    lives: Arc<()>,
+}
+
+#[derive(Clone, Copy)]
+enum Trouble {
+    Refuses,
+    Panics,
+}
 
 impl Recipe for OwnRecipe {
     type Service<D: Driver> = Own<D>;
@@ -30,9 +55,16 @@ impl Recipe for OwnRecipe {
         &self,
         timers: &Timers<D>,
         _: &Arc<WorkerMetrics>,
-        _: usize,
+        number: usize,
     ) -> Result<Own<D>, String> {
-        Ok(Own(timers.clone()))
+        match self.trouble {
+            Some((Trouble::Refuses, from)) if number >= from => return Err("no such thing".into()),
+            Some((Trouble::Panics, from)) if number >= from => {
+                panic!("a panic that the test asked for");
+            }
+            _ => {}
+        }
+        Ok(Own { timers: timers.clone(), name: self.name, _lives: Arc::clone(&self.lives) })
     }
 }
 
@@ -59,7 +91,8 @@ impl<D: Driver> Service for Own<D> {
         match request.span(request.head.path) {
             b"/panics-in-task" => D::spawn(wait_and_panic()),
             b"/panics-when-dropped" => wait_and_panic().await,
-            b"/later" => self.0.sleep(Duration::from_millis(5)).await,
+            b"/later" => self.timers.sleep(Duration::from_millis(5)).await,
+            b"/name" => return response.body().extend_from_slice(self.name.as_bytes()),
             _ => {}
         }
         response.body().extend_from_slice(b"done");
@@ -72,7 +105,7 @@ impl<D: Driver> Service for Own<D> {
 }
 
 fn a_panic_in_the_end_of_a_task_ends_no_worker(kind: Kind) {
-    let mut stage = Script::on(kind).start_recipe(OwnRecipe);
+    let mut stage = Script::on(kind).start_recipe(OwnRecipe::default());
     let address = stage.address();
     let mut visitor = stage.visitor();
     for _ in 0..3 {
@@ -93,7 +126,7 @@ fn a_panic_in_the_end_of_a_task_ends_no_worker(kind: Kind) {
 
 fn a_panic_in_the_end_of_a_page_is_late(kind: Kind) {
     let script = Script::on(kind).bounds(|bounds| bounds.drain_timeout = Duration::from_millis(1));
-    let stage = script.start_recipe(OwnRecipe);
+    let stage = script.start_recipe(OwnRecipe::default());
     let address = stage.address();
     let mut visitor = stage.visitor();
     visitor.send(get("/panics-when-dropped"));
@@ -102,4 +135,60 @@ fn a_panic_in_the_end_of_a_page_is_late(kind: Kind) {
     stage.server.join().expect("an orderly end");
     wait("the port to close", || TcpStream::connect(address).is_err());
     assert!(visitor.at_end());
+}
+
+/// A server of so many workers, at an address of this driver's own.
+fn plan(kind: Kind, cpus: Vec<Option<usize>>) -> Plan {
+    let place = Kind::ALL.iter().position(|one| *one == kind).expect("a driver");
+    let host = Ipv4Addr::new(127, 0, 77, u8::try_from(place).expect("few drivers"));
+    let free = TcpListener::bind((host, 0)).and_then(|socket| socket.local_addr());
+    let (listen, bounds) = (vec![free.expect("a free port")], Bounds::default());
+    Plan { listen, secure: None, cpus, driver: kind, bounds }
+}
+
+fn where_a_worker_does_not_start_none_is_left(kind: Kind) {
+    for (trouble, why) in [(Trouble::Refuses, "no such thing"), (Trouble::Panics, "it panicked")] {
+        for from in [1, 0] {
+            let plan = plan(kind, vec![None; 2]);
+            let lives = Arc::new(());
+            let (trouble, name) = (Some((trouble, from)), "");
+            let recipe = OwnRecipe { name, trouble, lives: Arc::clone(&lives) };
+            let Err(error) = Server::start(&plan, recipe) else { panic!("it starts") };
+            let text = error.to_string();
+            let worker = if from == 1 { "worker 1" } else { "worker " };
+            assert!(text.starts_with(worker) && text.ends_with(why), "{text}");
+            assert_eq!(Arc::strong_count(&lives), 1, "a worker serves");
+            wait("the port to close", || TcpStream::connect(plan.listen[0]).is_err());
+        }
+    }
+}
+
+fn what_cannot_take_over_leaves_what_is_there(kind: Kind) {
+    let first = OwnRecipe { name: "first", ..OwnRecipe::default() };
+    let mut stage = Script::on(kind).workers(2).start_recipe(first);
+    let mut known = stage.visitor();
+    for (number, trouble) in [Trouble::Panics, Trouble::Refuses].into_iter().enumerate() {
+        let next = OwnRecipe { trouble: Some((trouble, 0)), ..OwnRecipe::default() };
+        let error = stage.server.replace(next).expect_err("it takes over");
+        assert!(error.to_string().contains("cannot make the pages"), "{error}");
+        assert_eq!(known.get("/name").text(), "first");
+        assert_eq!(stage.get("/name").text(), "first");
+        wait("both workers to have refused", || stage.count(|m| m.panics.get()) == 2 || number > 0);
+    }
+    assert_eq!(stage.server.look_after().restarted, 0);
+    let next = OwnRecipe { name: "next", ..OwnRecipe::default() };
+    stage.server.replace(next).expect("it takes over");
+    assert_eq!(known.get("/name").text(), "next");
+    drop(known);
+    stage.finish();
+}
+
+fn a_cpu_that_there_is_not_and_none_at_all(kind: Kind) {
+    let odd = plan(kind, vec![Some(9_999), Some(usize::MAX)]);
+    let server = Server::start(&odd, OwnRecipe::default()).expect("workers that roam");
+    assert_eq!(Visitor::to(odd.listen[0]).get("/").text(), "done");
+    server.stop();
+    server.join().expect("an orderly end");
+    let empty = Server::start(&plan(kind, Vec::new()), OwnRecipe::default());
+    assert!(matches!(empty, Err(StartError::Nobody)));
 }
