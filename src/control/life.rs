@@ -3,12 +3,14 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
+use signal_hook::flag;
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::limits::CONTROL_LOOK;
 
@@ -19,8 +21,12 @@ use super::server::{Server, StartError};
 use super::serving::Serving;
 use super::upgrade::{Binary, Progress, Successor};
 
-/// The signals that a server heeds, caught from now on.
-pub struct Heeded(Receiver<i32>);
+/// The signals that a server heeds, caught until this is dropped. Then they do again what they do
+/// to a process that catches none: they end it.
+pub struct Heeded {
+    told: Receiver<i32>,
+    ears: Handle,
+}
 
 impl Heeded {
     /// Catches TERM, QUIT and INT, which end a server, HUP, USR1 and USR2, from now on.
@@ -28,8 +34,9 @@ impl Heeded {
     /// # Errors
     /// The kernel's.
     pub fn catch() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
+        let mut signals = Signals::new(HEEDED)?;
         let (tell, told) = mpsc::channel();
+        let ears = signals.handle();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
                 if tell.send(signal).is_err() {
@@ -37,9 +44,35 @@ impl Heeded {
                 }
             }
         })?;
-        Ok(Self(told))
+        let mut heeding = HEEDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if heeding.is_none() {
+            // A handler, once there is one, stays. What the kernel did without it, this does.
+            for signal in HEEDED {
+                flag::register_conditional_default(signal, &UNHEEDED)?;
+            }
+        }
+        *heeding = Some(heeding.unwrap_or(0) + 1);
+        UNHEEDED.store(false, Ordering::SeqCst);
+        Ok(Self { told, ears })
     }
 }
+
+impl Drop for Heeded {
+    fn drop(&mut self) {
+        let mut heeding = HEEDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = heeding.unwrap_or(0).saturating_sub(1);
+        *heeding = Some(left);
+        UNHEEDED.store(left == 0, Ordering::SeqCst);
+        self.ears.close();
+    }
+}
+
+/// How many heed signals; none before the first.
+static HEEDING: Mutex<Option<usize>> = Mutex::new(None);
+/// Whether nobody does any more.
+static UNHEEDED: AtomicBool = AtomicBool::new(false);
+
+const HEEDED: [i32; 6] = [SIGTERM, SIGQUIT, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
 
 /// What a server has besides itself, while it lives.
 pub struct Belongings {
@@ -70,14 +103,17 @@ pub fn live(serving: Serving, belongings: Belongings) -> Result<(), StartError> 
     life.belongings.overview.life().loaded_unix_ms = unix_ms();
     notify::ready();
     while !life.serving.server().is_finished() || !life.is_ending() {
-        match life.belongings.signals.0.recv_timeout(CONTROL_LOOK) {
+        match life.belongings.signals.told.recv_timeout(CONTROL_LOOK) {
             Ok(signal) => life.heed(signal),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => life.end("the signals are gone"),
         }
         life.look();
     }
-    life.serving.into_server().join()
+    let outcome = life.serving.into_server().join();
+    // Heeded to the end of the process, which is not to fail for being told twice.
+    std::mem::forget(life.belongings.signals);
+    outcome
 }
 
 /// The same for a server of something else than a site, which has nothing to read again and no
@@ -88,7 +124,7 @@ pub fn live(serving: Serving, belongings: Belongings) -> Result<(), StartError> 
 pub fn live_simply(mut server: Server, signals: &Heeded) -> Result<(), StartError> {
     let mut ends = 0;
     while !server.is_finished() || ends == 0 {
-        match signals.0.recv_timeout(CONTROL_LOOK) {
+        match signals.told.recv_timeout(CONTROL_LOOK) {
             Ok(SIGHUP | SIGUSR1 | SIGUSR2) | Err(RecvTimeoutError::Timeout) => {}
             Ok(_) | Err(RecvTimeoutError::Disconnected) => {
                 ends += 1;
@@ -276,4 +312,39 @@ fn answer(to: Option<&SyncSender<Reply>>, reply: Reply) {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use signal_hook::low_level;
+
+    use super::*;
+
+    /// Set for the process that is to end.
+    const IN_CHILD: &str = "RINGPRESS_TEST_OF_SIGNALS";
+
+    #[test]
+    fn signals_that_nobody_heeds_any_more_end_the_process() {
+        if std::env::var_os(IN_CHILD).is_some() {
+            let first = Heeded::catch().unwrap();
+            drop(Heeded::catch().unwrap());
+            drop(first);
+            let heeded = Heeded::catch().unwrap();
+            low_level::raise(SIGTERM).unwrap();
+            assert_eq!(heeded.told.recv_timeout(Duration::from_secs(10)), Ok(SIGTERM));
+            drop(heeded);
+            low_level::raise(SIGTERM).unwrap();
+            return;
+        }
+        let name = "control::life::tests::signals_that_nobody_heeds_any_more_end_the_process";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name]).env(IN_CHILD, "1");
+        let ended = child.output().unwrap();
+        let text = String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(ended.status.signal(), Some(SIGTERM), "{text}");
+    }
 }

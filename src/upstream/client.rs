@@ -242,7 +242,7 @@ impl<D: Driver> Inner<D> {
     ) -> impl Future<Output = Result<Response, FetchError>> + use<'a, D> {
         async move {
             let Some(origin) = self.origins.get(request.place()) else {
-                return Err(FetchError::NoAddress { host: String::new() });
+                return Err(FetchError::NoUpstream(request.place()));
             };
             let _pass = match origin.gate.try_enter() {
                 Some(pass) => pass,

@@ -19,6 +19,8 @@ pub enum FetchError {
         /// The host as written in `site.toml`.
         host: String,
     },
+    /// There is no upstream at that place in the list.
+    NoUpstream(usize),
     /// It could not be connected to.
     Connect(io::Error),
     /// There is no TLS with it.
@@ -101,7 +103,8 @@ impl FetchError {
 
     /// Whether it says nothing about how the upstream is.
     pub(super) fn is_ours(&self) -> bool {
-        self.is_shed() || matches!(self, FetchError::NoAddress { .. } | FetchError::Request(_))
+        use FetchError::{NoAddress, NoUpstream, Request};
+        self.is_shed() || matches!(self, NoAddress { .. } | NoUpstream(_) | Request(_))
     }
 }
 
@@ -129,6 +132,7 @@ impl fmt::Display for FetchError {
                 )
             }
             FetchError::NoAddress { host } => write!(f, "the name {host} has not been found"),
+            FetchError::NoUpstream(place) => write!(f, "there is no upstream number {place}"),
             FetchError::Connect(_) => f.write_str("cannot connect"),
             FetchError::Tls(unsecured) => {
                 let Unsecured { name, address, .. } = &**unsecured;

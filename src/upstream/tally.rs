@@ -52,6 +52,7 @@ fn count(counts: &UpstreamMetrics, error: &FetchError) {
         FetchError::Busy | FetchError::Full => &counts.rejected_full,
         FetchError::Open(_) => &counts.rejected_breaker,
         FetchError::NoAddress { .. }
+        | FetchError::NoUpstream(_)
         | FetchError::Request(_)
         | FetchError::Shortage(_)
         | FetchError::NotRecorded(_) => &counts.failed_other,
