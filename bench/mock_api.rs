@@ -95,6 +95,8 @@ impl Recipe for MockRecipe {
 }
 
 impl<D: Driver> Service for Mock<D> {
+    const WAKERS_STAY: bool = true;
+
     fn wants_body(&self, _: &Request<'_>) -> bool {
         false
     }

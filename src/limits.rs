@@ -90,6 +90,11 @@ pub const OVERLOAD_BURST_MIN: f64 = 4.0;
 /// How long an overloaded worker makes pages before it looks at its sockets again; a page that
 /// takes longer is a stint of its own.
 pub const STINT: Duration = Duration::from_micros(300);
+/// How often tasks give way, all together, until the loop looks at its sockets and timers. A look
+/// takes about two microseconds.
+pub const GIVE_WAYS_MAX: u32 = 32;
+/// How often in a row a page may wake itself and go on at once; the next time the loop looks first.
+pub const SELF_WAKES_MAX: u32 = 32;
 /// Looks between two stints, for as long as each brings something. A new connection takes three
 /// until its 503 is on its way: it is accepted, its request is read, the answer is handed over.
 pub const LOOKS_MAX: u32 = 8;

@@ -18,7 +18,8 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{Driver, Read, Reader, give_way, tally};
+use super::ways::let_others_go;
+use super::{Driver, Read, Reader, tally};
 use crate::limits::LOOK_PAUSE;
 
 /// What a task looks with.
@@ -58,7 +59,7 @@ impl<D: Driver> Looks<D> {
                 Ok(()) => std::mem::swap(bell, next),
                 Err(error) => self.0 = State::without(error),
             },
-            State::Always => give_way::<D>().await,
+            State::Always => let_others_go::<D>().await,
             State::Missing => D::sleep(LOOK_PAUSE).await,
         }
     }
@@ -162,11 +163,11 @@ mod tests {
             far.write_all(b"come").unwrap();
             D::spawn(async move { writer.write_all(b"asked".to_vec(), 0).await.0.unwrap() });
             // The main task of a loop is not among those that are ready.
-            give_way::<D>().await;
+            let_others_go::<D>().await;
             looks.look().await;
             let mut handed_over = [0; 8];
             assert_eq!(far.read(&mut handed_over).unwrap(), 5);
-            give_way::<D>().await;
+            let_others_go::<D>().await;
             assert_eq!(heard.get(), 4);
         });
         run.unwrap();
@@ -197,7 +198,7 @@ mod tests {
             looks.look().await;
             // A runtime may run only so many tasks in a turn. These bring nothing more.
             for _ in 0..MANY / 50 {
-                give_way::<D>().await;
+                let_others_go::<D>().await;
             }
             assert_eq!(heard.get(), MANY);
         });

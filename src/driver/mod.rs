@@ -35,18 +35,21 @@ pub mod timers;
 pub mod tokio_uring;
 pub(crate) mod turns;
 pub mod usual;
+pub mod wakes;
+mod ways;
 #[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod work;
 
 #[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
 compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::task::Poll;
 use std::time::{Duration, Instant};
+
+pub use ways::give_way;
 
 /// How a worker talks to the kernel. See the table in the README for the drivers there are.
 pub trait Driver: Sized + 'static {
@@ -60,6 +63,8 @@ pub trait Driver: Sized + 'static {
     const ACCEPTS_DROP: bool = true;
     /// Whether the kernel hands over only so much of what has come at a time, in the order it came.
     const HANDS_OVER_IN_PARTS: bool = false;
+    /// Whether there is no kernel behind it, and so no other thread that has to do with it.
+    const IS_SIMULATED: bool = false;
     /// Descriptors that a connection to an upstream takes.
     const DESCRIPTORS_A_CONNECT: usize = 1;
     /// A listening socket of this driver.
@@ -76,7 +81,9 @@ pub trait Driver: Sized + 'static {
     /// When the kernel gives no ring or no epoll instance; the cause is the kernel's own.
     fn run<F: Future>(main: impl FnOnce() -> F) -> io::Result<F::Output>;
 
-    /// Starts a task on this thread's loop.
+    /// Starts a task on this thread's loop. Its wakers are this thread's own: woken on another they
+    /// panic there, on some drivers. See [`wakes::from_anywhere`] for a task that is to be woken by
+    /// others, and [`offload`] for work that blocks.
     fn spawn(task: impl Future<Output = ()> + 'static);
 
     /// The time, which in simulation is virtual. A task may be told when it went on, as it is only
@@ -180,21 +187,6 @@ pub trait Writer: 'static {
     fn is_quiet(&self) -> bool {
         true
     }
-}
-
-/// Lets all tasks that are ready go first. A task that only woke itself would go on at once, on
-/// some loops.
-pub async fn give_way<D: Driver>() {
-    let mut given = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
-        }
-        let waker = context.waker().clone();
-        D::spawn(async move { waker.wake() });
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Whether an accept failed because it was cancelled.

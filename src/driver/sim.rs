@@ -95,6 +95,7 @@ impl Sim {
 impl Driver for Sim {
     const NAME: &'static str = "sim";
     const ACCEPTS_PENDING: usize = 4;
+    const IS_SIMULATED: bool = true;
     type Listener = Listener;
     type Reader = ReadHalf;
     type Writer = WriteHalf;

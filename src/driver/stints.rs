@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::looks::Looks;
 use super::turns::Turns;
-use super::{Driver, give_way, tally};
+use super::ways::let_others_go;
+use super::{Driver, tally};
 use crate::limits::{LOOKS_MAX, LOOKS_PER_STINT, LOOKS_TIME_MAX, STINT};
 
 thread_local! {
@@ -90,7 +91,7 @@ async fn look_around<D: Driver>(looks: &mut Looks<D>, begun: Instant) -> Duratio
     for _ in 0..LOOKS_MAX {
         looks.look().await;
         // Those who have got something beside this task note that now.
-        give_way::<D>().await;
+        let_others_go::<D>().await;
         looked_for = D::now_exactly().saturating_duration_since(begun);
         let before = std::mem::replace(&mut taken, tally::done().completed);
         if taken == before || looked_for >= LOOKS_TIME_MAX {
@@ -214,7 +215,7 @@ mod tests {
                 read.result.unwrap();
                 // A few steps, each at the end of the line.
                 for _ in 0..4 {
-                    give_way::<Sim>().await;
+                    let_others_go::<Sim>().await;
                 }
                 answers.set(Some(Sim::elapsed()));
             });

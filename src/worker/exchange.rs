@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use crate::driver::Driver;
+use crate::driver::wakes::Wakes;
 use crate::http::{Framing, ParseError, RequestHead};
 use crate::metrics::WorkerMetrics;
 
@@ -80,7 +81,8 @@ pub(super) fn respond<'a, D: Driver, S: Service>(
                 let response = response;
                 service.respond(request, response)
             };
-            let page = pin!(catch_unwind(AssertUnwindSafe(begin)).ok());
+            let page = catch_unwind(AssertUnwindSafe(begin)).ok();
+            let page = pin!(page.map(|page| Wakes::<D, _>::wanted(!S::WAKERS_STAY, page)));
             Making { page, metrics: &worker.metrics }.await
         };
         if is_made {

@@ -123,6 +123,8 @@ impl Replicas {
 }
 
 impl<D: Driver> Service for Pages<D> {
+    const WAKERS_STAY: bool = true;
+
     fn wants_body(&self, request: &Request<'_>) -> bool {
         Pages::wants_body(self, &as_page_sees(request))
     }

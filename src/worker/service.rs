@@ -12,6 +12,10 @@ pub use super::response::Response;
 
 /// Something that answers requests.
 pub trait Service: 'static {
+    /// Whether the wakers of [`Service::respond`] never leave the thread: then they are the loop's
+    /// own, and spare a little. They panic where they are woken on another one, on some drivers.
+    const WAKERS_STAY: bool = false;
+
     /// Whether the body of such a request should be read before [`Service::respond`]. Where not,
     /// the connection closes after the answer, if there is a body.
     fn wants_body(&self, request: &Request<'_>) -> bool;
@@ -32,10 +36,10 @@ pub trait Service: 'static {
     /// Answers one request: fills in the response, whatever happens. A panic becomes a 500.
     ///
     /// All requests of a worker take turns on one thread. A page gives way only where it awaits
-    /// what is not there yet: a fetch, [`Timers::sleep`], or what another task of this worker will
-    /// wake it for. One that yields by waking itself is asked again at once, and takes all the time
-    /// there is. What computes for long, or blocks, as files and name look-ups do, goes to the
-    /// threads of an [`Offload`], which the page awaits.
+    /// what is not there yet: a fetch, [`Timers::sleep`], or what a task of this worker or another
+    /// thread will wake it for. What computes for long should [`give_way`] now and then; what
+    /// blocks, as files and name look-ups do, goes to the threads of an [`Offload`], which the page
+    /// awaits.
     ///
     /// A page has no deadline unless it sets one: [`Timers::timeout`] around all of it, and the
     /// deadline of each fetch. It is dropped, at an await, when its visitor has gone.
@@ -43,6 +47,7 @@ pub trait Service: 'static {
     /// [`Timers::sleep`]: crate::driver::timers::Timers::sleep
     /// [`Timers::timeout`]: crate::driver::timers::Timers::timeout
     /// [`Offload`]: crate::driver::offload::Offload
+    /// [`give_way`]: crate::driver::give_way
     fn respond(&self, request: Request<'_>, response: &mut Response) -> impl Future<Output = ()>;
 
     /// Fills in the answer to what was not a request we speak (`status` 4xx or 5xx), or to one

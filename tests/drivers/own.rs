@@ -1,18 +1,21 @@
 //! Services of one's own, as users of the library write them: what they get wrong, and what they
 //! may rely on.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringpress::control::server::{Plan, Server, StartError};
-use ringpress::driver::Driver;
 use ringpress::driver::kind::Kind;
 use ringpress::driver::timers::Timers;
+use ringpress::driver::{Driver, give_way};
 use ringpress::metrics::WorkerMetrics;
 use ringpress::worker::thread::Recipe;
 use ringpress::worker::{Bounds, Request, Response, Service};
+use socket2::SockRef;
 
 use super::stage::{Script, wait};
 use super::visitor::{Visitor, get};
@@ -23,13 +26,42 @@ on_every_driver!(
     where_a_worker_does_not_start_none_is_left,
     what_cannot_take_over_leaves_what_is_there,
     a_cpu_that_there_is_not_and_none_at_all,
+    a_page_is_woken_by_another_thread,
+    who_yields_keeps_nobody_waiting,
 );
 
 /// Pages that do what their path says.
 struct Own<D: Driver> {
     timers: Timers<D>,
     name: &'static str,
+    elsewhere: Arc<Elsewhere>,
     _lives: Arc<()>,
+}
+
+/// What a page waits for, and how.
+#[derive(Default)]
+struct Elsewhere {
+    is_done: AtomicBool,
+    polls: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Elsewhere {
+    /// Whether that is done. It is not looked at again before the waker is woken.
+    fn poll_done(&self, context: &Context<'_>) -> Poll<()> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        *self.waker.lock().expect("a waker") = Some(context.waker().clone());
+        if self.is_done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_again_and_again(&self, context: &Context<'_>) -> Poll<()> {
+        context.waker().wake_by_ref();
+        if self.is_done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
+    }
 }
 
 /// Makes them.
@@ -38,6 +70,7 @@ struct OwnRecipe {
     name: &'static str,
     /// What goes wrong, and from which worker on.
     trouble: Option<(Trouble, usize)>,
+    elsewhere: Arc<Elsewhere>,
     /// Each service that lives has one.
     lives: Arc<()>,
 }
@@ -64,7 +97,8 @@ impl Recipe for OwnRecipe {
             }
             _ => {}
         }
-        Ok(Own { timers: timers.clone(), name: self.name, _lives: Arc::clone(&self.lives) })
+        let (elsewhere, _lives) = (Arc::clone(&self.elsewhere), Arc::clone(&self.lives));
+        Ok(Own { timers: timers.clone(), name: self.name, elsewhere, _lives })
     }
 }
 
@@ -91,6 +125,14 @@ impl<D: Driver> Service for Own<D> {
         match request.span(request.head.path) {
             b"/panics-in-task" => D::spawn(wait_and_panic()),
             b"/panics-when-dropped" => wait_and_panic().await,
+            b"/elsewhere" => poll_fn(|context| self.elsewhere.poll_done(context)).await,
+            b"/yields" => poll_fn(|context| self.elsewhere.poll_again_and_again(context)).await,
+            b"/gives-way" => {
+                while !self.elsewhere.is_done.load(Ordering::Acquire) {
+                    give_way::<D>().await;
+                }
+            }
+            b"/enough" => self.elsewhere.is_done.store(true, Ordering::Release),
             b"/later" => self.timers.sleep(Duration::from_millis(5)).await,
             b"/name" => return response.body().extend_from_slice(self.name.as_bytes()),
             _ => {}
@@ -152,7 +194,8 @@ fn where_a_worker_does_not_start_none_is_left(kind: Kind) {
             let plan = plan(kind, vec![None; 2]);
             let lives = Arc::new(());
             let (trouble, name) = (Some((trouble, from)), "");
-            let recipe = OwnRecipe { name, trouble, lives: Arc::clone(&lives) };
+            let lives_too = Arc::clone(&lives);
+            let recipe = OwnRecipe { name, trouble, lives: lives_too, ..OwnRecipe::default() };
             let Err(error) = Server::start(&plan, recipe) else { panic!("it starts") };
             let text = error.to_string();
             let worker = if from == 1 { "worker 1" } else { "worker " };
@@ -191,4 +234,52 @@ fn a_cpu_that_there_is_not_and_none_at_all(kind: Kind) {
     server.join().expect("an orderly end");
     let empty = Server::start(&plan(kind, Vec::new()), OwnRecipe::default());
     assert!(matches!(empty, Err(StartError::Nobody)));
+}
+
+fn a_page_is_woken_by_another_thread(kind: Kind) {
+    let elsewhere = Arc::<Elsewhere>::default();
+    let recipe = OwnRecipe { elsewhere: Arc::clone(&elsewhere), ..OwnRecipe::default() };
+    let stage = Script::on(kind).start_recipe(recipe);
+    let mut visitor = stage.visitor();
+    let mut wakers = Vec::new();
+    for round in 0..3 {
+        elsewhere.is_done.store(false, Ordering::Release);
+        let before = elsewhere.polls();
+        visitor.send(get("/elsewhere"));
+        // Twice more by itself, when the server begins to look for who leaves. Then no more.
+        wait("the page to wait", || elsewhere.polls() == before + 3);
+        let waker = elsewhere.waker.lock().expect("a waker").clone().expect("a waker");
+        if round > 0 {
+            waker.wake_by_ref();
+            wait("the page to be woken", || elsewhere.polls() == before + 4);
+        }
+        elsewhere.is_done.store(true, Ordering::Release);
+        waker.wake_by_ref();
+        assert_eq!(visitor.reply().text(), "done");
+        wakers.push(waker);
+    }
+    drop(visitor);
+    wakers.iter().for_each(Waker::wake_by_ref);
+    assert_eq!(stage.get("/").text(), "done");
+    stage.finish();
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+fn who_yields_keeps_nobody_waiting(kind: Kind) {
+    for yields in ["/yields", "/gives-way"] {
+        let stage = Script::on(kind).start_recipe(OwnRecipe::default());
+        let mut yielding: Vec<Visitor> = (0..3).map(|_| stage.visitor()).collect();
+        yielding.iter_mut().for_each(|visitor| visitor.send(get(yields)));
+        stage.await_in_flight(3);
+        assert_eq!(stage.get("/later").text(), "done");
+        // One who leaves is missed.
+        let left = yielding.pop().expect("a visitor");
+        SockRef::from(left.stream()).set_linger(Some(Duration::ZERO)).expect("linger");
+        drop(left);
+        stage.await_in_flight(2);
+        assert_eq!(stage.get("/enough").text(), "done");
+        yielding.iter_mut().for_each(|visitor| assert_eq!(visitor.reply().text(), "done"));
+        drop(yielding);
+        stage.finish();
+    }
 }

@@ -50,6 +50,8 @@ pub(super) struct ApiService<D: Driver> {
 }
 
 impl<D: Driver> Service for ApiService<D> {
+    const WAKERS_STAY: bool = true;
+
     fn wants_body(&self, request: &Request<'_>) -> bool {
         request.head.method == Method::Post
     }

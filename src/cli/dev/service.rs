@@ -224,6 +224,8 @@ impl Drop for Waiter<'_> {
 }
 
 impl<D: Driver> Service for DevService<D> {
+    const WAKERS_STAY: bool = true;
+
     fn wants_body(&self, request: &Request<'_>) -> bool {
         self.cast().is_some_and(|cast| cast.pages.wants_body(&as_page_sees(request)))
     }
