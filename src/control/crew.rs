@@ -55,8 +55,8 @@ impl<R: Recipe> Crew<R> {
         self.mailboxes.iter().map(|mailbox| mailbox.put(Arc::clone(&self.recipe))).collect()
     }
 
-    /// Has workers that are started from now on begin with the recipe before, as nothing can be made
-    /// by this one.
+    /// Has workers that are started from now on begin with the recipe before, as nothing can be
+    /// made by this one.
     pub(super) fn take_back(&mut self) {
         if let Some(before) = self.before.take() {
             self.recipe = before;

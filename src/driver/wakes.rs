@@ -1,10 +1,10 @@
 //! Wakers that may go anywhere, for what is not ours: pages that others write.
 //!
 //! The wakers of monoio's loops are their thread's own, and panic on another. What monoio has for
-//! that (`sync`) takes a lock in each turn of the loop. So what may be woken from elsewhere is given
-//! a waker of ours. On its own thread that wakes the task; on another it is put down on a list, and
-//! the loop is told of it by a byte on a socket, as of all else. Whoever never waits has neither,
-//! and the wakers are used again.
+//! that (`sync`) takes a lock in each turn of the loop. So what may be woken from elsewhere is
+//! given a waker of ours. On its own thread that wakes the task; on another it is put down on a
+//! list, and the loop is told of it by a byte on a socket, as of all else. A worker whose pages are
+//! all its own has neither, and the wakers are used again.
 //!
 //! And who wakes itself again and again, to let others go first, does not on some loops: it goes on
 //! at once. After so many times in a row it waits until the loop has looked.
@@ -239,7 +239,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         drop(self.place.waker.take());
-        (self.place.is_polled.set(false), self.place.is_woken.set(false));
+        self.place.is_polled.set(false);
+        self.place.is_woken.set(false);
         drop(self.waker.take());
         let signal = &mut self.signal;
         if Arc::strong_count(signal) > 1 {
@@ -423,7 +424,7 @@ mod tests {
             })));
             D::spawn(async {
                 loop {
-                    super::ways::give_way::<D>().await;
+                    ways::give_way::<D>().await;
                 }
             });
             timers.sleep(Duration::from_millis(1)).await;

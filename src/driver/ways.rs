@@ -135,7 +135,8 @@ impl Drop for Kept {
         // An error is a thread at its end.
         let _ = WAYS.try_with(|ways| {
             ways.is_kept.set(false);
-            (ways.given.set(0), ways.is_awaited.set(false));
+            ways.given.set(0);
+            ways.is_awaited.set(false);
             drop(ways.keeper.take());
             drop(ways.waiting.take());
         });
