@@ -32,6 +32,7 @@ impl<F: Future<Output = ()>> Work<F> {
     }
 }
 
+#[cfg(any(feature = "monoio", feature = "epoll"))]
 impl<F> Work<F> {
     /// Takes out what is left of it.
     pub(super) fn take(&mut self) -> Option<Pin<Box<F>>> {
