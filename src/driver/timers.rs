@@ -31,7 +31,8 @@ use pin_project_lite::pin_project;
 
 use self::wheel::{NEVER, Wheel};
 use super::looks::Looks;
-use super::{Driver, give_way, tally};
+use super::ways::let_others_go;
+use super::{Driver, tally};
 use crate::limits::{LOOKS_MAX, LOOP_AWAY, LOOP_HEARS_MAX, TIMER_SLEEP_MAX, TIMER_TICK};
 
 /// The timers of one worker: a handle, cheap to clone.
@@ -343,7 +344,7 @@ async fn hear<D: Driver>() {
     for look in 1..=LOOKS_MAX {
         looks.look().await;
         // Those who have got something note that now.
-        give_way::<D>().await;
+        let_others_go::<D>().await;
         let before = std::mem::replace(&mut taken, tally::done().completed);
         // The first look may be before all that had come.
         let is_quiet = look > 1 && taken == before;
