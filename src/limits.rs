@@ -379,6 +379,9 @@ pub const RENDER_SLOW: Duration = Duration::from_millis(10);
 pub const PAGE_FAILURES_LOGGED_A_PERIOD: u32 = 10;
 /// Slow renders that are logged in a `PAGE_FAILURES_PERIOD`, a worker; the others are counted.
 pub const RENDERS_SLOW_LOGGED_A_PERIOD: u32 = 3;
+/// Error pages of the site's own that fail and are logged in a `PAGE_FAILURES_PERIOD`, a worker;
+/// the others are counted, and that is logged.
+pub const ERROR_PAGES_LOGGED_A_PERIOD: u32 = 3;
 /// See `PAGE_FAILURES_LOGGED_A_PERIOD`.
 pub const PAGE_FAILURES_PERIOD: Duration = Duration::from_secs(1);
 /// A site file or a template, bytes.

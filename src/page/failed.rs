@@ -48,11 +48,24 @@ impl<D: Driver> Pages<D> {
         }
     }
 
+    /// Logs that the site's own error page failed: the visitor gets the built-in one, and would
+    /// not know.
+    fn note_error_page(&self, facts: &ErrorFacts<'_>, error: &PageError) {
+        if self.failures.borrow_mut().note_error_page(D::now()) {
+            let (request, status, path) = (facts.request_id, facts.status, facts.path);
+            let cause = error.chain().join(": ");
+            tracing::warn!(request, status, path, cause, "the site's own error page failed");
+        }
+    }
+
     /// Logs how many pages have failed, or were slow to render, that were not logged each. To be
     /// called a few times a second.
     pub fn report_failures(&self) {
         if let Some(renders) = self.failures.borrow_mut().slow_renders_left_out(D::now()) {
             tracing::warn!(renders, "more slow renders");
+        }
+        if let Some(pages) = self.failures.borrow_mut().error_pages_left_out(D::now()) {
+            tracing::warn!(pages, "more of the site's own error pages failed");
         }
         for left_out in self.failures.borrow_mut().left_out(D::now()) {
             let plan = left_out.upstream.and_then(|place| self.site.upstreams().get(place));
@@ -74,7 +87,9 @@ impl<D: Driver> Pages<D> {
         let reason = http::reason_phrase(status);
         let now = request::unix_seconds();
         let facts = ErrorFacts { status, reason, message, request_id, path, now };
-        self.site.error_page(&facts, chain, out);
+        if let Err(error) = self.site.error_page(&facts, chain, out) {
+            self.note_error_page(&facts, &error);
+        }
         let (content_type, varies) = ("text/html; charset=utf-8", self.packing.is_some());
         Answer { status, content_type, varies, ..Answer::default() }
     }

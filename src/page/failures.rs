@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::error::PageErrorKind;
 use crate::limits::{
-    PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD, RENDERS_SLOW_LOGGED_A_PERIOD,
+    ERROR_PAGES_LOGGED_A_PERIOD, PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD, RENDERS_SLOW_LOGGED_A_PERIOD,
 };
 
 /// Failures of one worker's pages, by their upstream and kind.
@@ -17,6 +17,7 @@ pub(super) struct Failures {
     /// Five for each upstream, and five for what is no upstream's.
     counts: Vec<Count>,
     slow_renders: Count,
+    error_pages: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +44,7 @@ impl Failures {
     /// For pages with so many upstreams.
     pub(super) fn new(upstreams: usize) -> Self {
         let counts = vec![Count::default(); (upstreams + 1) * KINDS.len()];
-        Self { counts, slow_renders: Count::default() }
+        Self { counts, slow_renders: Count::default(), error_pages: Count::default() }
     }
 
     /// Counts a failure; whether to log it.
@@ -71,6 +72,16 @@ impl Failures {
     /// Slow renders that no lines told of, in a period that is over by now.
     pub(super) fn slow_renders_left_out(&mut self, now: Instant) -> Option<u64> {
         self.slow_renders.take_left_out(now)
+    }
+
+    /// Counts an error page of the site's own that failed; whether to log it.
+    pub(super) fn note_error_page(&mut self, now: Instant) -> bool {
+        self.error_pages.note(ERROR_PAGES_LOGGED_A_PERIOD, now)
+    }
+
+    /// Error pages that failed and no lines told of, in a period that is over by now.
+    pub(super) fn error_pages_left_out(&mut self, now: Instant) -> Option<u64> {
+        self.error_pages.take_left_out(now)
     }
 
     /// What no lines told of in periods that are over by now. To be asked for a few times a second.
@@ -162,6 +173,17 @@ mod tests {
         assert_eq!(failures.slow_renders_left_out(later), Some(1000 - logged as u64));
         assert_eq!(failures.slow_renders_left_out(later), None);
         assert!(failures.note_slow_render(later), "a new period");
+    }
+
+    #[test]
+    fn of_many_error_pages_that_fail_a_few_are_logged() {
+        let start = Instant::now();
+        let mut failures = Failures::new(0);
+        let logged = (0..1000).filter(|_| failures.note_error_page(start)).count();
+        assert_eq!(logged, ERROR_PAGES_LOGGED_A_PERIOD as usize);
+        assert_eq!(failures.error_pages_left_out(start), None);
+        let later = start + PAGE_FAILURES_PERIOD;
+        assert_eq!(failures.error_pages_left_out(later), Some(1000 - logged as u64));
     }
 
     #[test]

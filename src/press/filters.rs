@@ -1,7 +1,7 @@
 //! Filters that pages over an API need beside minijinja's own.
 
 use super::piece::kind_name;
-use minijinja::value::ValueKind;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("timeago", timeago);
     environment.add_filter("domain", domain);
     environment.add_filter("flatten", flatten);
+    environment.add_filter("int", int);
 }
 
 /// Whether an environment has a filter of this name.
@@ -106,6 +107,39 @@ fn flatten(lists: &Value) -> Result<Value, Error> {
     Ok(Value::from(flat))
 }
 
+/// minijinja's `int`, but that what is not finite is no number to it: it makes `inf` the largest
+/// that there is, and any sum with that fails (3.1.0).
+fn int(
+    state: &State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    named: Kwargs,
+) -> Result<Value, Error> {
+    let radix = match base {
+        Some(base) => base,
+        None => named.get::<Option<u32>>("base")?.unwrap_or(10),
+    };
+    // In another base `inf` may be a number like any other.
+    if radix != 10 || is_finite(value) {
+        return minijinja::filters::int(state, value, default, base, named);
+    }
+    let by_name = named.get::<Option<Value>>("default")?;
+    named.assert_all_used()?;
+    let what = || format!("{value} is no whole number");
+    default.or(by_name).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, what()))
+}
+
+/// Whether a value is no number without an end, and no text of one.
+fn is_finite(value: &Value) -> bool {
+    let number = match value.kind() {
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        ValueKind::String => value.as_str().and_then(|text| text.parse::<f64>().ok()),
+        _ => None,
+    };
+    number.is_none_or(f64::is_finite)
+}
+
 fn wrong_kind(filter: &str, wanted: &str, found: ValueKind) -> Error {
     let kind = match found {
         ValueKind::Undefined => ErrorKind::UndefinedError,
@@ -169,6 +203,23 @@ mod tests {
         assert_eq!(eval("'http://[::1]/x' | domain"), "[::1]");
         assert_eq!(eval("'nonsense' | domain"), "");
         assert_eq!(eval("none | domain"), "");
+    }
+
+    #[test]
+    fn int_takes_what_is_not_finite_for_no_number() {
+        for text in ["inf", "-inf", "infinity", "nan", "1e999"] {
+            assert_eq!(eval(&format!("'{text}' | int(default=1)")), "1", "{text}");
+            assert_eq!(eval(&format!("'{text}' | int(7, base=10)")), "7", "{text}");
+            assert_eq!(eval(&format!("'{text}' | float | int(default=2)")), "2", "{text}");
+        }
+        let environment = environment::new();
+        let bare = environment.compile_expression("'inf' | int").unwrap();
+        assert!(bare.eval(context!()).unwrap_err().to_string().contains("inf is no whole number"));
+        assert_eq!(eval("'12' | int"), "12");
+        assert_eq!(eval("'1.9' | int"), "1");
+        assert_eq!(eval("'x' | int(default=3)"), "3");
+        assert_eq!(eval("'inf' | int(base=36)"), "24171");
+        assert_eq!(eval("none | int(default=4)"), "4");
     }
 
     #[test]

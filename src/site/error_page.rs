@@ -4,6 +4,7 @@
 use super::Site;
 use super::check::Templates;
 use crate::config::{Problem, SourceFile};
+use crate::error::PageError;
 use crate::press::{Press, TemplateId, Value, content_type, made_name};
 use std::collections::BTreeSet;
 
@@ -27,7 +28,15 @@ pub struct ErrorFacts<'a> {
 impl Site {
     /// Appends an error page in HTML. `chain` is what happened inside, from the outermost error
     /// to its cause: it is for development, and shown to whoever asks.
-    pub fn error_page(&self, facts: &ErrorFacts<'_>, chain: Option<&[String]>, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// Why the site's own error page failed; the built-in one is there instead.
+    pub fn error_page(
+        &self,
+        facts: &ErrorFacts<'_>,
+        chain: Option<&[String]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PageError> {
         let template = self.error_template(facts.status);
         let rendered = template.map(|template| {
             let root = Value::from_pairs([
@@ -42,12 +51,16 @@ impl Site {
             self.press.render(template, &root, out)
         });
         match rendered {
-            Some(Ok(())) => {}
-            None => built_in(facts, chain.unwrap_or_default(), &[], out),
+            Some(Ok(())) => Ok(()),
+            None => {
+                built_in(facts, chain.unwrap_or_default(), &[], out);
+                Ok(())
+            }
             // In development the page also says why it is not the site's own.
             Some(Err(error)) => {
                 let own = if chain.is_some() { error.chain() } else { Vec::new() };
                 built_in(facts, chain.unwrap_or_default(), &own, out);
+                Err(error)
             }
         }
     }

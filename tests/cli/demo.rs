@@ -74,6 +74,10 @@ fn search_and_feed(visitor: &mut Visitor) {
     let none = read(visitor, "/search?q=%3Cscript%3Ezz%22%26%3C%2Fscript%3E");
     assert!(none.page().contains("No stories for") && !none.page().contains("<script"));
     assert!(read(visitor, "/search?q=the&page=999").page().contains("none of them"));
+    for odd in ["inf", "-inf", "nan", "1e38", "1e999", "-5", "x", ""] {
+        let page = read(visitor, &format!("/search?q=the&page={odd}"));
+        assert_eq!(page.status, 200, "{odd}: {}", page.text());
+    }
     let hostile = read(visitor, "/search?q=strangest+markup");
     assert!(hostile.page().contains("&lt;script&gt;") && !hostile.page().contains("<script"));
 

@@ -119,3 +119,26 @@ fn a_filter_that_would_say_nothing_is_wrong_usage() {
     let server = Running::start(RINGPRESS, &arguments, &[("RINGPRESS_LOG", "")]);
     wait_for(&server, "serving");
 }
+
+#[test]
+fn an_error_page_of_the_sites_own_that_fails_is_logged_with_its_place_a_few_times() {
+    let site = site("", "front");
+    fs::create_dir(site.path().join("errors")).unwrap();
+    let page = "<h1>Gone</h1>\n{{ message.foo.bar }}";
+    fs::write(site.path().join("errors/404.html"), page).unwrap();
+    let server = Running::start(RINGPRESS, &["serve", path(&site), "--listen", ANY], &[]);
+    let mut visitor = Visitor::to(server.address());
+    for _ in 0..100 {
+        let reply = visitor.get("/nowhere");
+        reply.is_error(404);
+        assert!(!reply.text().contains("Gone") && !reply.text().contains("errors/404.html"));
+    }
+    let told = "the site's own error page failed";
+    wait_for(&server, "more of the site's own error pages failed");
+    let log = server.log();
+    let first = log.lines().find(|line| line.contains(told)).unwrap();
+    for part in ["WARN", "errors/404.html:2", "message.foo", "/nowhere", "\"status\":404"] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
