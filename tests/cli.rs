@@ -19,6 +19,8 @@ mod demo;
 mod doctor;
 #[path = "cli/logs.rs"]
 mod logs;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "common/trust.rs"]
 mod trust;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]

@@ -114,7 +114,8 @@ fn an_error_page_never_fails() {
             now: 0,
         };
         let mut out = b"head".to_vec();
-        site.error_page(&facts, chain, &mut out);
+        let own = site.error_page(&facts, chain, &mut out);
+        assert_eq!(own.is_err(), status == 500);
         String::from_utf8(out).unwrap()
     };
     assert_eq!(page(404, None), "head<p>no &#x2f;&lt;b&gt; here, Reason</p>");

@@ -56,7 +56,9 @@ pub use spots::Spots;
 pub use statics::{StaticKind, StaticTable};
 pub use units::{parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
-pub use upstreams::{Upstream, header_name_trouble, header_value_trouble};
+pub use upstreams::{
+    SECRET_HINT, SecretField, Upstream, header_name_trouble, header_value_trouble,
+};
 
 use reader::Reader;
 

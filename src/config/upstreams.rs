@@ -52,7 +52,22 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// Header fields sent with every request, as they go out: `name: value` and CRLF.
     pub headers: Vec<u8>,
+    /// Those whose values are elsewhere.
+    pub secret_headers: Vec<SecretField>,
 }
+
+/// A header field whose value the site file only names: site files are shown and shared.
+#[derive(Clone, Debug)]
+pub struct SecretField {
+    /// Its name.
+    pub name: String,
+    /// Where its value is: `env:NAME` or `file:PATH`.
+    pub place: At<String>,
+}
+
+/// How a header has its value from elsewhere.
+pub const SECRET_HINT: &str = "the whole value of the header, as in `Bearer abc`, is what the \
+                               variable of env:NAME or the file of file:PATH holds";
 
 pub(super) fn read(reader: &mut Reader<'_>, table: &Entry<'_>) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
@@ -86,6 +101,7 @@ impl Upstream {
             eject: Some(Eject::default()),
             health: None,
             headers: Vec::new(),
+            secret_headers: Vec::new(),
         }
     }
 }
@@ -176,7 +192,7 @@ fn read_policy(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstre
         "breaker" => upstream.breaker = policies::switch(reader, entry, policies::read_breaker),
         "eject" => upstream.eject = policies::switch(reader, entry, policies::read_eject),
         "health" => upstream.health = policies::read_health(reader, entry),
-        "headers" => upstream.headers = read_headers(reader, entry),
+        "headers" => read_headers(reader, entry, upstream),
         _ => return false,
     }
     true
@@ -229,22 +245,35 @@ fn read_url(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Origin> {
     }
 }
 
-fn read_headers(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<u8> {
-    let mut lines = Vec::new();
+fn read_headers(reader: &mut Reader<'_>, entry: &Entry<'_>, upstream: &mut Upstream) {
+    let Upstream { headers: lines, secret_headers, .. } = upstream;
     for (name, value) in reader.fields(entry) {
+        let text = value.value.trim();
         if let Some((message, hint)) = header_name_trouble(&name.value) {
             reader.problem_hint(name.span, message, hint);
         } else if header_value_trouble(value.value.as_bytes()) {
             let message = format!("the value of header `{}` holds a control character", name.value);
             reader.problem(value.span, message);
+        } else if let Some(found) = ["{{", "${"].iter().find(|mark| text.contains(**mark)) {
+            let message = format!("`{found}` in header `{}` would be sent as it is", name.value);
+            let hint = "for a secret write \"env:NAME\" or \"file:PATH\" as the whole value; for \
+                        what is another for each visitor, `headers` of the fetch";
+            reader.problem_hint(value.span, message, hint);
+        } else if text.starts_with("env:") || text.starts_with("file:") {
+            let place = At { value: text.to_owned(), span: value.span };
+            if matches!(text, "env:" | "file:") {
+                let message = format!("`{text}` names nothing");
+                reader.problem_hint(place.span, message, SECRET_HINT);
+                continue;
+            }
+            secret_headers.push(SecretField { name: name.value, place });
         } else {
             lines.extend_from_slice(name.value.as_bytes());
             lines.extend_from_slice(b": ");
-            lines.extend_from_slice(value.value.trim().as_bytes());
+            lines.extend_from_slice(text.as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
     }
-    lines
 }
 
 /// Why a request to an upstream cannot have a field of this name, and what to do, if it cannot.

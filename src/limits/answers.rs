@@ -16,8 +16,9 @@ pub const SESSION_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const SESSION_KEYS_MAX: usize = 8;
 /// Such a key, random bytes; none of fewer is hard to guess.
 pub const SESSION_KEY_BYTES_MIN: usize = 32;
-/// The file of such a key, bytes. Over it: an error.
-pub const SESSION_KEY_FILE_BYTES_MAX: u64 = 4096;
+/// A file with a secret, as such a key or the value of an upstream's header, bytes. Over it: an
+/// error.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
 /// Cookies of a session's name that are tried; there are several where others set some, too.
 pub const SESSION_COOKIES_TRIED_MAX: usize = 4;
 

@@ -24,5 +24,8 @@ pub const TAPES_KEPT_MAX: usize = 64;
 /// The largest of those, bytes, which is about 8 KB of JSON: a page that waits with a short text
 /// may hold the tape of a long one.
 pub const TAPE_KEPT_BYTES_MAX: usize = 32 * 1024;
-/// Depth of nested JSON (the same as serde_json's).
-pub const JSON_DEPTH_MAX: usize = 128;
+/// Depth of nested JSON (the same as serde_json's, which calls it 128).
+pub const JSON_DEPTH_MAX: usize = 127;
+/// What of an answer that is not JSON is told, to know it by: of its Content-Type and of its body,
+/// bytes each.
+pub const NOT_JSON_SHOWN_BYTES: usize = 60;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{PageError, PageErrorKind};
 use crate::http::{self, Method};
-use crate::limits::PASSED_FIELDS_BYTES_MAX;
+use crate::limits::{NOT_JSON_SHOWN_BYTES, PASSED_FIELDS_BYTES_MAX};
 use crate::press::{self, Data, Value};
 use crate::site::Asks;
 use crate::upstream::{FetchError, Response};
@@ -19,10 +19,19 @@ pub(super) fn understand(response: &Response) -> Result<Data, PageError> {
         // Nobody asked for a range: what came may look whole, and is not (RFC 9110 section 15.3.7).
         206 => Err(PageError::new(PageErrorKind::BadGateway, "the upstream answered 206: a part")),
         200..=299 => press::parse(response.body()).map_err(|error| {
-            let what = PageError::new(PageErrorKind::BadGateway, not_json(response));
-            what.because(error)
+            let what = match error.is_too_deep() {
+                true => "the response cannot be read".to_owned(),
+                false => not_json("the response", response),
+            };
+            PageError::new(PageErrorKind::BadGateway, what).because(error)
         }),
         status @ (404 | 410) => Err(gone(status)),
+        // RFC 9110 section 15.4.5.
+        304 => {
+            let message = "the upstream answered 304 (Not Modified), which is for whoever has the \
+                           answer already, and nobody here has";
+            Err(PageError::new(PageErrorKind::BadGateway, message))
+        }
         status @ 300..=399 => {
             let message = format!("the upstream answered {status}: redirects are not followed");
             Err(PageError::new(PageErrorKind::BadGateway, message))
@@ -47,20 +56,45 @@ pub(super) fn understand_asked(response: &Response, asks: &Asks) -> Result<Data,
         return understand(response);
     }
     press::parse(response.body()).map_err(|error| {
-        let message = format!("the answer with status {status} is not JSON");
-        PageError::new(PageErrorKind::BadGateway, message).because(error)
+        let answer = format!("the answer with status {status}");
+        let what = match error.is_too_deep() {
+            true => format!("{answer} cannot be read"),
+            false => not_json(&answer, response),
+        };
+        PageError::new(PageErrorKind::BadGateway, what).because(error)
     })
 }
 
-/// What an answer that cannot be read is, as far as it says.
-fn not_json(response: &Response) -> String {
-    match response.head.headers.get(&response.buffer, b"content-encoding") {
-        Some(coding) => {
-            let coding = String::from_utf8_lossy(coding);
-            format!("the response is not JSON, but packed ({coding}), which nobody asked for")
-        }
-        None => "the response is not JSON".to_owned(),
+/// What an answer that is not JSON is, as far as it says: so is a page that tells of maintenance
+/// known from a text that was cut.
+fn not_json(answer: &str, response: &Response) -> String {
+    let field = |name: &[u8]| response.head.headers.get(&response.buffer, name);
+    if let Some(coding) = field(b"content-encoding") {
+        let coding = String::from_utf8_lossy(coding);
+        return format!("{answer} is not JSON, but packed ({coding}), which nobody asked for");
     }
+    if response.body().is_empty() {
+        return format!("{answer} is not JSON, but empty");
+    }
+    let kind = match field(b"content-type") {
+        Some(kind) => format!("Content-Type {}", beginning(kind)),
+        None => "without a Content-Type".to_owned(),
+    };
+    format!("{answer} is not JSON ({kind}), and begins with {}", beginning(response.body()))
+}
+
+/// The first bytes of a text from elsewhere, in quotes, as they can stand in a line.
+fn beginning(bytes: &[u8]) -> String {
+    let shown = bytes.get(..NOT_JSON_SHOWN_BYTES).unwrap_or(bytes);
+    // A character that is cut in two is none of them.
+    let shown = match std::str::from_utf8(shown) {
+        Err(error) if error.error_len().is_none() => {
+            shown.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => shown,
+    };
+    let more = if shown.len() < bytes.len() { "..." } else { "" };
+    format!("\"{}\"{more}", String::from_utf8_lossy(shown).escape_debug())
 }
 
 /// The failure that an answer of 404 or 410 is.

@@ -2,11 +2,13 @@
 
 use super::asks::{self, Asks};
 use super::assets::Assets;
+use super::blocks::Blocks;
 use super::compiled::{ExpressionId, Origin, Press};
 use super::error::PressError;
 use super::names::{self, Import, Reference, Use};
 use super::nesting::{self, TooDeep};
-use super::{environment, nested, scan};
+use super::scan::{self, Token};
+use super::{environment, nested};
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
 use std::collections::BTreeSet;
@@ -20,6 +22,8 @@ pub struct Builder {
     templates: Vec<SourceFile>,
     origins: Vec<Origin>,
     assets: Arc<Assets>,
+    /// Whether those are all that there are.
+    assets_are_known: bool,
 }
 
 /// A string of the site file that holds template code.
@@ -60,6 +64,8 @@ pub struct TemplateFacts {
     pub asks: Asks,
     /// Whether it also takes templates by names that are made when it runs.
     pub dynamic: bool,
+    /// Its blocks, and the template that it extends.
+    pub blocks: Blocks,
 }
 
 impl Default for Builder {
@@ -70,6 +76,7 @@ impl Default for Builder {
             templates: Vec::new(),
             origins: Vec::new(),
             assets: Arc::default(),
+            assets_are_known: true,
         }
     }
 }
@@ -79,6 +86,13 @@ impl Builder {
     #[must_use]
     pub fn with_assets(self, assets: Arc<Assets>) -> Self {
         Self { assets, ..self }
+    }
+
+    /// The same, if there may be other static files than those it has: nothing is told of such
+    /// as it does not know.
+    #[must_use]
+    pub fn with_other_assets(self, are_there: bool) -> Self {
+        Self { assets_are_known: !are_there, ..self }
     }
 
     /// The names of functions that all templates and expressions see.
@@ -107,7 +121,7 @@ impl Builder {
                 .map(|(span, message, hint)| file.problem(span, message).hint_if(hint))
                 .collect());
         }
-        let missing = names::missing_assets(&self.assets, &file.text, &tokens);
+        let missing = self.missing_assets(&file.text, &tokens);
         if !missing.is_empty() {
             let problems = missing.into_iter();
             return Err(problems
@@ -126,7 +140,17 @@ impl Builder {
         self.templates.push(file.clone());
         let imports = names::imports(&file.text, &tokens);
         let stray_supers = nested::stray_supers(&file.text, &tokens);
-        Ok(TemplateFacts { uses, assigned, references, imports, stray_supers, asks, dynamic })
+        let blocks = Blocks::of(&file.text, &tokens);
+        Ok(TemplateFacts {
+            uses,
+            assigned,
+            references,
+            imports,
+            stray_supers,
+            asks,
+            dynamic,
+            blocks,
+        })
     }
 
     /// Adds the expression in `range` of a string of the site file.
@@ -174,7 +198,7 @@ impl Builder {
                 })
                 .collect());
         }
-        let missing = names::missing_assets(&self.assets, text, &tokens);
+        let missing = self.missing_assets(text, &tokens);
         if !missing.is_empty() {
             let problems = missing.into_iter();
             let problem =
@@ -198,6 +222,14 @@ impl Builder {
         let path = lookup.clone().unwrap_or_default();
         self.origins.push(Origin { text: text.to_owned(), file, line, path });
         Ok(ExpressionFacts { id, uses, lookup })
+    }
+
+    /// The static files that a text names and that are not there, each with what is wrong.
+    fn missing_assets(&self, text: &str, tokens: &[Token]) -> Vec<(Range<usize>, (String, String))> {
+        match self.assets_are_known {
+            true => names::missing_assets(&self.assets, text, tokens),
+            false => Vec::new(),
+        }
     }
 
     /// Compiles all that was added.

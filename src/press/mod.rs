@@ -7,6 +7,7 @@
 mod answer;
 mod asks;
 mod assets;
+mod blocks;
 mod body;
 mod builder;
 mod compiled;
@@ -34,6 +35,7 @@ pub(crate) use answer::split_origin;
 pub use answer::{LocationTemplate, TextTemplate};
 pub use asks::{Always, Asks, What};
 pub use assets::Assets;
+pub use blocks::{Block, Blocks};
 pub use body::BodyTemplate;
 pub use builder::{Builder, ExpressionFacts, Place, TemplateFacts};
 pub use compiled::{Binding, ExpressionId, Press, TemplateId};

@@ -1,6 +1,7 @@
 //! Whether names fit together: those that templates and expressions use, and those there are.
 
 use super::cycle::find_cycle;
+use super::inherited::{Member, members};
 use crate::config::{Problem, SESSION_KEY_HINT, SourceFile, suggestion};
 use crate::press::{REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,25 +199,30 @@ pub(super) fn template(
     scope: &Scope<'_>,
     what: &str,
 ) -> Vec<Problem> {
-    let (closure, _) = closure(root, templates);
-    let members = || closure.iter().filter_map(|name| templates.get(name));
+    let (members, _) = members(root, templates);
     // A name that one template gives is seen by those it takes in.
-    let assigned: BTreeSet<&String> = members().flat_map(|(_, facts)| &facts.assigned).collect();
+    let assigned: BTreeSet<&String> =
+        members.iter().flat_map(|member| &member.facts.assigned).collect();
     let mut problems = Vec::new();
-    for (file, facts) in members() {
-        for found in &facts.uses {
+    for Member { file, uses, .. } in &members {
+        for found in &**uses {
             if assigned.contains(&found.top().to_owned()) {
                 continue;
             }
             if let Some((message, hint)) = scope.trouble(found) {
                 let message = format!("{message} in {what}");
                 let local = || suggestion(found.top(), assigned.iter().map(|name| name.as_str()));
-                let hint = hint.or_else(local);
-                problems.push(file.problem(found.span.clone(), message).hint_if(hint));
+                let hint = hint.or_else(local).unwrap_or_else(|| ask_first(found.top()));
+                problems.push(file.problem(found.span.clone(), message).hint(hint));
             }
         }
     }
     problems
+}
+
+/// How a template asks for what only some of its pages have.
+fn ask_first(name: &str) -> String {
+    format!("if only some pages have it, ask for it: {{% if {name} is defined %}}")
 }
 
 /// What these names look at in a request.

@@ -17,7 +17,7 @@ use super::secure::Secured;
 use super::security::Security;
 use super::source::Files;
 use super::statics::Statics;
-use super::{Site, error_page, fragments, policy};
+use super::{Site, error_page, fragments, inherited, policy};
 use crate::coding;
 use crate::config::{
     self, At, LetTable, PageTable, Priority, Problem, Report, SourceFile, Upstream, suggestion,
@@ -42,14 +42,20 @@ pub(super) fn compile(
     secured: Secured,
 ) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
+    let is_misread = !problems.is_empty();
     problems.extend(secured.problems.iter().cloned());
     written.server.acme = written.server.acme.take().map(|acme| acme.beside(files.folder()));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
+    for (upstream, lines) in written.upstreams.iter_mut().zip(&secured.secret_lines) {
+        upstream.headers.extend_from_slice(lines.reveal().as_bytes());
+    }
     let security = security
         .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());
     let statics = Statics::compile(&files, &written.statics, &mut problems);
     let assets = statics.assets(&files, &mut problems);
-    let mut builder = Builder::default().with_assets(Arc::clone(&assets));
+    let mut builder = Builder::default()
+        .with_assets(Arc::clone(&assets))
+        .with_other_assets(!statics.are_whole() || is_misread && written.statics.is_empty());
     let templates = templates_of(&files, &mut builder, &mut problems);
     let functions = builder.functions().to_vec();
     let policy = policy::Policy::new(&written.server.headers, &files.templates);
@@ -417,12 +423,11 @@ impl Compiler<'_> {
     }
 
     fn template_uses(&self, name: &str) -> Uses {
-        let (closure, dynamic) = check::closure(name, self.templates);
+        let (members, dynamic) = inherited::members(name, self.templates);
         if dynamic {
             return check::ALL_USES;
         }
-        let members = closure.iter().filter_map(|name| self.templates.get(name));
-        check::request_uses(members.flat_map(|(_, facts)| facts.uses.iter().map(Use::top)))
+        check::request_uses(members.iter().flat_map(|member| member.uses.iter().map(Use::top)))
     }
 
     fn router(&mut self, pages: &[PageTable], drafts: &[Option<Draft>]) -> Router {

@@ -13,6 +13,8 @@ mod cookies;
 mod cycle;
 mod error_page;
 mod fragments;
+mod given;
+mod inherited;
 mod page;
 mod places;
 mod plan;

@@ -127,6 +127,11 @@ fn secrets(folder: &Path, written: &SiteFile, overrides: &Overrides) -> Vec<Secr
         add("the key of a certificate", &key.value, Some(key.span.clone()));
     }
     for upstream in &written.upstreams {
+        for field in &upstream.secret_headers {
+            if let Some(path) = field.place.value.strip_prefix("file:") {
+                add("the value of a header", path, Some(field.place.span.clone()));
+            }
+        }
         if let Some((_, key)) = upstream.tls.as_ref().and_then(|tls| tls.identity.as_ref()) {
             let what = format!("the key for upstream `{}`", upstream.name.value);
             add(&what, &key.value, Some(key.span.clone()));

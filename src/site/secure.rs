@@ -1,13 +1,12 @@
 //! HTTPS of a site: its certificates as they are when it is loaded, and what does not fit. And the
-//! other secrets that are read then, and never again: the token of the admin listener, and the keys
-//! of sessions.
+//! other secrets that are read then, and never again: the token of the admin listener, the keys of
+//! sessions, and values of upstreams' headers.
 
-use super::admin::AdminPlan;
-use super::places;
+use super::admin::{AdminPlan, Token};
 use super::plan::Overrides;
-use super::secrets;
 use super::session::SessionPlan;
 use super::source::Files;
+use super::{StandIn, given, places, secrets};
 use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile};
 use crate::http;
 use crate::tls::files::{self, Part, Trouble};
@@ -41,6 +40,8 @@ pub(super) struct Secured {
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<String>,
     pub(super) lines: Vec<u8>,
+    /// Field lines for each upstream, whose values were elsewhere.
+    pub(super) secret_lines: Vec<Token>,
 }
 
 impl Secured {
@@ -62,6 +63,13 @@ impl Secured {
             let (problems, notes) = (&mut found.problems, &mut found.notes);
             let plan = SessionPlan::read(session, file, folder, problems, notes);
             found.sessions = plan.map(Arc::new);
+        }
+        // Where nobody is asked, nobody is told a secret.
+        if !overrides.stand_in.as_ref().is_some_and(StandIn::is_offline) {
+            let (problems, notes) = (&mut found.problems, &mut found.notes);
+            let upstreams = written.upstreams.iter();
+            let lines = upstreams.map(|one| given::lines(one, file, folder, problems, notes));
+            found.secret_lines = lines.collect();
         }
         found.look_at_keys(&server, file);
         if secure.listen.is_empty() {

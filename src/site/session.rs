@@ -7,17 +7,15 @@
 //! that by good habit.
 
 use super::cookies::{CookieShape, TooLong};
+use super::given::{from_environment, read_file, readable};
 use crate::config::{At, Problem, SESSION_KEY_HINT, Session, SourceFile};
 use crate::limits::{
-    SESSION_AGE_MAX, SESSION_COOKIES_TRIED_MAX, SESSION_KEY_BYTES_MIN, SESSION_KEY_FILE_BYTES_MAX,
+    SESSION_AGE_MAX, SESSION_COOKIES_TRIED_MAX, SESSION_KEY_BYTES_MIN,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cookie::{Cookie, CookieJar, Key};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The values of a session, by their names.
@@ -152,7 +150,7 @@ fn read_key(
     let hint = || SESSION_KEY_HINT.to_owned();
     let place = &named.value;
     let text = match place.strip_prefix("env:") {
-        Some(name) => std::env::var(name).map_err(|_| {
+        Some(name) => from_environment(name).ok_or_else(|| {
             let message = format!("the environment has no `{name}` with a key of sessions");
             (message, "set it to what `head -c 64 /dev/urandom | base64 -w0` gives".to_owned())
         })?,
@@ -161,10 +159,7 @@ fn read_key(
             let (text, is_open) = read_file(&path)
                 .map_err(|why| (format!("the key `{place}` cannot be read: {why}"), hint()))?;
             if is_open {
-                notes.push(format!(
-                    "the key `{place}` of sessions can be read by everybody on this machine: chmod \
-                     o-r {place}"
-                ));
+                notes.push(readable(&format!("the key `{place}` of sessions"), place));
             }
             text
         }
@@ -178,23 +173,3 @@ fn read_key(
     }
     Ok(Key::derive_from(&bytes))
 }
-
-/// What is in a file that must not be long, and whether everybody may read it.
-fn read_file(path: &Path) -> Result<(String, bool), String> {
-    let words = |error: std::io::Error| error.to_string();
-    // Looked at before it is opened: a pipe would keep us waiting.
-    let metadata = path.metadata().map_err(words)?;
-    if !metadata.is_file() {
-        return Err("this is not a file".to_owned());
-    }
-    if metadata.len() > SESSION_KEY_FILE_BYTES_MAX {
-        return Err(format!("it is over {SESSION_KEY_FILE_BYTES_MAX} bytes"));
-    }
-    let mut text = String::new();
-    let file = File::open(path).map_err(words)?;
-    file.take(SESSION_KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(words)?;
-    Ok((text, metadata.mode() & READ_BY_OTHERS != 0))
-}
-
-/// The bit of a file's mode that lets everybody read it.
-const READ_BY_OTHERS: u32 = 0o004;

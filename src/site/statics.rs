@@ -168,6 +168,8 @@ pub(super) fn tidy(path: &str) -> String {
 /// All tables of a site.
 pub(super) struct Statics<'a> {
     compiled: Vec<(&'a At<String>, Pattern, Static)>,
+    /// How many there are, those that are wrong too.
+    written: usize,
 }
 
 impl<'a> Statics<'a> {
@@ -178,6 +180,7 @@ impl<'a> Statics<'a> {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut compiled = Vec::new();
+        let written = tables.len();
         for table in tables {
             let (Some(path), Some((kind, place))) = (&table.path, &table.source) else { continue };
             let source = source(files, *kind, place);
@@ -196,7 +199,12 @@ impl<'a> Statics<'a> {
             let one = Static { pattern: pattern_text, prefix, root, file, cache_control };
             compiled.push((path, pattern, one));
         }
-        Self { compiled }
+        Self { compiled, written }
+    }
+
+    /// Whether each table that is written could be read, and its files be found.
+    pub(super) fn are_whole(&self) -> bool {
+        self.compiled.len() == self.written
     }
 
     /// What `asset()` can name, where any text of the site asks it: nothing otherwise, as files

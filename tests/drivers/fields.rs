@@ -12,6 +12,9 @@ on_every_driver!(
     what_a_304_says,
     fields_of_upstreams,
     an_answer_that_is_packed_says_so,
+    an_answer_that_is_not_json_is_known_by_how_it_begins,
+    an_answer_that_is_nested_too_deep_says_how_deep,
+    an_answer_of_304_says_what_that_is,
 );
 
 fn security_fields(kind: Kind) {
@@ -118,4 +121,49 @@ fn an_answer_that_is_packed_says_so(kind: Kind) {
     let text = reply.text();
     assert!(text.contains("is not JSON, but packed (gzip), which nobody asked for"), "{text}");
     stage.finish();
+}
+
+/// What a page in development tells of an upstream that answers so.
+fn failure(kind: Kind, answer: impl Into<Vec<u8>>) -> String {
+    let stage = Script::on(kind).server("development = true").user_page();
+    let stage = stage.start(Upstream::bytes(answer, || Then::Keep));
+    let reply = stage.get("/users/1");
+    assert_eq!(reply.status, 502);
+    stage.finish();
+    let pairs = [("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&#x2f;", "/")];
+    pairs.iter().fold(reply.text().to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn response(fields: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 X\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn an_answer_that_is_not_json_is_known_by_how_it_begins(kind: Kind) {
+    let body = "<!doctype html>\n<title>Maintenance</title>\u{7}".to_owned() + &"e".repeat(500);
+    let text = failure(kind, response("Content-Type: text/html\r\n", &body));
+    let told = "the response is not JSON (Content-Type \"text/html\"), and begins with \
+                \"<!doctype html>\\n<title>Maintenance</title>\\u{7}eeeeeeeeeeeeeeeee\"...";
+    assert!(text.contains(told), "{text}");
+    assert!(text.contains("expected value at line 1, column 1"), "{text}");
+    // A character is not cut in two, and what is no text does no harm.
+    let text = failure(kind, response("", &"é".repeat(100).replacen('é', "x", 1)));
+    let told = format!("(without a Content-Type), and begins with \"x{}\"...", "é".repeat(29));
+    assert!(text.contains(&told), "{text}");
+    let text = failure(kind, response("", ""));
+    assert!(text.contains("the response is not JSON, but empty"), "{text}");
+    let text = failure(kind, b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n\xff\xfe".to_vec());
+    assert!(text.contains("begins with \"\u{fffd}\u{fffd}\""), "{text}");
+}
+
+fn an_answer_that_is_nested_too_deep_says_how_deep(kind: Kind) {
+    let nested = "[".repeat(128) + &"]".repeat(128);
+    let text = failure(kind, response("", &nested));
+    assert!(text.contains("the response cannot be read"), "{text}");
+    assert!(text.contains("nested deeper than 127 at line 1, column 128"), "{text}");
+    assert!(!text.contains("not JSON"), "{text}");
+}
+
+fn an_answer_of_304_says_what_that_is(kind: Kind) {
+    let text = failure(kind, "HTTP/1.1 304 X\r\n\r\n");
+    assert!(text.contains("304 (Not Modified), which is for whoever has the answer"), "{text}");
 }

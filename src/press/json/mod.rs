@@ -15,6 +15,7 @@ pub(crate) use doc::{Children, Shown, View};
 pub(crate) use name::Name;
 pub(crate) use tape::Kind;
 
+use crate::limits::JSON_DEPTH_MAX;
 use minijinja::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -32,12 +33,13 @@ pub enum Data {
     Shared(Arc<Data>),
 }
 
-/// Why bytes are not JSON, and where.
+/// Why bytes are not JSON, or not JSON that is read, and where.
 #[derive(Debug)]
 pub struct JsonError {
     line: usize,
     column: usize,
     message: String,
+    is_too_deep: bool,
 }
 
 /// Reads one JSON text that is all of `bytes`.
@@ -55,8 +57,19 @@ pub fn parse(bytes: &[u8]) -> Result<Data, JsonError> {
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
-        JsonError { line: error.line(), column: error.column(), message }
+        let is_too_deep = message == SERDE_TOO_DEEP;
+        if is_too_deep {
+            message = format!("nested deeper than {JSON_DEPTH_MAX}");
+        }
+        JsonError { line: error.line(), column: error.column(), message, is_too_deep }
     })
+}
+
+impl JsonError {
+    /// Whether it may well be JSON, and is nested deeper than what is read.
+    pub fn is_too_deep(&self) -> bool {
+        self.is_too_deep
+    }
 }
 
 impl Data {
@@ -136,11 +149,14 @@ impl From<Value> for Data {
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not JSON: {} at line {}, column {}", self.message, self.line, self.column)
+        write!(f, "{} at line {}, column {}", self.message, self.line, self.column)
     }
 }
 
 impl std::error::Error for JsonError {}
+
+/// What serde_json says of a text that is nested deeper than it reads.
+const SERDE_TOO_DEEP: &str = "recursion limit exceeded";
 
 /// `[{},{}]`: three bytes of text, and a map each.
 const VALUE_BYTES_A_TEXT_BYTE: usize = 40;
@@ -148,7 +164,6 @@ const VALUE_BYTES_A_TEXT_BYTE: usize = 40;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::JSON_DEPTH_MAX;
 
     #[test]
     fn numbers_keep_their_value() {
@@ -173,13 +188,20 @@ mod tests {
             assert!(parse(bytes).is_err(), "{bytes:?}");
         }
         let error = parse(b"{\n \"a\": x}").unwrap_err().to_string();
-        assert_eq!(error, "not JSON: expected value at line 2, column 7");
+        assert_eq!(error, "expected value at line 2, column 7");
     }
 
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(parse(nested(JSON_DEPTH_MAX - 1).as_bytes()).is_ok());
-        assert!(parse(nested(JSON_DEPTH_MAX + 1).as_bytes()).is_err());
+        assert!(parse(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
+        let error = parse(nested(JSON_DEPTH_MAX + 1).as_bytes()).unwrap_err();
+        assert!(error.is_too_deep());
+        assert_eq!(error.to_string(), "nested deeper than 127 at line 1, column 128");
+        // An escape, of which the short way makes nothing, changes none of it.
+        let with_text = |depth: usize| nested(depth).replace("[]", r#"["\u00e9"]"#);
+        assert!(parse(with_text(JSON_DEPTH_MAX).as_bytes()).is_ok());
+        assert!(parse(with_text(JSON_DEPTH_MAX + 1).as_bytes()).unwrap_err().is_too_deep());
+        assert!(!parse(b"[").unwrap_err().is_too_deep());
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn read(text: &str) -> Option<Tape> {
     tape.text.reserve(text.len() + text.len() / UNESCAPED_USUAL + PADDING + WIDTH);
     tape.text.extend_from_slice(text.as_bytes());
     let reader = Reader(text);
-    let end = reader.value(0, JSON_DEPTH_MAX, &mut tape)?;
+    let end = reader.value(0, JSON_DEPTH_MAX + 1, &mut tape)?;
     let is_all = reader.after_space(end) == text.len();
     tape.text.extend_from_slice(&[0; PADDING]);
     is_all.then_some(tape)
