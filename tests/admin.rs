@@ -14,7 +14,6 @@
 
 #[path = "admin/client.rs"]
 mod client;
-#[expect(dead_code, reason = "other suites use more of it")]
 #[path = "common/command.rs"]
 mod command;
 #[path = "admin/exposition.rs"]

@@ -2,7 +2,7 @@
 //! listener, and how it went.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR", env = "RINGPRESS_ADMIN", value_parser = options::admin)]
     admin: Option<AdminChoice>,
     /// A file with the token of the admin listener
-    #[arg(long, value_name = "FILE", requires = "admin")]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
@@ -83,17 +83,14 @@ fn whom(arguments: &Arguments) -> Result<(AdminAddress, Option<Token>), Exit> {
         return Ok((address.clone(), token));
     }
     let source = Source::Folder(arguments.site.clone());
-    // It is asked where its admin listener is, and may be served elsewhere than it says itself.
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let overrides =
-        Overrides { listen: Some(vec![anywhere]), access_log: Some(None), ..Overrides::default() };
-    let site = Site::load_with(&source, &overrides).map_err(|report| {
-        // The server would say the same of it, and is not asked.
+        Overrides { admin_token_file: arguments.token_file.clone(), ..Overrides::default() };
+    let plan = Site::admin_of(&source, &overrides).map_err(|report| {
         eprintln!("{report}");
         Exit::Configuration
     })?;
-    match site.admin() {
-        Some(plan) => Ok((plan.listen.clone(), plan.token.clone())),
+    match plan {
+        Some(plan) => Ok((plan.listen, plan.token)),
         None => Err(fail(
             "the site has no admin listener: write [admin] listen = \"127.0.0.1:9180\" in its \
              site.toml, or send the server a signal (HUP reloads, USR2 upgrades)",

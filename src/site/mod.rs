@@ -95,6 +95,24 @@ impl Site {
         compile::compile(files, overrides.clone(), None, secured)
     }
 
+    /// Where the admin pages of a site are, if anywhere. What else may be wrong with it is for the
+    /// server to say: its secrets may be where others do not see them, as in its environment.
+    ///
+    /// # Errors
+    /// What is wrong with that, or with a site file that cannot be read as far.
+    pub fn admin_of(source: &Source, overrides: &Overrides) -> Result<Option<AdminPlan>, Report> {
+        let files = source::read(source)?;
+        let (written, mut problems) = crate::config::read(&files.site);
+        let (mut wrong, site) = (Vec::new(), &files.site);
+        let plan =
+            AdminPlan::resolve(written.admin, overrides, site, files.folder(), &mut wrong);
+        if wrong.is_empty() && (plan.is_some() || problems.is_empty()) {
+            return Ok(plan);
+        }
+        problems.extend(wrong);
+        Err(Report::new(&files.name, &site.name, problems))
+    }
+
     /// The same site compiled once more, sharing nothing that is counted: a worker that has its
     /// own does not touch a cache line another one writes to, and resumes TLS sessions of its own.
     /// Files are not read again.

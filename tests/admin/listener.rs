@@ -360,3 +360,34 @@ fn the_listener_goes_over_to_a_successor() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn a_server_is_asked_to_read_its_site_with_a_token_from_a_file() {
+    let text = "[admin]\nlisten = 'unix:admin.sock'\n[upstreams.api]\nurl = 'http://127.0.0.1:1'\n\
+                headers = { X-Key = 'env:RINGPRESS_TEST_KEY' }\n";
+    let folder = site(text);
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let (file, folder) = (file.to_str().unwrap(), folder.path().to_str().unwrap());
+    let arguments =
+        ["serve", folder, "--listen", "127.0.0.1:0", "--admin-token-file", file, "--workers", "1"];
+    let server = Running::start(RINGPRESS, &arguments, &[("RINGPRESS_TEST_KEY", "s3cret")]);
+    let ask = |more: &[&str]| {
+        let arguments = [&["reload", folder][..], more].concat();
+        command::run(RINGPRESS, &arguments, &[])
+    };
+    let without = ask(&[]);
+    assert_eq!(without.code, Some(1), "{}", without.stderr);
+    assert!(without.stderr.contains("--token-file"), "{}", without.stderr);
+    // The key is in the server's environment, and not in this one.
+    let with = ask(&["--token-file", file]);
+    assert_eq!(with.code, Some(0), "{}", with.stderr);
+    let missing = ask(&["--token-file", "/no/such/file"]);
+    assert_eq!(missing.code, Some(78), "{}", missing.stderr);
+    assert!(missing.stderr.contains("/no/such/file"), "{}", missing.stderr);
+    fs::write(format!("{folder}/site.toml"), format!("{text}[[page]]\npth = '/'\n")).unwrap();
+    let refused = ask(&["--token-file", file]);
+    assert_eq!(refused.code, Some(78), "{}", refused.stdout);
+    assert!(refused.stderr.contains("did you mean `path`?"), "{}", refused.stderr);
+    assert_eq!(server.terminate(PATIENCE), Some(0));
+}
