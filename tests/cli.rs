@@ -13,6 +13,8 @@
 mod certificates;
 #[path = "common/command.rs"]
 mod command;
+#[path = "cli/advice.rs"]
+mod advice;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/doctor.rs"]

@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 
 #[cfg(feature = "acme")]
 use crate::control::acme;
-use crate::site::{AccessTarget, Site, Source};
+use crate::site::{AccessTarget, Site, Source, Warning};
 
 use super::{Exit, say};
 
@@ -63,6 +63,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             }
             for warning in site.warnings().iter().chain(&unwritable(&site)) {
                 say(format_args!("warning: {warning}"));
+            }
+            for problem in site.advice() {
+                say(format_args!("{}", Warning(&problem)));
             }
             Exit::Fine
         }

@@ -48,7 +48,7 @@ pub use policies::{Breaker, Cause, Eject, Health, Hedge, Retry};
 pub use proxies::ForwardedFields;
 pub use rate_limit::RateLimit;
 pub use reader::At;
-pub use report::{Problem, Report, SourceFile, suggestion};
+pub use report::{Problem, Report, SourceFile, Warning, suggestion};
 pub use secure::{CertificateTable, Redirect, Secure};
 pub use server::{DriverChoice, Server, TLS as ADD_CERTIFICATE, Workers, listen_address};
 pub use session::{SESSION_KEY_HINT, Session};

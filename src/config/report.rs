@@ -158,7 +158,23 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", harmless(&self.message))?;
+        self.write(f, "error")
+    }
+}
+
+/// A problem that the site can live with, shown so.
+#[derive(Debug)]
+pub struct Warning<'a>(pub &'a Problem);
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "warning")
+    }
+}
+
+impl Problem {
+    fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
+        writeln!(f, "{what}: {}", harmless(&self.message))?;
         let file = harmless(&self.file);
         let gutter = self.line.to_string().len();
         if self.line > 0 {

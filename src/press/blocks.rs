@@ -31,7 +31,7 @@ pub struct Block {
     /// Whether it may take the one of its name in the template that this one extends.
     pub calls_super: bool,
     /// What is in it, blocks within it too.
-    body: Range<usize>,
+    pub body: Range<usize>,
 }
 
 impl Blocks {

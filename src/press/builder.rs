@@ -3,12 +3,14 @@
 use super::asks::{self, Asks};
 use super::assets::Assets;
 use super::blocks::Blocks;
-use super::compiled::{ExpressionId, Origin, Press};
+use super::compiled::{ExpressionId, Origin, Press, Sent};
 use super::error::PressError;
 use super::names::{self, Import, Reference, Use};
+use super::nested::{self, BarePrint};
 use super::nesting::{self, TooDeep};
+use super::piece::REQUEST_NAMES;
 use super::scan::{self, Token};
-use super::{environment, nested};
+use super::environment;
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
 use std::collections::BTreeSet;
@@ -66,6 +68,8 @@ pub struct TemplateFacts {
     pub dynamic: bool,
     /// Its blocks, and the template that it extends.
     pub blocks: Blocks,
+    /// What it prints of what visitors need not send.
+    pub bare_prints: Vec<BarePrint>,
 }
 
 impl Default for Builder {
@@ -150,6 +154,7 @@ impl Builder {
             asks,
             dynamic,
             blocks,
+            bare_prints: nested::bare_prints(&file.text, &tokens, &["query", "form", "cookies"]),
         })
     }
 
@@ -220,7 +225,8 @@ impl Builder {
         let id = ExpressionId(self.origins.len());
         let file = place.file.name.clone();
         let path = lookup.clone().unwrap_or_default();
-        self.origins.push(Origin { text: text.to_owned(), file, line, path });
+        let sent = sent(&uses);
+        self.origins.push(Origin { text: text.to_owned(), file, line, path, sent });
         Ok(ExpressionFacts { id, uses, lookup })
     }
 
@@ -275,6 +281,14 @@ impl<'a> Place<'a> {
     pub fn problem(&self, range: Range<usize>, message: impl Into<String>) -> Problem {
         self.file.problem(self.part(range), message)
     }
+}
+
+/// What of the request these names are, if that is all they are.
+fn sent(uses: &[Use]) -> Option<Sent> {
+    let is_sent = |found: &Use| found.top() != "session" && REQUEST_NAMES.contains(&found.top());
+    let is_form = |found: &Use| matches!(found.top(), "form" | "form_list");
+    let sent = if uses.iter().any(is_form) { Sent::Form } else { Sent::Other };
+    (!uses.is_empty() && uses.iter().all(is_sent)).then_some(sent)
 }
 
 fn template_problem(file: &SourceFile, error: &minijinja::Error) -> Problem {

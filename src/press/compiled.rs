@@ -8,6 +8,7 @@ use super::context::{Context, Names, is_reserved};
 use super::environment;
 use super::error::PressError;
 use super::json::{Data, View};
+use super::piece::FORM_TOLD;
 use super::program::{
     self, Escape, Foreign, ForeignId, ForeignTexts, Found, GaveUp, Host, Library, NameId, Outcome,
     Program, Uncovered,
@@ -61,6 +62,17 @@ pub(super) struct Origin {
     pub(super) line: usize,
     /// The names it looks up, one in the other, if it does nothing else.
     pub(super) path: Box<[Box<str>]>,
+    /// Whether it takes nothing but what visitors send, and whether that is a form.
+    pub(super) sent: Option<Sent>,
+}
+
+/// What visitors send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// A form, beside other things or alone.
+    Form,
+    /// Something else.
+    Other,
 }
 
 /// What compiled programs borrow from.
@@ -156,6 +168,22 @@ impl Press {
     pub fn evaluate(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
         let failed = |error| self.failed(id, &error, PageErrorKind::Internal);
         self.attempt(id, root).map_err(failed)
+    }
+
+    /// The value of a let.
+    ///
+    /// # Errors
+    /// As those of [`Press::evaluate`], but the visitor's where it takes nothing but what they
+    /// send, and that is not there or nothing can be done with it.
+    pub fn evaluate_let(&self, id: ExpressionId, root: &Value) -> Result<Value, PageError> {
+        let sent = self.origins.get(id.0).and_then(|origin| origin.sent);
+        self.attempt(id, root).map_err(|error| match (sent, error.kind()) {
+            (Some(sent), ErrorKind::UndefinedError | ErrorKind::InvalidOperation) => {
+                let error = self.failed(id, &error, PageErrorKind::BadRequest);
+                if sent == Sent::Form { error.telling(FORM_TOLD) } else { error }
+            }
+            _ => self.failed(id, &error, PageErrorKind::Internal),
+        })
     }
 
     /// The value of an expression that takes nothing but what visitors send. It is undefined where

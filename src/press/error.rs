@@ -3,6 +3,7 @@
 
 use super::compiled::Origin;
 use crate::error::{PageError, PageErrorKind};
+use minijinja::ErrorKind;
 use std::fmt;
 use std::ops::Range;
 
@@ -54,6 +55,9 @@ impl PressError {
             spot.find(source, line, error.range());
             excerpt = spot.excerpt();
         }
+        if let (ErrorKind::UndefinedError, Some(detail)) = (error.kind(), error.detail()) {
+            message.push_str(&guard(detail, spot.as_ref()).unwrap_or_default());
+        }
         let source = std::error::Error::source(error).map(|cause| {
             Box::new(match cause.downcast_ref::<minijinja::Error>() {
                 Some(inner) => Self::of(inner, None),
@@ -80,6 +84,25 @@ impl PressError {
     pub(super) fn fails(self, what: impl Into<String>) -> PageError {
         PageError::new(PageErrorKind::Internal, what).because(self)
     }
+}
+
+/// What to write where a value may be missing that must be there; nothing where a default is
+/// already written, or it is not known what is missing.
+fn guard(detail: &str, spot: Option<&Spot>) -> Option<String> {
+    let name = detail.split('`').nth(1).filter(|name| !name.contains("default("))?;
+    let marked = spot.map(|spot| {
+        let marked = spot.text.chars().skip(spot.column.saturating_sub(1));
+        marked.take(spot.width).collect::<String>()
+    });
+    // Of what is missing nothing can be looked up, whatever stands for that.
+    let is_looked_into = marked.is_some_and(|marked| {
+        let rest = marked.strip_prefix(name).unwrap_or_default();
+        rest.starts_with(['.', '['])
+    });
+    Some(match is_looked_into {
+        true => format!("; where it may be missing, ask first: {{% if {name} %}}"),
+        false => format!("; where it may be missing, write {name} | default('')"),
+    })
 }
 
 impl Spot {

@@ -51,6 +51,7 @@ pub use fragments::{Ask, Fragments};
 pub use json::{Data, Doc, JsonError, parse};
 pub use minijinja::Value;
 pub use names::{Import, Reference, Use};
+pub use nested::BarePrint;
 pub(crate) use piece::{REQUEST_NAMES, kind_name};
 pub use program::Uncovered;
 pub(crate) use scan::{BLOCK, PRINTED, markup};

@@ -36,6 +36,37 @@ pub(super) fn stray_supers(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
     found
 }
 
+/// A look-up of one name in another that is printed as it is, whatever happens: `{{ query.q }}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BarePrint {
+    /// The look-up, as it is written without spaces.
+    pub path: String,
+    /// Where it is.
+    pub span: Range<usize>,
+}
+
+/// The prints of what these names have, by a dot, that stand in nothing but blocks.
+pub(super) fn bare_prints(text: &str, tokens: &[Token], of: &[&str]) -> Vec<BarePrint> {
+    let mut found = Vec::new();
+    walk(text, tokens, |at, token, open| {
+        let inner = tokens.get(at + 1..at + 4);
+        let (Kind::PrintStart, Some([top, dot, name])) = (token.kind, inner) else { return };
+        let is_sign = |token: &&Token| matches!(token.kind, Kind::Mark(b'-' | b'+'));
+        let mut rest = tokens.iter().skip(at + 4).skip_while(is_sign);
+        let kinds = (top.kind, dot.kind, name.kind, rest.next().map(|token| token.kind));
+        let is_plain = (Kind::Name, Kind::Mark(b'.'), Kind::Name, Some(Kind::End)) == kinds;
+        if !is_plain || open.iter().any(|word| *word != "block") {
+            return;
+        }
+        let word = |token: &Token| text.get(token.span.clone()).unwrap_or_default();
+        if of.contains(&word(top)) {
+            let path = format!("{}.{}", word(top), word(name));
+            found.push(BarePrint { path, span: top.span.start..name.span.end });
+        }
+    });
+    found
+}
+
 /// Gives each token with the words of the statements that it stands within. The template is known
 /// to compile, so that each of them ends.
 fn walk<'t>(text: &'t str, tokens: &[Token], mut visit: impl FnMut(usize, &Token, &[&'t str])) {
@@ -86,6 +117,21 @@ mod tests {
         let rest = |at: &usize| text.get(tokens[*at].span.start..).unwrap();
         let includes: Vec<_> = found.iter().map(rest).filter(|t| t.starts_with("{% inc")).collect();
         assert_eq!(includes, ["{% include 'yes' %}"]);
+    }
+
+    #[test]
+    fn prints_that_are_bare() {
+        let found = |text: &str| {
+            let found = bare_prints(text, &scan::template(text), &["query"]);
+            found.into_iter().map(|print| print.path).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(found("{{ query.a }}{%block b%}{{- query . b -}}{% endblock %}"), "query.a query.b");
+        let others = "{{ query.a|d }}{{ query.a or '' }}{{ query.a.b }}{{ query['a'] }}{{ form.a }}\
+                      {{ query }}{% if a %}{{ query.a }}{% else %}{{ query.b }}{% endif %}\
+                      {% for a in b %}{{ query.a }}{% endfor %}{% with a = 1 %}{{ query.a }}\
+                      {% endwith %}{# {{ query.a }} #}{% raw %}{{ query.a }}{% endraw %}\
+                      {% macro m() %}{{ query.a }}{% endmacro %}";
+        assert_eq!(found(others), "");
     }
 
     #[test]

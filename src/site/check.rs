@@ -2,8 +2,9 @@
 
 use super::cycle::find_cycle;
 use super::inherited::{Member, members};
+use super::source::Files;
 use crate::config::{Problem, SESSION_KEY_HINT, SourceFile, suggestion};
-use crate::press::{REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
+use crate::press::{Builder, REQUEST_FIELDS, REQUEST_NAMES, TemplateFacts, Use, Uses};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names one text can use.
@@ -88,6 +89,28 @@ impl Scope<'_> {
         let hint = suggestion(top, names.chain(["errors", "statuses", "now"]).chain(functions));
         Some((format!("unknown name `{top}`"), hint))
     }
+}
+
+/// Adds all templates, and what is known of those that are fine.
+pub(super) fn templates<'a>(
+    files: &'a Files,
+    builder: &mut Builder,
+    problems: &mut Vec<Problem>,
+) -> Templates<'a> {
+    let mut templates = Templates::new();
+    for file in &files.templates {
+        match builder.template(file) {
+            Ok(facts) => {
+                templates.insert(&file.name, (file, facts));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    problems.extend(references(&templates, &files.templates));
+    problems.extend(circles(&templates));
+    problems.extend(imports(&templates));
+    problems.extend(supers(&templates));
+    templates
 }
 
 /// All templates that a template takes in, itself included, and whether it may take any other.

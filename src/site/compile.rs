@@ -56,7 +56,7 @@ pub(super) fn compile(
     let mut builder = Builder::default()
         .with_assets(Arc::clone(&assets))
         .with_other_assets(!statics.are_whole() || is_misread && written.statics.is_empty());
-    let templates = templates_of(&files, &mut builder, &mut problems);
+    let templates = check::templates(&files, &mut builder, &mut problems);
     let functions = builder.functions().to_vec();
     let policy = policy::Policy::new(&written.server.headers, &files.templates);
     let mut compiler = Compiler {
@@ -107,28 +107,6 @@ pub(super) fn compile(
         files,
         overrides,
     })
-}
-
-/// Adds all templates, and what is known of those that are fine.
-fn templates_of<'a>(
-    files: &'a Files,
-    builder: &mut Builder,
-    problems: &mut Vec<Problem>,
-) -> Templates<'a> {
-    let mut templates = Templates::new();
-    for file in &files.templates {
-        match builder.template(file) {
-            Ok(facts) => {
-                templates.insert(&file.name, (file, facts));
-            }
-            Err(wrong) => problems.extend(wrong),
-        }
-    }
-    problems.extend(check::references(&templates, &files.templates));
-    problems.extend(check::circles(&templates));
-    problems.extend(check::imports(&templates));
-    problems.extend(check::supers(&templates));
-    templates
 }
 
 struct Compiler<'a> {

@@ -15,6 +15,16 @@ pub(super) struct Member<'a> {
     pub(super) uses: Arc<[Use]>,
     /// Whether it is the page's own, or one that this extends: it is made whatever happens.
     pub(super) is_in_line: bool,
+    /// Its blocks that are never made, by their places.
+    dead: BTreeSet<usize>,
+}
+
+impl Member<'_> {
+    /// Whether what stands at this place of its file may be made.
+    pub(super) fn is_made(&self, at: usize) -> bool {
+        let mut blocks = self.dead.iter().filter_map(|block| self.facts.blocks.all.get(*block));
+        !blocks.any(|block| block.body.contains(&at))
+    }
 }
 
 /// All templates that one takes in, itself included; and whether it may take any other.
@@ -39,7 +49,7 @@ pub(super) fn members<'a>(root: &'a str, templates: &'a Templates<'a>) -> (Vec<M
         };
         let uses = if dead.is_empty() { None } else { facts.blocks.uses_without(&dead, file) };
         let uses = uses.unwrap_or_else(|| facts.uses.as_slice().into());
-        Member { file, facts, uses, is_in_line: place.is_some() }
+        Member { file, facts, uses, is_in_line: place.is_some(), dead }
     });
     (members.collect(), dynamic)
 }

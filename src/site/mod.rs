@@ -2,6 +2,7 @@
 //! templates. Everything that can be wrong with it is found when it is loaded.
 
 mod admin;
+mod advice;
 mod answers;
 mod asks;
 mod assets;
@@ -29,7 +30,7 @@ mod stand_in;
 mod statics;
 
 pub use crate::config::{ALL_PPM, AccessFormat, AccessLog, AccessTarget};
-pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Workers};
+pub use crate::config::{DriverChoice, Priority, Problem, RateLimit, Report, Warning, Workers};
 pub(crate) use crate::press::is_template;
 pub use crate::press::{Ask, Context, FetchFailure, Fragments, Inputs, Uses, Value};
 pub use admin::{AdminAddress, AdminPlan, Token};

@@ -315,7 +315,7 @@ impl Page {
     /// When its expression fails.
     pub fn evaluate(&self, node: &Node, context: &Context) -> Result<Value, PageError> {
         match &node.kind {
-            NodeKind::Let(expression) => self.press.evaluate(*expression, &context.root()),
+            NodeKind::Let(expression) => self.press.evaluate_let(*expression, &context.root()),
             NodeKind::Fetch(_) => Err(internal(format!("`{}` is not a let", node.name))),
         }
     }
