@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is written there, where that is short.
-    fn text_of(&self, span: Range<usize>) -> String {
+    pub(super) fn text_of(&self, span: Range<usize>) -> String {
         let text = self.file.text.get(span).unwrap_or_default();
         let is_short = text.chars().count() <= EXCERPT_CHARS_MAX && !text.contains('\n');
         if is_short { text.to_owned() } else { "this one".to_owned() }

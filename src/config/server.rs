@@ -271,10 +271,14 @@ fn needs(reader: &mut Reader<'_>, table: &Entry<'_>, entry: &Entry<'_>) {
 
 pub(super) fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut Vec<SocketAddr>) {
     let texts = match entry.value.get_ref() {
-        DeValue::String(text) => vec![(text.as_ref(), entry.value.span())],
+        DeValue::String(text) => vec![(text.to_string(), entry.value.span())],
         DeValue::Array(items) if !items.is_empty() => items
             .iter()
-            .map(|item| (item.get_ref().as_str().unwrap_or_default(), item.span()))
+            .map(|item| match item.get_ref().as_str() {
+                Some(text) => (text.to_owned(), item.span()),
+                // What is no text is told as it is written.
+                None => (reader.text_of(item.span()), item.span()),
+            })
             .collect(),
         _ => {
             reader.wrong_form(entry, "a list of addresses such as [\"0.0.0.0:8080\"]");
@@ -283,7 +287,7 @@ pub(super) fn read_listen(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut
     };
     let mut addresses = Vec::new();
     for (text, span) in texts {
-        match listen_address(text) {
+        match listen_address(&text) {
             Some(address) if addresses.contains(&address) => {
                 reader.problem(span, format!("`{text}` is listed twice"));
             }

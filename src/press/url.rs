@@ -226,18 +226,20 @@ fn check_literals(place: &Place<'_>, pieces: &[(Piece, Range<usize>)]) -> Result
         let Piece::Text(literal) = piece else { continue };
         for (at, character) in literal.char_indices() {
             let span = range.start + at..range.start + at + character.len_utf8();
+            let brace;
             let hint = match character {
                 '?' => "use query = { name = \"value\" }",
                 '#' => "a fragment is not sent to a server",
                 '%' if !is_triplet(literal.get(at..)) => "write a percent sign as %25",
                 _ if is_path_character(character) => continue,
+                '{' => {
+                    brace = brace_hint(literal.get(at + 1..).unwrap_or_default());
+                    &brace
+                }
                 _ => "write it percent-encoded",
             };
-            return wrong(
-                span,
-                format!("`{}` cannot be in a path", character.escape_default()),
-                hint,
-            );
+            let message = format!("`{}` cannot be in a path", character.escape_default());
+            return wrong(span, message, hint);
         }
     }
     // What is printed stands as one letter for this check: it is looked at when it is there.
@@ -255,6 +257,17 @@ fn check_literals(place: &Place<'_>, pieces: &[(Piece, Range<usize>)]) -> Result
         return wrong(0..place.text.len(), message, "write the path it stands for");
     }
     Ok(())
+}
+
+/// What to write for a brace, which may begin a parameter as paths of pages have them: this comes
+/// after it.
+fn brace_hint(after: &str) -> String {
+    let name = after.split_once('}').map_or("", |(name, _)| name.trim_end_matches('*'));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match !name.is_empty() && name.chars().all(is_name) {
+        true => format!("for a parameter of the page's path write {{{{ path.{name} }}}}"),
+        false => "write it percent-encoded".to_owned(),
+    }
 }
 
 pub(super) fn is_path_character(character: char) -> bool {

@@ -81,6 +81,20 @@ fn report(name: &str, problems: Vec<Problem>) -> Report {
     Report::new(name, SITE_FILE, problems)
 }
 
+/// The name of a site: its path as it was given, where that tells the folder; else the folder's own
+/// name, as for `.` and `site.toml`.
+fn shown(path: &Path, root: &Path) -> String {
+    let is_file = path.extension().is_some_and(|extension| extension == "toml");
+    let folder = if is_file { path.parent() } else { Some(path) };
+    let own = root.file_name().filter(|_| folder.is_none_or(|folder| folder.file_name().is_none()));
+    let named = match (own, path.file_name().filter(|_| is_file)) {
+        (Some(own), Some(file)) => Path::new(own).join(file),
+        (Some(own), None) => PathBuf::from(own),
+        (None, _) => path.to_owned(),
+    };
+    named.display().to_string()
+}
+
 /// A folder being searched for templates.
 struct Folder {
     root: PathBuf,
@@ -123,7 +137,7 @@ impl Folder {
             return Err(search.problems);
         }
         search.templates.sort_by(|a, b| a.name.cmp(&b.name));
-        let name = path.display().to_string();
+        let name = shown(path, &search.root);
         let (folder, templates) = (Some(search.root), search.templates);
         Ok(Files { name, folder, site, templates, embedded: &[], assets: OnceLock::new() })
     }
@@ -246,6 +260,16 @@ mod tests {
         assert_eq!(files.templates[0].text, "x");
         let by_file = read(&Source::Folder(folder.path().join("site.toml"))).unwrap();
         assert_eq!(by_file.templates.len(), 2);
+    }
+
+    #[test]
+    fn a_site_is_called_by_its_folder() {
+        let root = Path::new("/srv/news");
+        let shown = |path: &str| shown(Path::new(path), root);
+        let names = [".", "./", "..", "site.toml", "./site.toml", "news", "a/news/site.toml", "/srv/news"];
+        let wanted = ["news", "news", "news", "news/site.toml", "news/site.toml", "news", "a/news/site.toml", "/srv/news"];
+        assert_eq!(names.map(shown), wanted);
+        assert_eq!(super::shown(Path::new("."), Path::new("/")), ".");
     }
 
     #[test]

@@ -154,7 +154,9 @@ impl fmt::Display for FetchError {
                 f.write_str("no descriptor left to connect with (LimitNOFILE, ulimit -n)")
             }
             FetchError::Open(wait) => {
-                write!(f, "it has failed too often: not asked for another {wait:?} (breaker)")
+                // To the second: nobody waits for parts of one.
+                let wait = wait.as_millis().div_ceil(1000);
+                write!(f, "it has failed too often: not asked for another {wait} s (breaker)")
             }
         }
     }
@@ -169,5 +171,17 @@ impl std::error::Error for FetchError {
             FetchError::Tls(unsecured) => Some(&unsecured.error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_tells_of_whole_seconds() {
+        let told = |wait: Duration| FetchError::Open(wait).to_string();
+        assert!(told(Duration::from_nanos(58_974_292_809)).contains("another 59 s (breaker)"));
+        assert!(told(Duration::from_millis(400)).contains("another 1 s (breaker)"));
     }
 }

@@ -275,3 +275,28 @@ fn a_site_may_be_broken_at_the_start_and_a_port_taken() {
     assert_eq!(wrong.code, Some(2));
     assert!(Path::new(path).exists());
 }
+
+#[test]
+fn a_folder_that_is_not_there_is_no_site_to_write() {
+    let ended = ringpress(&["dev", "/no/such/folder", "--listen", ANY]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot open the folder /no/such/folder"), "{}", ended.stderr);
+}
+
+#[test]
+fn it_says_where_to_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    fs::write(folder.path().join("page.html"), "page").unwrap();
+    let page = |path: &str, more: &str| {
+        format!("[[page]]\npath = '{path}'\ntemplate = 'page.html'\n{more}\n")
+    };
+    let pages = [page("/u/{id}", ""), page("/part", "internal = true"), page("/list", "")].concat();
+    let fronts = [(pages.clone(), "/list and"), (pages + &page("/", ""), "/ and")];
+    for (pages, begins) in fronts {
+        fs::write(folder.path().join("site.toml"), pages).unwrap();
+        let server = Running::start(RINGPRESS, &["dev", path, "--listen", ANY], &[]);
+        let line = server.waits_for_line("Open http://");
+        assert!(line.contains(&format!("{}{begins}", server.address())), "{line}");
+    }
+}

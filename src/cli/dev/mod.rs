@@ -24,7 +24,7 @@ use crate::control::{machine, serving};
 use crate::driver::kind::Choice;
 use crate::http::host;
 use crate::limits::authoring::DRAIN;
-use crate::site::{Overrides, ServerPlan};
+use crate::site::{Overrides, Page, ServerPlan, Site, Source};
 use crate::worker::Bounds;
 
 use super::options::OfflineOption;
@@ -56,6 +56,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let _logs = logging::start_warnings();
+    // What is wrong in a folder can be put right while it is served; another folder it stays.
+    if !arguments.site.exists()
+        && let Err(report) = Site::load(&Source::Folder(arguments.site.clone()))
+    {
+        eprintln!("{report}");
+        return Exit::Configuration;
+    }
     match develop(arguments) {
         Ok(()) => Exit::Fine,
         Err(error) => fail(error),
@@ -91,18 +98,29 @@ fn develop(arguments: &Arguments) -> Result<(), String> {
         bounds: Bounds { queue_target: None, drain_timeout: DRAIN, ..bounds(&stage) },
     };
     let recipe = DevRecipe::new(Arc::clone(&stage));
+    let first = stage.now().good.as_ref().map_or("/".to_owned(), |good| first_page(&good.site));
     let server = Server::start(&plan, recipe).map_err(|error| words(&error))?;
     let _lookout = Lookout::start(lookout, stage).map_err(|error| words(&error))?;
     for address in server.addresses() {
         say(format_args!("listening on http://{address}"));
         say(format_args!(
             "
-  Open http://{address}/ and write: what you save is served at once, and
+  Open http://{address}{first} and write: what you save is served at once, and
   the browser goes along. End with Ctrl-C.
 "
         ));
     }
     life::live_simply(server, &signals).map_err(|error| words(&error))
+}
+
+/// The path to begin with: `/`, or that of the first page that has no parameters, if `/` is none.
+fn first_page(site: &Site) -> String {
+    let front = "/";
+    let is_front = site.route(front).is_some_and(|(page, _)| !page.is_internal())
+        || site.static_at(front).is_some();
+    let is_literal = |page: &&Page| !page.is_internal() && !page.pattern().contains('{');
+    let first = site.pages().iter().filter(|_| !is_front).find(is_literal);
+    first.map_or(front, Page::pattern).to_owned()
 }
 
 /// Those of the site as it is at the start; what it says of them later counts from the next start.

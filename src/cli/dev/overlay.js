@@ -27,7 +27,8 @@
     .frame { border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
     .file { padding: .3rem .75rem; border-bottom: 1px solid var(--line); color: var(--soft); }
     .file, .number, code, td { font: 13px/1.55 ui-monospace, "SFMono-Regular", Menlo, monospace; }
-    .lines { overflow-x: auto; padding: .4rem 0; background: var(--code); }
+    .lines { position: relative; overflow-x: auto; padding: .4rem 0; background: var(--code); }
+    .lines:focus-visible { outline: 2px solid var(--bad); outline-offset: -2px; }
     .lines > div { display: flex; width: max-content; min-width: 100%; }
     .lines .number { flex: none; width: 4.2em; padding-right: 1em; text-align: right;
       color: var(--soft); user-select: none; }
@@ -40,7 +41,7 @@
     table { border-collapse: collapse; width: 100%; }
     th, td { text-align: left; padding: .2rem .75rem .2rem 0; vertical-align: top;
       border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-    th { font-size: .8rem; color: var(--soft); font-weight: 500; }
+    th { font-size: .8rem; color: var(--soft); font-weight: 500; white-space: nowrap; }
     tr.failed td { color: var(--bad); }
     button { font: inherit; color: inherit; background: none; border: 1px solid var(--line);
       border-radius: 6px; padding: .15rem .6rem; cursor: pointer; }
@@ -83,7 +84,14 @@
       put(frame, "div", problem.file + (problem.line ? `:${problem.line}` : ""), "file");
       if (problem.lines.length) {
         const lines = put(frame, "div", null, "lines");
+        // For those who scroll by keys.
+        lines.tabIndex = 0;
+        lines.setAttribute("role", "region");
+        lines.setAttribute("aria-label", problem.file);
         problem.lines.forEach((line) => putLine(lines, problem, line));
+        const mark = lines.querySelector("mark");
+        const hidden = mark ? mark.offsetLeft + mark.offsetWidth - lines.clientWidth : 0;
+        if (hidden > 0) lines.scrollLeft = Math.min(mark.offsetLeft - 48, hidden + 48);
       }
     }
     if (problem.hint) put(parent, "p", `help: ${problem.hint}`, "hint");

@@ -143,6 +143,8 @@ fn the_policy_knows_script_and_styles_by_their_hash() {
     assert!(fields.contains("script-src 'self' 'sha256-"), "{fields}");
     assert!(fields.contains("style-src 'self' 'sha256-"), "{fields}");
     assert!(!fields.contains("unsafe-inline"), "{fields}");
+    assert!(fields.contains("; img-src 'self' data:; "), "{fields}");
+    assert!(!fields.contains('*'), "{fields}");
     assert_eq!(page.content_type, "text/html; charset=utf-8");
 }
 

@@ -35,6 +35,7 @@ impl Figure {
     pub(super) fn time(us: Option<f64>) -> Self {
         match us {
             None => Self::none(),
+            Some(us) if us > 0.0 && us < 1.0 => Self::new("<1", "µs"),
             Some(us) if us < 999.5 => Self::new(format!("{us:.0}"), "µs"),
             Some(us) if us < 999_500.0 => Self::new(decimal(us / 1e3), "ms"),
             Some(us) => Self::new(decimal(us / 1e6), "s"),
@@ -147,6 +148,7 @@ mod tests {
         let time = |us| Figure::time(Some(us)).text();
         let times = [12.0, 999.0, 999.6, 1240.0, 52_300.0, 999_600.0, 12_000_000.0].map(time);
         assert_eq!(times, ["12 µs", "999 µs", "1.0 ms", "1.2 ms", "52 ms", "1.0 s", "12 s"]);
+        assert_eq!([0.0, 0.2, 0.9, 1.0].map(time), ["0 µs", "<1 µs", "<1 µs", "1 µs"]);
         assert_eq!(Figure::time(None).text(), "–");
         assert_eq!(Figure::time(Some(2e6)).round(), "2 s");
         assert_eq!(Figure::time(Some(1.5e6)).round(), "1.5 s");
