@@ -8,13 +8,13 @@
     reason = "a test fails by a panic, and blocks no thread but its own"
 )]
 
+#[path = "cli/advice.rs"]
+mod advice;
 #[expect(dead_code, reason = "the suite for the drivers uses more of it")]
 #[path = "common/certificates.rs"]
 mod certificates;
 #[path = "common/command.rs"]
 mod command;
-#[path = "cli/advice.rs"]
-mod advice;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/doctor.rs"]

@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE", env = "RINGPRESS_CACHE_MAX", value_parser = options::size)]
     cache_max: Option<u64>,
     /// Where a record of each request goes: a file, `stdout`, `stderr`, or `off`
-    #[arg(long, value_name = "PATH|stdout|off", env = "RINGPRESS_ACCESS_LOG",
+    #[arg(long, value_name = "PATH|stdout|stderr|off", env = "RINGPRESS_ACCESS_LOG",
           value_parser = options::access_log)]
     access_log: Option<AccessLogOption>,
     #[command(flatten)]

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use crate::error::PageErrorKind;
 use crate::limits::{
-    ERROR_PAGES_LOGGED_A_PERIOD, PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD, RENDERS_SLOW_LOGGED_A_PERIOD,
+    ERROR_PAGES_LOGGED_A_PERIOD, PAGE_FAILURES_LOGGED_A_PERIOD, PAGE_FAILURES_PERIOD,
+    RENDERS_SLOW_LOGGED_A_PERIOD,
 };
 
 /// Failures of one worker's pages, by their upstream and kind.

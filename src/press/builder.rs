@@ -4,13 +4,13 @@ use super::asks::{self, Asks};
 use super::assets::Assets;
 use super::blocks::Blocks;
 use super::compiled::{ExpressionId, Origin, Press, Sent};
+use super::environment;
 use super::error::PressError;
 use super::names::{self, Import, Reference, Use};
 use super::nested::{self, BarePrint};
 use super::nesting::{self, TooDeep};
 use super::piece::REQUEST_NAMES;
 use super::scan::{self, Token};
-use super::environment;
 use crate::config::{At, Problem, SourceFile};
 use minijinja::Environment;
 use std::collections::BTreeSet;
@@ -231,7 +231,11 @@ impl Builder {
     }
 
     /// The static files that a text names and that are not there, each with what is wrong.
-    fn missing_assets(&self, text: &str, tokens: &[Token]) -> Vec<(Range<usize>, (String, String))> {
+    fn missing_assets(
+        &self,
+        text: &str,
+        tokens: &[Token],
+    ) -> Vec<(Range<usize>, (String, String))> {
         match self.assets_are_known {
             true => names::missing_assets(&self.assets, text, tokens),
             false => Vec::new(),

@@ -125,7 +125,10 @@ mod tests {
             let found = bare_prints(text, &scan::template(text), &["query"]);
             found.into_iter().map(|print| print.path).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(found("{{ query.a }}{%block b%}{{- query . b -}}{% endblock %}"), "query.a query.b");
+        assert_eq!(
+            found("{{ query.a }}{%block b%}{{- query . b -}}{% endblock %}"),
+            "query.a query.b"
+        );
         let others = "{{ query.a|d }}{{ query.a or '' }}{{ query.a.b }}{{ query['a'] }}{{ form.a }}\
                       {{ query }}{% if a %}{{ query.a }}{% else %}{{ query.b }}{% endif %}\
                       {% for a in b %}{{ query.a }}{% endfor %}{% with a = 1 %}{{ query.a }}\

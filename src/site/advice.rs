@@ -75,7 +75,9 @@ fn is_needed(path: &str, text: &str) -> bool {
         let code = before.trim_end().strip_suffix("{{");
         let rest = after.trim_start().strip_prefix("}}");
         let (before, after) = (code.unwrap_or(before), rest.unwrap_or(after));
-        code.is_some() == rest.is_some() && before.ends_with(['"', '\'']) && after.starts_with(['"', '\''])
+        code.is_some() == rest.is_some()
+            && before.ends_with(['"', '\''])
+            && after.starts_with(['"', '\''])
     };
     text.contains(&format!("{top}[")) || !text.match_indices(path).all(is_fine)
 }

@@ -42,20 +42,16 @@ pub(super) fn compile(
     secured: Secured,
 ) -> Result<Site, Report> {
     let (mut written, mut problems) = config::read(&files.site);
-    let is_misread = !problems.is_empty();
     problems.extend(secured.problems.iter().cloned());
     written.server.acme = written.server.acme.take().map(|acme| acme.beside(files.folder()));
     overrides.apply(&mut written.server, &mut written.upstreams, &mut problems);
-    for (upstream, lines) in written.upstreams.iter_mut().zip(&secured.secret_lines) {
-        upstream.headers.extend_from_slice(lines.reveal().as_bytes());
-    }
+    secured.tell(&mut written.upstreams);
     let security = security
         .unwrap_or_else(|| Security::read(&files, &written.upstreams, &mut problems).into());
     let statics = Statics::compile(&files, &written.statics, &mut problems);
     let assets = statics.assets(&files, &mut problems);
-    let mut builder = Builder::default()
-        .with_assets(Arc::clone(&assets))
-        .with_other_assets(!statics.are_whole() || is_misread && written.statics.is_empty());
+    let mut builder =
+        Builder::default().with_assets(Arc::clone(&assets)).with_other_assets(!statics.are_whole());
     let templates = check::templates(&files, &mut builder, &mut problems);
     let functions = builder.functions().to_vec();
     let policy = policy::Policy::new(&written.server.headers, &files.templates);

@@ -46,8 +46,9 @@ fn value(
         })?,
         (None, path) => {
             let path = path.unwrap_or(shown);
-            let (text, is_open) = read_file(&folder.join(path))
-                .map_err(|why| (format!("`{path}` with header `{name}` cannot be read: {why}"), hint()))?;
+            let (text, is_open) = read_file(&folder.join(path)).map_err(|why| {
+                (format!("`{path}` with header `{name}` cannot be read: {why}"), hint())
+            })?;
             if is_open {
                 notes.push(readable(&format!("`{path}` with header `{name}`"), path));
             }

@@ -79,7 +79,8 @@ fn dead(line: &[(&str, &TemplateFacts)], place: usize) -> BTreeSet<usize> {
     // Those around others come after them.
     for (at, block) in facts.blocks.all.iter().enumerate().rev() {
         let is_cut = |facts: &TemplateFacts| matches!(same(facts, &block.name), (1.., 0));
-        let is_only = || line.iter().map(|(_, facts)| same(facts, &block.name).0).sum::<usize>() == 1;
+        let is_only =
+            || line.iter().map(|(_, facts)| same(facts, &block.name).0).sum::<usize>() == 1;
         let is_in_dead = || facts.blocks.around(at).is_some_and(|around| dead.contains(&around));
         if derived.iter().any(|(_, facts)| is_cut(facts)) || is_in_dead() && is_only() {
             dead.insert(at);

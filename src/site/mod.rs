@@ -105,8 +105,7 @@ impl Site {
         let files = source::read(source)?;
         let (written, mut problems) = crate::config::read(&files.site);
         let (mut wrong, site) = (Vec::new(), &files.site);
-        let plan =
-            AdminPlan::resolve(written.admin, overrides, site, files.folder(), &mut wrong);
+        let plan = AdminPlan::resolve(written.admin, overrides, site, files.folder(), &mut wrong);
         if wrong.is_empty() && (plan.is_some() || problems.is_empty()) {
             return Ok(plan);
         }

@@ -7,7 +7,7 @@ use super::plan::Overrides;
 use super::session::SessionPlan;
 use super::source::Files;
 use super::{StandIn, given, places, secrets};
-use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile};
+use crate::config::{self, At, CertificateTable, Issued, Problem, Server, SourceFile, Upstream};
 use crate::http;
 use crate::tls::files::{self, Part, Trouble};
 use std::net::SocketAddr;
@@ -45,6 +45,13 @@ pub(super) struct Secured {
 }
 
 impl Secured {
+    /// Puts secrets among the field lines of the upstreams that they are for.
+    pub(super) fn tell(&self, upstreams: &mut [Upstream]) {
+        for (upstream, lines) in upstreams.iter_mut().zip(&self.secret_lines) {
+            upstream.headers.extend_from_slice(lines.reveal().as_bytes());
+        }
+    }
+
     /// Looks at what is written, and at the files.
     pub(super) fn look(source: &Files, overrides: &Overrides) -> Self {
         // What is wrong otherwise is told by whoever compiles the site.

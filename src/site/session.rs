@@ -9,9 +9,7 @@
 use super::cookies::{CookieShape, TooLong};
 use super::given::{from_environment, read_file, readable};
 use crate::config::{At, Problem, SESSION_KEY_HINT, Session, SourceFile};
-use crate::limits::{
-    SESSION_AGE_MAX, SESSION_COOKIES_TRIED_MAX, SESSION_KEY_BYTES_MIN,
-};
+use crate::limits::{SESSION_AGE_MAX, SESSION_COOKIES_TRIED_MAX, SESSION_KEY_BYTES_MIN};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cookie::{Cookie, CookieJar, Key};

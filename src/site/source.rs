@@ -266,8 +266,18 @@ mod tests {
     fn a_site_is_called_by_its_folder() {
         let root = Path::new("/srv/news");
         let shown = |path: &str| shown(Path::new(path), root);
-        let names = [".", "./", "..", "site.toml", "./site.toml", "news", "a/news/site.toml", "/srv/news"];
-        let wanted = ["news", "news", "news", "news/site.toml", "news/site.toml", "news", "a/news/site.toml", "/srv/news"];
+        let names =
+            [".", "./", "..", "site.toml", "./site.toml", "news", "a/news/site.toml", "/srv/news"];
+        let wanted = [
+            "news",
+            "news",
+            "news",
+            "news/site.toml",
+            "news/site.toml",
+            "news",
+            "a/news/site.toml",
+            "/srv/news",
+        ];
         assert_eq!(names.map(shown), wanted);
         assert_eq!(super::shown(Path::new("."), Path::new("/")), ".");
     }

@@ -168,8 +168,8 @@ pub(super) fn tidy(path: &str) -> String {
 /// All tables of a site.
 pub(super) struct Statics<'a> {
     compiled: Vec<(&'a At<String>, Pattern, Static)>,
-    /// How many there are, those that are wrong too.
-    written: usize,
+    /// Whether those are all that are meant.
+    is_whole: bool,
 }
 
 impl<'a> Statics<'a> {
@@ -180,7 +180,8 @@ impl<'a> Statics<'a> {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut compiled = Vec::new();
-        let written = tables.len();
+        // Of a file that could not be read, or in which a table has another name, there is none.
+        let may_be_more = tables.is_empty() && !problems.is_empty();
         for table in tables {
             let (Some(path), Some((kind, place))) = (&table.path, &table.source) else { continue };
             let source = source(files, *kind, place);
@@ -199,12 +200,13 @@ impl<'a> Statics<'a> {
             let one = Static { pattern: pattern_text, prefix, root, file, cache_control };
             compiled.push((path, pattern, one));
         }
-        Self { compiled, written }
+        let is_whole = compiled.len() == tables.len() && !may_be_more;
+        Self { compiled, is_whole }
     }
 
     /// Whether each table that is written could be read, and its files be found.
     pub(super) fn are_whole(&self) -> bool {
-        self.compiled.len() == self.written
+        self.is_whole
     }
 
     /// What `asset()` can name, where any text of the site asks it: nothing otherwise, as files

@@ -20,9 +20,12 @@ fn check_advises_against_what_is_hardly_meant() {
         {% block m %}<input value=\"{{ query.q }}\">{% include 'part.html' %}{% endblock %}";
     let fine = "{% if query.a %}{{ query.a }}{% endif %}{{ query.b | default('') }}\
         {% if query.c is defined %}{% endif %}{{ query.c }}";
-    for (name, text) in
-        [("base.html", base), ("search.html", search), ("fine.html", fine), ("part.html", "{{ query.p }}")]
-    {
+    for (name, text) in [
+        ("base.html", base),
+        ("search.html", search),
+        ("fine.html", fine),
+        ("part.html", "{{ query.p }}"),
+    ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
     let ended = ringpress(&["check", path(&folder)]);
@@ -30,11 +33,27 @@ fn check_advises_against_what_is_hardly_meant() {
     let warnings = ended.stdout.matches("warning: ").count();
     assert_eq!(warnings, 2, "{}", ended.stdout);
     for part in [
-        "warning: `query.q` is printed, and who does not send it gets a 500\n --> search.html:2:31\n",
+        "warning: `query.q` is printed, and who does not send it gets a 500\n",
+        "\n --> search.html:2:31\n",
         "= help: write {{ query.q | default('') }}, or ask first: {% if query.q %}",
         "warning: `/u/:id/<int:post>` is this very path: nothing in it is a parameter\n",
         "= help: a parameter is in braces: \"/u/{id}/{post}\"",
     ] {
         assert!(ended.stdout.contains(part), "{part} in {}", ended.stdout);
     }
+}
+
+#[test]
+fn the_example_of_sessions_in_the_readme_is_a_site() {
+    let readme = include_str!("../../README.md");
+    let start = readme.find("[server.session]\nkeys").unwrap();
+    let text = readme[start..].split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = "c".repeat(88);
+    for (name, text) in [("site.toml", text), ("session.key", &key), ("login.html", "<form>")] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let ended = ringpress(&["check", path(&folder)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("warning: "), "{}", ended.stdout);
 }

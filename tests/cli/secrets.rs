@@ -17,7 +17,8 @@ fn headers_of_an_upstream_have_secrets_from_elsewhere_and_nobody_tells_them() {
     let site = fetching_site(&upstream);
     let file = site.path().join("site.toml");
     let text = fs::read_to_string(&file).unwrap();
-    let headers = "headers = { Authorization = 'env:RINGPRESS_TEST_TOKEN', X-Key = 'file:api.key' }";
+    let headers =
+        "headers = { Authorization = 'env:RINGPRESS_TEST_TOKEN', X-Key = 'file:api.key' }";
     fs::write(&file, text.replace("[[page]]", &format!("{headers}\n[[page]]"))).unwrap();
     fs::write(site.path().join("api.key"), "s3cret-b\n").unwrap();
     let folder = path(&site);
