@@ -95,10 +95,7 @@ fn guard(detail: &str, spot: Option<&Spot>) -> Option<String> {
         marked.take(spot.width).collect::<String>()
     });
     // Of what is missing nothing can be looked up, whatever stands for that.
-    let is_looked_into = marked.is_some_and(|marked| {
-        let rest = marked.strip_prefix(name).unwrap_or_default();
-        rest.starts_with(['.', '['])
-    });
+    let is_looked_into = marked.is_some_and(|marked| marked.starts_with(['.', '[']));
     Some(match is_looked_into {
         true => format!("; where it may be missing, ask first: {{% if {name} %}}"),
         false => format!("; where it may be missing, write {name} | default('')"),
@@ -151,5 +148,35 @@ impl fmt::Display for PressError {
 impl std::error::Error for PressError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::press::environment;
+    use minijinja::context;
+
+    fn told(template: &str) -> String {
+        let environment = environment::new();
+        let template = environment.template_from_named_str("a.html", template).unwrap();
+        let error = template.render(context!(query => context!(), user => context!())).unwrap_err();
+        PressError::of(&error, None).message().to_owned()
+    }
+
+    #[test]
+    fn what_may_be_missing_is_told_with_what_to_write() {
+        let printed = told("{{ query.q }}");
+        assert!(
+            printed.ends_with("; where it may be missing, write query.q | default('')"),
+            "{printed}"
+        );
+        let filtered = told("<p>{{ query.q | upper }}");
+        assert!(filtered.ends_with("write query.q | default('')"), "{filtered}");
+        for into in ["{{ user.team.name }}", "{{ user.team['name'] }}", "{{ user.team[0] }}"] {
+            let into = told(into);
+            assert!(into.ends_with("missing, ask first: {% if user.team %}"), "{into}");
+        }
+        assert!(!told("{{ 1 / 0 }}").contains("missing"));
     }
 }

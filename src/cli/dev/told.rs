@@ -189,12 +189,36 @@ impl Shown {
                 let first = spot.line.saturating_sub(LINES_AROUND).max(1);
                 let lines = text.lines().enumerate().skip(first - 1);
                 let lines = lines.take(spot.line + LINES_AROUND - first + 1);
-                shown.lines = lines.map(|(at, line)| (at + 1, bounded(line))).collect();
+                let line = |(at, line): (usize, &str)| (at + 1, shown.part(at + 1, line));
+                let lines = lines.map(line).collect();
+                shown.lines = lines;
             }
             // It has been saved anew since.
-            None => shown.lines.push((spot.line, bounded(&spot.text))),
+            None => shown.lines.push((spot.line, shown.part(spot.line, &spot.text))),
         }
+        let left_out = shown.left_out();
+        shown.column = shown.column - left_out + usize::from(left_out > 0);
         shown
+    }
+
+    /// What is shown of a line: its beginning, but of the one that is meant the part with the mark.
+    fn part(&self, number: usize, line: &str) -> String {
+        match self.left_out() {
+            left_out if left_out > 0 && number == self.line => {
+                let rest: String = line.chars().skip(left_out).collect();
+                format!("…{}", bounded(&rest))
+            }
+            _ => bounded(line),
+        }
+    }
+
+    /// Characters of the line that is meant that are left out before the part with the mark.
+    fn left_out(&self) -> usize {
+        let before = self.column.saturating_sub(1);
+        match before + self.width > LINE_CHARS_MAX {
+            true => before.saturating_sub(LINE_CHARS_MAX / 2),
+            false => 0,
+        }
     }
 }
 
@@ -250,6 +274,19 @@ mod tests {
         let gone = shown("y = 1", &spot);
         assert_eq!(gone.lines, [(1, "a.b".to_owned())]);
         assert_eq!(gone.column, 3);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_with_the_mark_is_shown() {
+        let text = format!("{}MARK{}\n{}", "é".repeat(1000), "b".repeat(1000), "c".repeat(1000));
+        let line = text.lines().next().unwrap().to_owned();
+        let spot = Spot { text: line, column: 1001, width: 4, ..Spot::new("a.html", 1) };
+        let shown = shown(&text, &spot);
+        let marked: String = shown.lines[0].1.chars().skip(shown.column - 1).take(4).collect();
+        assert_eq!(marked, "MARK");
+        assert!(shown.lines[0].1.starts_with("…é") && shown.lines[1].1.starts_with('c'));
+        let lengths = [0, 1].map(|line: usize| shown.lines[line].1.chars().count());
+        assert_eq!(lengths, [LINE_CHARS_MAX + 1, LINE_CHARS_MAX]);
     }
 
     #[test]
