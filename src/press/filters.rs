@@ -1,7 +1,7 @@
 //! Filters that pages over an API need beside minijinja's own.
 
 use super::piece::kind_name;
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("domain", domain);
     environment.add_filter("flatten", flatten);
     environment.add_filter("int", int);
+    environment.add_filter("truncate", truncate);
 }
 
 /// Whether an environment has a filter of this name.
@@ -47,11 +48,22 @@ fn sanitize(cleaner: &ammonia::Builder<'_>, html: &Value) -> Result<Value, Error
     }
 }
 
-/// A moment, in seconds since 1970, by how long before the request it was.
-fn timeago(state: &State<'_, '_>, moment: &Value) -> Result<String, Error> {
+/// A moment, in seconds since 1970 or as ISO 8601 writes it, by how long before the request it was.
+fn timeago(state: &mut State<'_, '_>, moment: &Value) -> Result<String, Error> {
     let moment = match moment.kind() {
         ValueKind::Number => f64::try_from(moment.clone())?,
-        kind => return Err(wrong_kind("timeago", "seconds since 1970", kind)),
+        ValueKind::String => {
+            let seconds = Kwargs::from_iter([("format", Value::from("%s"))]);
+            let seconds = state.apply_filter("dateformat", &[moment.clone(), seconds.into()])?;
+            let seconds = seconds.as_str().and_then(|seconds| seconds.parse().ok());
+            seconds.ok_or_else(|| {
+                Error::new(ErrorKind::InvalidOperation, "timeago takes no moment of that kind")
+            })?
+        }
+        kind => {
+            let wanted = "seconds since 1970, or text as of ISO 8601";
+            return Err(wrong_kind("timeago", wanted, kind));
+        }
     };
     let now = match state.lookup("now").map(f64::try_from) {
         Some(Ok(now)) => now,
@@ -130,6 +142,32 @@ fn int(
     default.or(by_name).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, what()))
 }
 
+/// The beginning of a text, with what Jinja2 takes without a name, in its order, as well.
+fn truncate(
+    state: &mut State<'_, '_>,
+    text: &Value,
+    plain: Rest<Value>,
+    named: Kwargs,
+) -> Result<Value, Error> {
+    let mut all = Vec::new();
+    for name in named.args() {
+        all.push((name.to_owned(), named.peek::<Value>(name)?));
+    }
+    for (name, value) in TRUNCATE_NAMES.iter().zip(&*plain) {
+        if named.has(name) {
+            let twice = format!("`{name}` of truncate is given twice");
+            return Err(Error::new(ErrorKind::TooManyArguments, twice));
+        }
+        all.push(((*name).to_owned(), value.clone()));
+    }
+    if plain.len() > TRUNCATE_NAMES.len() {
+        return Err(Error::from(ErrorKind::TooManyArguments));
+    }
+    minijinja_contrib::filters::truncate(state, text, all.into_iter().collect())
+}
+
+const TRUNCATE_NAMES: &[&str] = &["length", "killwords", "end", "leeway"];
+
 /// Whether a value is no number without an end, and no text of one.
 fn is_finite(value: &Value) -> bool {
     let number = match value.kind() {
@@ -186,6 +224,11 @@ mod tests {
         assert_eq!(eval("(now - 86400) | timeago"), "1 day ago");
         assert_eq!(eval("(now + 120) | timeago"), "in 2 minutes");
         assert_eq!(eval("(now - 86400 * 800) | timeago"), "2 years ago");
+        // The request came at 2001-09-09T01:46:40Z.
+        assert_eq!(eval("'2001-09-09T00:46:40Z' | timeago"), "1 hour ago");
+        assert_eq!(eval("'2001-09-09T00:46:40+01:00' | timeago"), "2 hours ago");
+        assert_eq!(eval("'2001-09-08 02:46:40.5' | timeago"), "23 hours ago");
+        assert_eq!(eval("'2001-09-07' | timeago"), "2 days ago");
     }
 
     #[test]
@@ -220,6 +263,21 @@ mod tests {
         assert_eq!(eval("'x' | int(default=3)"), "3");
         assert_eq!(eval("'inf' | int(base=36)"), "24171");
         assert_eq!(eval("none | int(default=4)"), "4");
+    }
+
+    #[test]
+    fn truncate_takes_what_has_no_name_too() {
+        assert_eq!(eval("'hello wide world' | truncate(11, true, '..', 0)"), "hello wid..");
+        assert_eq!(eval("'hello wide world' | truncate(8, leeway=0)"), "hello...");
+        assert_eq!(eval("'hello wide world' | truncate(length=8, leeway=0)"), "hello...");
+        let environment = environment::new();
+        for wrong in ["'a' | truncate(1, length=2)", "'a' | truncate(1, 2, 3, 4, 5)"] {
+            let wrong = environment.compile_expression(wrong).unwrap();
+            assert_eq!(
+                wrong.eval(context!()).unwrap_err().kind(),
+                minijinja::ErrorKind::TooManyArguments
+            );
+        }
     }
 
     #[test]
