@@ -1,7 +1,7 @@
 //! What runs within itself: loops, those that call themselves, macros and bodies of call blocks.
 
 use super::items::Items;
-use super::op::{CallBlock, Expr, For, LoopAsks, LoopId, Recurse, Slot};
+use super::op::{CallBlock, Expr, For, LoopId, Recurse, Slot};
 use super::operand::Operand;
 use super::run::{ARGUMENTS_USUAL, BYTES_A_FUEL, Flow, GaveUp, ITEM_FUEL, Ran, Run};
 use super::sheet::Sheet;
@@ -32,6 +32,7 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Runs a loop's body for each item; gives how often it ran to its end.
+    #[inline]
     fn turns(
         &mut self,
         each: &'a For,
@@ -39,39 +40,67 @@ impl<'a> Run<'a, '_> {
         depth: u32,
         out: &mut Sheet,
     ) -> Ran<u32> {
-        let mut index = 0;
-        let length = items.length;
-        let LoopAsks { previous, next, changed, .. } = each.asks;
-        if let Some(slot) = changed {
+        if let Some(slot) = each.asks.changed {
             self.put(slot, Operand::Unset);
         }
-        let (mut before, mut after) = (Operand::Undefined, None);
-        loop {
-            let item = match after.take() {
-                Some(item) => item,
-                None => match items.next()? {
-                    Some(item) => item,
-                    None => break,
-                },
-            };
-            self.clear(&each.clears);
-            self.put(each.state, Operand::Loop { index, depth, length });
-            if let Some(slot) = previous {
-                self.put(slot, std::mem::replace(&mut before, item.clone()));
-            }
-            if let Some(slot) = next {
-                after = items.next()?;
-                self.put(slot, after.clone().unwrap_or(Operand::Undefined));
-            }
-            self.set(&each.target, item)?;
-            self.spend(ITEM_FUEL)?;
-            self.account(out)?;
-            if self.steps(&each.body, out)? == Flow::Break {
+        if each.asks.previous.is_some() || each.asks.next.is_some() {
+            return self.turns_beside(each, items, depth, out);
+        }
+        let (mut index, length) = (0, items.length);
+        while let Some(item) = items.next()? {
+            let state = Operand::Loop { index, depth, length };
+            if self.turn(each, item, state, out)? == Flow::Break {
                 break;
             }
             index += 1;
         }
         Ok(index)
+    }
+
+    /// The same where the body asks for the items beside each.
+    #[cold]
+    #[inline(never)]
+    fn turns_beside(
+        &mut self,
+        each: &'a For,
+        mut items: Items<'a>,
+        depth: u32,
+        out: &mut Sheet,
+    ) -> Ran<u32> {
+        let (mut index, length) = (0, items.length);
+        let (mut before, mut next) = (Operand::Undefined, items.next()?);
+        while let Some(item) = next {
+            let before = std::mem::replace(&mut before, item.clone());
+            next = items.next()?;
+            if let Some(slot) = each.asks.previous {
+                self.put(slot, before);
+            }
+            if let Some(slot) = each.asks.next {
+                self.put(slot, next.clone().unwrap_or(Operand::Undefined));
+            }
+            let state = Operand::Loop { index, depth, length };
+            if self.turn(each, item, state, out)? == Flow::Break {
+                break;
+            }
+            index += 1;
+        }
+        Ok(index)
+    }
+
+    #[inline(always)]
+    fn turn(
+        &mut self,
+        each: &'a For,
+        item: Operand<'a>,
+        state: Operand<'a>,
+        out: &mut Sheet,
+    ) -> Ran<Flow> {
+        self.clear(&each.clears);
+        self.put(each.state, state);
+        self.set(&each.target, item)?;
+        self.spend(ITEM_FUEL)?;
+        self.account(out)?;
+        self.steps(&each.body, out)
     }
 
     /// A loop that calls itself.
