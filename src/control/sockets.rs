@@ -191,7 +191,7 @@ impl Place {
         while sockets.len() < workers && !is_alone {
             match listener::bind(address) {
                 Ok(socket) => sockets.push(socket),
-                Err(error) if are_inherited && is_anothers(&error) => break,
+                Err(error) if are_inherited && belongs_to_another(&error) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -205,7 +205,7 @@ impl Place {
 
 /// Whether no socket can be added to those of an address, as they are another user's, such as
 /// systemd's.
-fn is_anothers(error: &io::Error) -> bool {
+fn belongs_to_another(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
