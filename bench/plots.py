@@ -27,7 +27,7 @@ COLOURS = {
     "go": "#0891b2",
     "python": "#7e22ce",
 }
-DRIVERS = {"monoio": "#c2410c", "tokio-uring": "#f59e0b", "epoll": "#475569"}
+DRIVERS = {"monoio": "#c2410c", "ring": "#be185d", "tokio-uring": "#f59e0b", "epoll": "#475569"}
 INK, PALE, GRID = "#1f2937", "#6b7280", "#e5e7eb"
 
 

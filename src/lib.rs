@@ -183,19 +183,34 @@
 // comes from outside is asked for with `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
+#[forbid(unsafe_code)]
 pub mod capacity;
+#[forbid(unsafe_code)]
 pub mod cli;
+#[forbid(unsafe_code)]
 pub mod coding;
+#[forbid(unsafe_code)]
 pub mod config;
+#[forbid(unsafe_code)]
 pub mod control;
 pub mod driver;
+#[forbid(unsafe_code)]
 pub mod error;
+#[forbid(unsafe_code)]
 pub mod http;
+#[forbid(unsafe_code)]
 pub mod limits;
+#[forbid(unsafe_code)]
 pub mod metrics;
+#[forbid(unsafe_code)]
 pub mod page;
+#[forbid(unsafe_code)]
 pub mod press;
+#[forbid(unsafe_code)]
 pub mod site;
+#[forbid(unsafe_code)]
 pub mod tls;
+#[forbid(unsafe_code)]
 pub mod upstream;
+#[forbid(unsafe_code)]
 pub mod worker;

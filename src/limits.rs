@@ -433,6 +433,17 @@ pub const SIM_STEP_TIME: Duration = Duration::from_micros(1);
 pub const SIM_RESET_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Entries of a worker's submission ring; the completion ring is four times as large.
 pub const RING_ENTRIES: u32 = 1024;
+/// The driver `ring`: buffers of a worker that the kernel receives into.
+pub const RING_BUFFERS: u16 = 128;
+/// The driver `ring`: bytes of each of them.
+pub const RING_BUFFER_BYTES: u32 = 4096;
+/// The driver `ring`: bytes of an upstream that have come and nobody has read, beyond which no more
+/// are received. What the kernel has handed over until it knows comes on top: up to all buffers.
+pub const RING_UNREAD_BYTES_MAX: usize = 16 * 1024;
+/// The driver `ring`: tasks that run before the loop looks at what has come.
+pub const RING_TASKS_A_TURN_MAX: usize = 256;
+/// The driver `ring`: how long a loop that ends waits for the kernel to be done.
+pub const RING_END_TIME: Duration = Duration::from_secs(1);
 /// Log records waiting to be written; more are dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 8192;
 /// Threads that serve: more CPUs than this are an error in `workers`.

@@ -1,5 +1,7 @@
 //! ringpress, the command.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

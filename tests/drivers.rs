@@ -14,6 +14,7 @@
 macro_rules! on_every_driver {
     ($($scenario:ident),+ $(,)?) => {
         on_every_driver!(@ monoio, Monoio, $($scenario),+);
+        on_every_driver!(@ ring, Ring, $($scenario),+);
         on_every_driver!(@ epoll, Epoll, $($scenario),+);
         on_every_driver!(@ tokio_uring, TokioUring, $($scenario),+);
     };

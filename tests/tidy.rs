@@ -56,6 +56,9 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 /// Macros that a finished program has no use for.
 const LEFTOVER_MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
+/// Where unsafe code may be: the loop that talks to the kernel itself, and the relay of the bench,
+/// a package of its own. The compiler forbids it elsewhere; who allows it to itself is found here.
+const UNSAFE_IN: &[&str] = &["src/driver/ring/", "bench/floor/"];
 /// Words that mark work to be done; they belong into an issue. In two parts, as this file is
 /// checked as well.
 const LEFTOVER_WORDS: &[&str] = &[concat!("FIX", "ME"), concat!("XX", "X")];
@@ -108,6 +111,9 @@ fn check(sources: &Sources) -> Vec<Finding> {
             broken.extend(imports_upward(file, module, &code));
             broken.extend(driver_bounds(module, &code));
         }
+        if !UNSAFE_IN.iter().any(|folder| file.starts_with(folder)) {
+            broken.extend(unsafe_code(&code));
+        }
         broken.sort_by_key(|(line, _)| *line);
         let found = |(line, rule)| Finding { file: file.clone(), line, rule };
         findings.extend(broken.into_iter().map(found));
@@ -158,6 +164,11 @@ fn leftovers(text: &str, code: &str) -> Broken {
         }
     }
     broken
+}
+
+fn unsafe_code(code: &str) -> Broken {
+    let unsafe_at = words(code, "unsafe").map(|at| line_of(code, at));
+    unsafe_at.map(|line| (line, "unsafe code is for src/driver/ring".to_owned())).collect()
 }
 
 fn functions_too_long(code: &str) -> Broken {
@@ -418,6 +429,14 @@ mod the_checker {
     #[test]
     fn sources_begin_with_what_they_own() {
         assert_found(&findings("src/site/mod.rs", "use a;\n"), "src/site/mod.rs:1: ", "//!");
+    }
+
+    #[test]
+    fn unsafe_code_stays_where_the_kernel_is() {
+        let text = "//! Sample.\n// unsafe\nfn f() { unsafe { g() } }\n";
+        assert_found(&findings("src/site/mod.rs", text), "src/site/mod.rs:3", "unsafe");
+        let others = findings("src/driver/ring/kernel.rs", text);
+        assert!(others.iter().all(|one| !one.contains("unsafe")), "{others:?}");
     }
 
     #[test]

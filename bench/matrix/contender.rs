@@ -155,8 +155,9 @@ struct File {
 }
 
 /// Each driver, and its name in tables.
-pub(crate) const DRIVERS: [(&str, &str); 3] = [
+pub(crate) const DRIVERS: [(&str, &str); 4] = [
     ("monoio", "ringpress, monoio on io_uring"),
+    ("ring", "ringpress, its own loop on io_uring"),
     ("tokio-uring", "ringpress, tokio-uring"),
     ("epoll", "ringpress, monoio on epoll"),
 ];

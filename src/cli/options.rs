@@ -24,7 +24,7 @@ pub(super) struct ServerOptions {
     #[arg(long, value_name = "all|N|CPU,CPU,...", env = "RINGPRESS_WORKERS",
           value_parser = workers)]
     pub(super) workers: Option<Workers>,
-    /// auto, monoio, tokio-uring or epoll
+    /// auto, monoio, ring, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     pub(super) driver: Option<Choice>,
 }

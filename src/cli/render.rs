@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long = "upstream", value_name = "NAME=URL", env = "RINGPRESS_UPSTREAM",
           value_delimiter = ',', value_parser = options::upstream)]
     upstreams: Vec<(String, String)>,
-    /// auto, monoio, tokio-uring or epoll
+    /// auto, monoio, ring, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
     #[command(flatten)]

@@ -109,6 +109,8 @@ pub enum DriverChoice {
     Auto,
     /// io_uring through monoio.
     Monoio,
+    /// io_uring through our own loop.
+    Ring,
     /// io_uring through tokio-uring.
     TokioUring,
     /// epoll through monoio.
@@ -176,6 +178,7 @@ impl DriverChoice {
         match name {
             "auto" => Some(Self::Auto),
             "monoio" => Some(Self::Monoio),
+            "ring" => Some(Self::Ring),
             "tokio-uring" => Some(Self::TokioUring),
             "epoll" => Some(Self::Epoll),
             _ => None,
@@ -336,7 +339,7 @@ fn read_head_max(reader: &mut Reader<'_>, entry: &Entry<'_>, into: &mut usize) {
 /// What to do where there is no certificate.
 pub const TLS: &str = "add a table [[server.tls]] with certificate = \"example.pem\" and, if that \
                        is another file, key = \"example.key\"";
-const DRIVERS: &str = "\"auto\", \"monoio\", \"tokio-uring\" or \"epoll\"";
+const DRIVERS: &str = "\"auto\", \"monoio\", \"ring\", \"tokio-uring\" or \"epoll\"";
 /// Above any count of connections a machine can hold.
 const COUNT_MAX: usize = 10_000_000;
 const CPU_MAX: usize = 65_535;

@@ -45,6 +45,7 @@ pub fn choice(driver: DriverChoice) -> Choice {
     match driver {
         DriverChoice::Auto => Choice::Auto,
         DriverChoice::Monoio => Choice::Named(Kind::Monoio),
+        DriverChoice::Ring => Choice::Named(Kind::Ring),
         DriverChoice::TokioUring => Choice::Named(Kind::TokioUring),
         DriverChoice::Epoll => Choice::Named(Kind::Epoll),
     }

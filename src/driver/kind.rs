@@ -13,6 +13,8 @@ use super::Driver;
 pub enum Kind {
     /// monoio on io_uring.
     Monoio,
+    /// Our own loop on io_uring.
+    Ring,
     /// tokio-uring.
     TokioUring,
     /// monoio on epoll.
@@ -39,11 +41,15 @@ pub trait Visit {
 
 impl Kind {
     /// All kinds, best first.
-    pub const ALL: [Kind; 3] = [Kind::Monoio, Kind::TokioUring, Kind::Epoll];
+    pub const ALL: [Kind; 4] = [Kind::Monoio, Kind::Ring, Kind::TokioUring, Kind::Epoll];
+
+    /// What `auto` tries, in its order.
+    pub const AUTO: [Kind; 4] = [Kind::Monoio, Kind::Ring, Kind::Epoll, Kind::TokioUring];
 
     /// The name, as in `--driver`.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Ring => "ring",
             Kind::Monoio => "monoio",
             Kind::TokioUring => "tokio-uring",
             Kind::Epoll => "epoll",
@@ -53,6 +59,7 @@ impl Kind {
     /// Whether this build has the driver (its Cargo feature).
     pub fn is_compiled(self) -> bool {
         match self {
+            Kind::Ring => cfg!(feature = "ring"),
             Kind::Monoio => cfg!(feature = "monoio"),
             Kind::TokioUring => cfg!(feature = "tokio-uring"),
             Kind::Epoll => cfg!(feature = "epoll"),
@@ -65,13 +72,20 @@ impl Kind {
     /// [`Unavailable`] when this build does not have it.
     pub fn visit<V: Visit>(self, work: V) -> Result<V::Output, Unavailable> {
         match self {
+            #[cfg(feature = "ring")]
+            Kind::Ring => Ok(work.visit::<super::ring::Ring>()),
             #[cfg(feature = "monoio")]
             Kind::Monoio => Ok(work.visit::<super::monoio::MonoioUring>()),
             #[cfg(feature = "tokio-uring")]
             Kind::TokioUring => Ok(work.visit::<super::tokio_uring::TokioUring>()),
             #[cfg(feature = "epoll")]
             Kind::Epoll => Ok(work.visit::<super::epoll::Epoll>()),
-            #[cfg(not(all(feature = "monoio", feature = "tokio-uring", feature = "epoll")))]
+            #[cfg(not(all(
+                feature = "monoio",
+                feature = "ring",
+                feature = "tokio-uring",
+                feature = "epoll"
+            )))]
             _ => Err(Unavailable::not_compiled(self)),
         }
     }
@@ -123,8 +137,10 @@ impl Choice {
             Choice::Named(kind) => kind.self_test().map(|()| (kind, Vec::new())),
             Choice::Auto => {
                 let mut passed_over = Vec::new();
-                for kind in [Kind::Monoio, Kind::Epoll, Kind::TokioUring] {
-                    if !kind.is_compiled() {
+                for kind in Kind::AUTO {
+                    // What forbids one ring forbids the other.
+                    let is_second = kind == Kind::Ring && Kind::Monoio.is_compiled();
+                    if !kind.is_compiled() || is_second {
                         continue;
                     }
                     match kind.self_test() {
@@ -146,8 +162,9 @@ impl FromStr for Choice {
             return Ok(Choice::Auto);
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        kind.map(Choice::Named)
-            .ok_or_else(|| format!("no driver `{name}`: use auto, monoio, tokio-uring or epoll"))
+        kind.map(Choice::Named).ok_or_else(|| {
+            format!("no driver `{name}`: use auto, monoio, ring, tokio-uring or epoll")
+        })
     }
 }
 
@@ -230,7 +247,10 @@ fn explain(kind: Kind, error: &io::Error, disabled: u32) -> (String, String) {
         ),
         Some(EINVAL) => with(
             "this kernel's io_uring is too old",
-            "use Linux 5.11 or newer (6.1 for the fast flags), or use `--driver epoll`",
+            match kind {
+                Kind::Ring => "use Linux 6.1 or newer, or use `--driver monoio`",
+                _ => "use Linux 5.11 or newer (6.1 for the fast flags), or use `--driver epoll`",
+            },
         ),
         Some(ENOMEM) => with(
             "the ring does not fit into the locked-memory limit",
@@ -287,5 +307,7 @@ mod tests {
         assert!(explain(38, 0).contains("no io_uring"));
         assert!(explain(12, 0).contains("RLIMIT_MEMLOCK"));
         assert!(explain(22, 0).contains("too old"));
+        let (_, remedy) = super::explain(Kind::Ring, &io::Error::from_raw_os_error(22), 0);
+        assert!(remedy.contains("Linux 6.1"), "{remedy}");
     }
 }

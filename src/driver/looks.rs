@@ -228,6 +228,14 @@ mod tests {
         goes_without::<crate::driver::monoio::MonoioUring>();
     }
 
+    #[cfg(feature = "ring")]
+    #[test]
+    fn on_ring() {
+        takes_and_hands_over::<crate::driver::ring::Ring>();
+        takes_all::<crate::driver::ring::Ring>();
+        goes_without::<crate::driver::ring::Ring>();
+    }
+
     #[cfg(feature = "epoll")]
     #[test]
     fn on_epoll() {

@@ -11,7 +11,7 @@
 
 pub mod beneath;
 pub mod buffers;
-#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod clock;
 #[cfg(feature = "epoll")]
 pub mod epoll;
@@ -22,7 +22,9 @@ pub(crate) mod looks;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
 pub mod monoio;
 pub mod offload;
-#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[cfg(feature = "ring")]
+pub mod ring;
+#[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod shut;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -37,11 +39,11 @@ pub(crate) mod turns;
 pub mod usual;
 pub mod wakes;
 mod ways;
-#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 mod work;
 
-#[cfg(not(any(feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
-compile_error!("ringpress needs a driver: turn on the feature monoio, epoll or tokio-uring");
+#[cfg(not(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring")))]
+compile_error!("ringpress needs a driver: turn on the feature monoio, ring, epoll or tokio-uring");
 
 use std::future::Future;
 use std::io;

@@ -94,7 +94,7 @@ pub(super) fn submitted() {
 }
 
 /// A task has panicked.
-#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 pub(super) fn panicked() {
     PANICS.set(PANICS.get() + 1);
 }

@@ -448,6 +448,7 @@ mod tests {
 
     on_each! {
         on_monoio, "monoio", crate::driver::monoio::MonoioUring;
+        on_ring, "ring", crate::driver::ring::Ring;
         on_epoll, "epoll", crate::driver::epoll::Epoll;
         on_tokio_uring, "tokio-uring", crate::driver::tokio_uring::TokioUring;
     }

@@ -11,11 +11,18 @@ use super::clock::Stretch;
 use super::tally;
 
 /// Work until it is done, has failed, or is let go of.
-pub(super) struct Work<F>(Option<Pin<Box<F>>>);
+pub(super) struct Work<F: ?Sized>(Option<Pin<Box<F>>>);
 
+#[cfg(any(feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
 impl<F: Future<Output = ()>> Work<F> {
     pub(super) fn new(future: F) -> Self {
-        Self(Some(Box::pin(future)))
+        Self::boxed(Box::pin(future))
+    }
+}
+
+impl<F: Future<Output = ()> + ?Sized> Work<F> {
+    pub(super) fn boxed(future: Pin<Box<F>>) -> Self {
+        Self(Some(future))
     }
 
     /// Goes on with it. Work that has panicked is over.
@@ -40,7 +47,7 @@ impl<F> Work<F> {
     }
 }
 
-impl<F> Drop for Work<F> {
+impl<F: ?Sized> Drop for Work<F> {
     fn drop(&mut self) {
         let_go(self.0.take());
     }

@@ -41,12 +41,13 @@ fn answers_in_two_pieces(kind: Kind) {
     let (cases, lanes) = lanes(|case| case.status != 504 && !case.drips, LANES);
     // Each driver cuts elsewhere.
     let shift = match kind {
+        Kind::Ring => 4,
         Kind::Monoio => 1,
         Kind::Epoll => 2,
         Kind::TokioUring => 3,
     };
     run(kind, PATIENT, &cases, &lanes, |length| {
-        cuts([length * shift / 7, length * (shift + 3) / 7, length.saturating_sub(1)])
+        cuts([length * shift / 8, length * (shift + 3) / 8, length.saturating_sub(1)])
     });
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Address to listen on, whatever the site says; the first free port from 8080 on unless set
     #[arg(long, value_name = "HOST:PORT", value_parser = options::listen)]
     listen: Option<SocketAddr>,
-    /// auto, monoio, tokio-uring or epoll
+    /// auto, monoio, ring, tokio-uring or epoll
     #[arg(long, value_name = "DRIVER", env = "RINGPRESS_DRIVER")]
     driver: Option<Choice>,
     #[command(flatten)]

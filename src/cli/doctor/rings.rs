@@ -41,15 +41,12 @@ pub(super) fn examine(machine: &Machine, wish: &Wish, probes: &[Probe]) -> Vec<F
 pub(super) fn descriptors_a_connect(wish: &Wish, probes: &[Probe]) -> usize {
     let chosen = match wish.driver {
         Choice::Named(kind) => probes.iter().find(|probe| probe.kind == kind),
-        Choice::Auto => AUTO.iter().find_map(|kind| {
+        Choice::Auto => Kind::AUTO.iter().find_map(|kind| {
             probes.iter().find(|probe| probe.kind == *kind && probe.refused.is_none())
         }),
     };
     chosen.map_or(1, |probe| probe.descriptors_a_connect)
 }
-
-/// What `auto` tries, in its order.
-const AUTO: [Kind; 3] = [Kind::Monoio, Kind::Epoll, Kind::TokioUring];
 
 fn tested(probe: &Probe, wish: &Wish) -> Finding {
     let name = format!("driver {}", probe.kind);

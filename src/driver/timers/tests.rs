@@ -181,6 +181,12 @@ fn monoio_hears_before_it_tells() {
     hears_before_it_tells::<crate::driver::monoio::MonoioUring>();
 }
 
+#[cfg(feature = "ring")]
+#[test]
+fn ring_hears_before_it_tells() {
+    hears_before_it_tells::<crate::driver::ring::Ring>();
+}
+
 #[cfg(feature = "epoll")]
 #[test]
 fn epoll_hears_before_it_tells() {
