@@ -301,7 +301,7 @@ fn drivers(results: &Results, out: &mut String) {
     );
     let names = DRIVERS.map(|(name, _)| name);
     line(out, &format!("| scenario | {} | epoll ÷ monoio |", names.join(" | ")));
-    line(out, "|---|---:|---:|---:|---:|");
+    line(out, &format!("|---|{}---:|", "---:|".repeat(names.len())));
     for (letter, _) in TITLES {
         for point in results.points(letter) {
             let cpu = |name| results.middle(letter, point, name, |run: &Run| run.cpu_us);
