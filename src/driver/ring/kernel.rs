@@ -218,6 +218,11 @@ impl Kernel {
         }
     }
 
+    /// How much has come. What is taken meanwhile may bring more, which is for the next turn.
+    pub(super) fn come(&mut self) -> usize {
+        self.ring.completion().len()
+    }
+
     /// Takes something that has come; none when there is nothing more.
     pub(super) fn take(&mut self) -> Option<Aside> {
         let entry = self.ring.completion().next()?;
@@ -281,6 +286,8 @@ impl Kernel {
             return self.backlog.push_back(entry);
         }
         let Some(entry) = self.offer(entry) else { return };
+        // What is handed over now may need what was given back.
+        self.buffers.publish();
         // Without waiting: an error now is one at the turn, which tells it.
         let _ = self.ring.submit();
         if let Some(entry) = self.offer(entry) {

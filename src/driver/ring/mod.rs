@@ -152,8 +152,8 @@ fn drive<F: Future>(mut main: Pin<&mut F>) -> io::Result<F::Output> {
         }
         let wait = wait();
         on_kernel(|kernel| kernel.turn(wait)).unwrap_or_else(|| Err(gone()))?;
-        while let Some(aside) = on_kernel(Kernel::take).flatten() {
-            if let Some(waker) = aside.woken {
+        for _ in 0..on_kernel(Kernel::come).unwrap_or(0) {
+            if let Some(waker) = on_kernel(Kernel::take).flatten().and_then(|one| one.woken) {
                 waker.wake();
             }
         }

@@ -37,8 +37,9 @@ struct Stream {
     end: Option<i32>,
     reading: Option<Reading>,
     waker: Option<Waker>,
-    /// What came and was not asked for.
+    /// What came and was not asked for, and how much of that was read.
     unread: Vec<u8>,
+    read: usize,
 }
 
 /// A read that somebody waits for.
@@ -77,6 +78,7 @@ impl Streams {
             reading: None,
             waker: None,
             unread: Vec::new(),
+            read: 0,
         })
     }
 
@@ -106,10 +108,8 @@ impl Streams {
         };
         let mut result = None;
         if !stream.unread.is_empty() {
-            let count = stream.unread.len().min(most - before);
             buffer.reserve_exact(most - before);
-            buffer.extend(stream.unread.drain(..count));
-            result = Some(Ok(count));
+            result = Some(Ok(stream.give(&mut buffer, most - before)));
         } else if let Some(end) = stream.end.take() {
             result = Some(outcome(end));
         }
@@ -165,7 +165,7 @@ impl Streams {
             aside.woken = stream.waker.take();
         }
         wants.receive = stream.arm();
-        if stream.is_armed && stream.unread.len() > RING_UNREAD_BYTES_MAX {
+        if stream.is_armed && stream.unread.len() - stream.read > RING_UNREAD_BYTES_MAX {
             wants.cancel = stream.cancels();
         }
         (wants, aside)
@@ -174,7 +174,7 @@ impl Streams {
     /// Bytes that have come and nobody has read.
     #[cfg(test)]
     pub(super) fn unread_bytes(&mut self) -> usize {
-        self.0.iter_mut().map(|(_, stream)| stream.unread.len()).sum()
+        self.0.iter_mut().map(|(_, stream)| stream.unread.capacity()).sum()
     }
 
     /// Those of which the kernel has a receive.
@@ -204,6 +204,20 @@ impl Stream {
     /// Whether the receive is to be told that it ends: once.
     fn cancels(&mut self) -> bool {
         !std::mem::replace(&mut self.is_cancelled, true)
+    }
+
+    /// Appends what was not read yet, so many bytes at most; how many those are.
+    fn give(&mut self, buffer: &mut Vec<u8>, most: usize) -> usize {
+        let unread = self.unread.get(self.read..).unwrap_or_default();
+        let now = unread.get(..most).unwrap_or(unread);
+        let count = now.len();
+        buffer.extend_from_slice(now);
+        self.read += count;
+        if self.read >= self.unread.len() {
+            // Its memory goes, too: mostly nothing comes unasked.
+            (self.unread, self.read) = (Vec::new(), 0);
+        }
+        count
     }
 
     fn take_in(&mut self, bytes: &[u8]) {
