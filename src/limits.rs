@@ -435,11 +435,8 @@ pub const SIM_RESET_DELAY_MAX: Duration = Duration::from_secs(1);
 pub const RING_ENTRIES: u32 = 1024;
 /// The driver `ring`: buffers of a worker that the kernel receives into.
 pub const RING_BUFFERS: u16 = 128;
-/// The driver `ring`: bytes of each of them.
-pub const RING_BUFFER_BYTES: u32 = 4096;
-/// The driver `ring`: bytes of an upstream that have come and nobody has read, beyond which no more
-/// are received. What the kernel has handed over until it knows comes on top: up to all buffers.
-pub const RING_UNREAD_BYTES_MAX: usize = 16 * 1024;
+/// The driver `ring`: bytes of each of them, the most that one read brings.
+pub const RING_BUFFER_BYTES: u32 = 16 * 1024;
 /// The driver `ring`: tasks that run before the loop looks at what has come.
 pub const RING_TASKS_A_TURN_MAX: usize = 256;
 /// The driver `ring`: how long a loop that ends waits for the kernel to be done.

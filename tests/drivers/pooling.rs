@@ -10,6 +10,7 @@ on_every_driver!(
     dies_once_and_is_retried,
     dies_twice,
     dies_within_an_answer,
+    resets_within_large_answers,
     surplus_in_one_piece,
     surplus_afterwards,
     an_answer_that_came_too_late,
@@ -78,6 +79,30 @@ fn dies_within_an_answer(kind: Kind) {
     assert_eq!(stage.upstream().calls().len(), 2);
     assert_eq!(visitor.get("/users/3").page(), "<p>Ada</p>");
     drop(visitor);
+    stage.finish();
+}
+
+fn resets_within_large_answers(kind: Kind) {
+    const HALF: usize = 200_000;
+    let upstream = Upstream::start(|call| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
+        call.send(format!("{head}: {}\r\n\r\n", 2 * HALF));
+        call.send(vec![b'a'; HALF]);
+        Then::Reset
+    });
+    let policy = "max_body = '16MiB'\nbreaker = { requests_min = 1000 }";
+    let stage = Script::on(kind).policy(policy).user_page().start(upstream);
+    // Beside each other: then bytes and the reset behind them are often there at once.
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut visitor = stage.visitor();
+                for id in 1..=4 {
+                    visitor.get(&format!("/users/{id}")).is_error(502);
+                }
+            });
+        }
+    });
     stage.finish();
 }
 

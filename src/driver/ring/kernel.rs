@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use io_uring_07::types::{SubmitArgs, Timespec};
-use io_uring_07::{IoUring, cqueue, opcode, squeue};
+use io_uring_07::{IoUring, opcode, squeue};
 use socket2::SockAddr;
 
 use super::buffers::{Buffers, Filled};
 use super::operations::{Aside, Finished, Operations};
-use super::streams::{Streams, Wants};
+use super::streams::Streams;
 use super::table::{KEY_BITS, Key};
 use crate::driver::inbound::Arrived;
 use crate::limits::{RING_END_TIME, RING_ENTRIES};
@@ -140,8 +140,8 @@ impl Kernel {
     }
 
     /// A place for what comes from a socket.
-    pub(super) fn open(&mut self, socket: Rc<OwnedFd>, goes_on: bool) -> Option<Ticket> {
-        Some(Ticket { kernel: self.number, key: self.streams.open(socket, goes_on)? })
+    pub(super) fn open(&mut self, socket: Rc<OwnedFd>) -> Option<Ticket> {
+        Some(Ticket { kernel: self.number, key: self.streams.open(socket)? })
     }
 
     /// Nobody reads from that any more.
@@ -149,16 +149,18 @@ impl Kernel {
         if ticket.kernel != self.number {
             return Aside::default();
         }
-        let (wants, aside) = self.streams.close(ticket.key);
-        self.tell(ticket.key, wants);
+        let (is_under_way, aside) = self.streams.close(ticket.key);
+        if is_under_way {
+            self.cancel(RECEIVE | ticket.key.number());
+        }
         aside
     }
 
     /// Begins to read behind what is in `buffer`, as much as that has room for, or `room` bytes.
     pub(super) fn read(&mut self, ticket: Ticket, buffer: Vec<u8>, room: usize) {
         if ticket.kernel == self.number {
-            let wants = self.streams.read(ticket.key, buffer, room);
-            self.tell(ticket.key, wants);
+            let receive = self.streams.read(ticket.key, buffer, room);
+            self.receive(ticket.key, receive);
         }
     }
 
@@ -175,12 +177,9 @@ impl Kernel {
         self.streams.poll(ticket.key, context)
     }
 
-    fn tell(&mut self, key: Key, wants: Wants) {
-        if let Some(receive) = wants.receive {
+    fn receive(&mut self, key: Key, receive: Option<squeue::Entry>) {
+        if let Some(receive) = receive {
             self.push(receive.user_data(RECEIVE | key.number()));
-        }
-        if wants.cancel {
-            self.cancel(RECEIVE | key.number());
         }
     }
 
@@ -240,9 +239,8 @@ impl Kernel {
         if user_data & RECEIVE == 0 {
             return Some(self.operations.complete(key, entry.result()));
         }
-        let more = cqueue::more(entry.flags());
-        let (wants, aside) = self.streams.complete(key, entry.result(), more);
-        self.tell(key, wants);
+        let (receive, aside) = self.streams.complete(key, entry.result());
+        self.receive(key, receive);
         Some(aside)
     }
 
@@ -268,12 +266,6 @@ impl Kernel {
         if self.is_busy() {
             mem::forget((self.buffers, self.operations, self.streams));
         }
-    }
-
-    /// Bytes that have come and nobody has read.
-    #[cfg(test)]
-    pub(super) fn unread_bytes(&mut self) -> usize {
-        self.streams.unread_bytes()
     }
 
     fn is_busy(&mut self) -> bool {

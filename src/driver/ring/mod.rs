@@ -1,8 +1,7 @@
 //! A loop of our own on io_uring, for Linux 6.1 and later.
 //!
 //! A connection that waits holds no memory to be read into: the kernel takes one of the ring's
-//! buffers when bytes come. What comes from an upstream is received by one request for as long as
-//! the connection lasts. A waker is a number. So what waits is small, and cheap to wake.
+//! buffers when bytes come. A waker is a number. So what waits is small, and cheap to wake.
 //!
 //! Unsafe code is in four files, all of them here: `kernel` and `operations` (what the kernel works
 //! on), `buffers` (memory it receives into), `wakers`.
@@ -105,7 +104,7 @@ impl Driver for Ring {
         finished.result?;
         let (socket, peer) = *finished.accepted.ok_or(io::ErrorKind::InvalidData)?;
         let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-        let (reader, writer) = split(Rc::new(socket), false);
+        let (reader, writer) = split(Rc::new(socket));
         Ok((reader, writer, peer))
     }
 
@@ -124,12 +123,12 @@ impl Driver for Ring {
         let socket = Rc::new(OwnedFd::from(socket));
         let to = SockAddr::from(address);
         tally::operation(begin(|kernel| kernel.connect(Rc::clone(&socket), &to))).await.result?;
-        Ok(split(socket, true))
+        Ok(split(socket))
     }
 
     fn adopt(stream: std::net::TcpStream) -> io::Result<(RingReader, RingWriter)> {
         stream.set_nonblocking(false)?;
-        Ok(split(Rc::new(stream.into()), false))
+        Ok(split(Rc::new(stream.into())))
     }
 }
 
@@ -234,9 +233,9 @@ pub struct RingReader(Option<Ticket>);
 /// The write half of a connection on a ring.
 pub struct RingWriter(Rc<OwnedFd>);
 
-/// The halves of a connection. What comes from an upstream is received for as long as it lasts.
-fn split(socket: Rc<OwnedFd>, is_upstream: bool) -> (RingReader, RingWriter) {
-    let place = on_kernel(|kernel| kernel.open(Rc::clone(&socket), is_upstream));
+/// The halves of a connection.
+fn split(socket: Rc<OwnedFd>) -> (RingReader, RingWriter) {
+    let place = on_kernel(|kernel| kernel.open(Rc::clone(&socket)));
     (RingReader(place.flatten()), RingWriter(socket))
 }
 

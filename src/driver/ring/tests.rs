@@ -12,16 +12,16 @@ use std::thread;
 
 use super::*;
 use crate::driver::{is_cancellation, ways::let_others_go};
-use crate::limits::{RING_BUFFER_BYTES, RING_BUFFERS, RING_ENTRIES, RING_UNREAD_BYTES_MAX};
+use crate::limits::RING_ENTRIES;
 
 const MS: Duration = Duration::from_millis(1);
 /// More than a ring has room for at once.
 const MANY: usize = RING_ENTRIES as usize * 2;
 
-/// A connection of the loop, as one to an upstream or as a visitor's; and its other end.
-fn connection(is_upstream: bool) -> (RingReader, RingWriter, UnixStream) {
+/// A connection of the loop, and its other end.
+fn connection() -> (RingReader, RingWriter, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
-    let (reader, writer) = split(Rc::new(OwnedFd::from(near)), is_upstream);
+    let (reader, writer) = split(Rc::new(OwnedFd::from(near)));
     (reader, writer, far)
 }
 
@@ -30,106 +30,114 @@ fn filler(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-/// What is kept for reads to come, of all connections of this loop.
-fn unread() -> usize {
-    on_kernel(|kernel| kernel.unread_bytes()).unwrap()
+#[test]
+fn what_nobody_reads_waits_in_the_kernel_and_none_of_it_is_lost() {
+    let text = filler(3_000_000);
+    let run = Ring::run(|| async {
+        let (mut reader, _writer, mut far) = connection();
+        let sent = text.clone();
+        let sender = thread::spawn(move || far.write_all(&sent).unwrap());
+        let mut read = Vec::new();
+        while read.len() < text.len() {
+            // As much as there is room for, more than a buffer has, or as much as is said.
+            let (room, capacity) = [(0, 1000), (0, 100_000), (300, 0)][read.len() % 3];
+            let one = reader.read(Vec::with_capacity(capacity), room).await;
+            assert_eq!(one.result.unwrap(), one.buffer.len());
+            assert!((1..=capacity.max(room)).contains(&one.buffer.len()));
+            (reader, _) = (one.reader, read.extend(one.buffer));
+            if read.len() < 20_000 {
+                Ring::sleep(MS * 3).await;
+            }
+        }
+        sender.join().unwrap();
+        assert!(read == text);
+        let end = reader.read(b"before".to_vec(), 10).await;
+        assert_eq!((end.result.unwrap(), &end.buffer[..]), (0, &b"before"[..]));
+        assert_eq!(end.reader.read(Vec::new(), 10).await.result.unwrap(), 0);
+    });
+    run.unwrap();
 }
 
 #[test]
-fn a_flood_that_nobody_reads_is_bounded_and_none_of_it_is_lost() {
-    for is_upstream in [true, false] {
-        let text = filler(3_000_000);
-        let run = Ring::run(|| async {
-            let (mut reader, _writer, mut far) = connection(is_upstream);
-            let sent = text.clone();
-            let sender = thread::spawn(move || far.write_all(&sent).unwrap());
-            let (mut read, mut most) = (Vec::new(), 0);
-            while read.len() < text.len() {
-                let one = reader.read(Vec::with_capacity(1000), 0).await;
-                assert!((1..=1000).contains(&one.result.unwrap()) && one.buffer.len() <= 1000);
-                (reader, _) = (one.reader, read.extend(one.buffer));
-                if read.len() < 20_000 {
-                    // Nobody reads for a while.
-                    Ring::sleep(MS * 3).await;
-                }
-                most = most.max(unread());
-            }
-            sender.join().unwrap();
-            assert!(read == text);
-            let turn = usize::from(RING_BUFFERS) * RING_BUFFER_BYTES as usize;
-            let bound = if is_upstream { RING_UNREAD_BYTES_MAX + turn } else { 0 };
-            assert!(most <= bound, "{most} bytes were kept");
-            let end = reader.read(Vec::new(), 10).await;
-            assert_eq!(end.result.unwrap(), 0);
-            assert_eq!(end.reader.read(Vec::new(), 10).await.result.unwrap(), 0);
-        });
-        run.unwrap();
-    }
+fn a_reset_that_comes_with_bytes_is_told_of_after_them() {
+    let run = Ring::run(|| async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (reader, _writer) = Ring::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let mut first = Box::pin(reader.read(Vec::new(), 100));
+        assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        // The kernel has the read, and both come before the loop looks again.
+        Ring::sleep(MS).await;
+        far.write_all(b"bytes").unwrap();
+        SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(far);
+        let read = first.await;
+        assert_eq!(read.buffer, b"bytes");
+        let next = read.reader.read(Vec::new(), 100).await;
+        assert_eq!(next.result.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    });
+    run.unwrap();
 }
 
 #[test]
 fn more_may_come_at_once_than_there_are_buffers_and_entries() {
-    for is_upstream in [true, false] {
-        let run = Ring::run(|| async {
-            let (done, mut fars) = (Rc::new(Cell::new(0)), Vec::new());
-            for number in 0..MANY {
-                let (reader, mut writer, far) = connection(is_upstream);
-                let done = Rc::clone(&done);
-                fars.push(far);
-                Ring::spawn(async move {
-                    let read = reader.read(Vec::new(), 100).await;
-                    assert_eq!(read.result.unwrap(), 8);
-                    assert_eq!(read.buffer, number.to_le_bytes());
-                    let (written, buffer) = writer.write_all(read.buffer, 2).await;
-                    written.unwrap();
-                    assert_eq!(buffer.len(), 8);
-                    done.set(done.get() + 1);
-                });
-            }
-            // All reads are with the kernel, or wait for room in the queue.
+    let run = Ring::run(|| async {
+        let (done, mut fars) = (Rc::new(Cell::new(0)), Vec::new());
+        for number in 0..MANY {
+            let (reader, mut writer, far) = connection();
+            let done = Rc::clone(&done);
+            fars.push(far);
+            Ring::spawn(async move {
+                let read = reader.read(Vec::new(), 100).await;
+                assert_eq!(read.result.unwrap(), 8);
+                assert_eq!(read.buffer, number.to_le_bytes());
+                let (written, buffer) = writer.write_all(read.buffer, 2).await;
+                written.unwrap();
+                assert_eq!(buffer.len(), 8);
+                done.set(done.get() + 1);
+            });
+        }
+        // All reads are with the kernel, or wait for room in the queue.
+        Ring::sleep(MS).await;
+        for (number, far) in fars.iter_mut().enumerate() {
+            far.write_all(&number.to_le_bytes()).unwrap();
+        }
+        while done.get() < MANY {
             Ring::sleep(MS).await;
-            for (number, far) in fars.iter_mut().enumerate() {
-                far.write_all(&number.to_le_bytes()).unwrap();
-            }
-            while done.get() < MANY {
-                Ring::sleep(MS).await;
-            }
-            for (number, far) in fars.iter_mut().enumerate() {
-                let mut back = [0; 6];
-                far.read_exact(&mut back).unwrap();
-                assert_eq!(back, number.to_le_bytes()[2..]);
-            }
-        });
-        run.unwrap();
-    }
+        }
+        for (number, far) in fars.iter_mut().enumerate() {
+            let mut back = [0; 6];
+            far.read_exact(&mut back).unwrap();
+            assert_eq!(back, number.to_le_bytes()[2..]);
+        }
+    });
+    run.unwrap();
 }
 
 #[test]
 fn a_read_that_is_given_up_ends_the_connection_and_hinders_nobody() {
-    for is_upstream in [true, false] {
-        let run = Ring::run(|| async {
-            let (reader, writer, mut far) = connection(is_upstream);
-            let mut read = Box::pin(reader.read(Vec::new(), 100));
-            assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            Ring::sleep(MS).await;
-            drop((read, writer));
-            Ring::sleep(MS).await;
-            // The kernel has let go of it.
-            assert_eq!(far.read(&mut [0; 10]).unwrap(), 0);
-            assert!(far.write_all(b"late").is_err());
-            let (reader, _writer, mut far) = connection(is_upstream);
-            far.write_all(b"in time").unwrap();
-            assert_eq!(reader.read(Vec::new(), 100).await.buffer, b"in time");
-        });
-        run.unwrap();
-    }
+    let run = Ring::run(|| async {
+        let (reader, writer, mut far) = connection();
+        let mut read = Box::pin(reader.read(Vec::new(), 100));
+        assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        Ring::sleep(MS).await;
+        drop((read, writer));
+        Ring::sleep(MS).await;
+        // The kernel has let go of it.
+        assert_eq!(far.read(&mut [0; 10]).unwrap(), 0);
+        assert!(far.write_all(b"late").is_err());
+        let (reader, _writer, mut far) = connection();
+        far.write_all(b"in time").unwrap();
+        assert_eq!(reader.read(Vec::new(), 100).await.buffer, b"in time");
+    });
+    run.unwrap();
 }
 
 #[test]
 fn a_write_that_is_given_up_keeps_its_bytes_until_the_kernel_is_done() {
     let text = filler(8_000_000);
     let run = Ring::run(|| async {
-        let (_reader, mut writer, mut far) = connection(false);
+        let (_reader, mut writer, mut far) = connection();
         {
             let mut write = pin!(writer.write_all(text.clone(), 0));
             assert!(write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -162,7 +170,7 @@ fn a_loop_that_ends_lets_go_of_all_and_the_next_one_is_another() {
     let first = Ring::run(|| async {
         let listener = Ring::listen(port).unwrap();
         Ring::spawn(async move { drop(Ring::accept(&listener).await) });
-        let (reader, writer, other) = connection(true);
+        let (reader, writer, other) = connection();
         let mut read = Box::pin(reader.read(Vec::new(), 100));
         assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         Ring::sleep(MS).await;
@@ -176,7 +184,7 @@ fn a_loop_that_ends_lets_go_of_all_and_the_next_one_is_another() {
     let (mut read, writer) = kept.take().unwrap();
     let second = Ring::run(|| async {
         // In the place that the other one had.
-        let (reader, _writer, mut far) = connection(true);
+        let (reader, _writer, mut far) = connection();
         let mut next = Box::pin(reader.read(Vec::new(), 100));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -195,7 +203,7 @@ fn outside_of_a_loop_there_is_an_error_and_one_loop_is_enough() {
         assert!(second.unwrap_err().to_string().contains("has a loop already"));
     });
     run.unwrap();
-    let (reader, mut writer, _far) = connection(false);
+    let (reader, mut writer, _far) = connection();
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(read) = pin!(reader.read(Vec::new(), 1)).poll(&mut context) else { panic!() };
     assert_eq!(read.result.unwrap_err().kind(), io::ErrorKind::NotConnected);
