@@ -299,13 +299,16 @@ fn drivers(results: &Results, out: &mut String) {
          many times that of monoio on io_uring epoll takes: compared round by round, median \
          (lowest to highest).\n",
     );
-    let names = DRIVERS.map(|(name, _)| name);
+    // Those that this run has measured.
+    let is_measured = |name: &&str| results.runs.iter().any(|run| run.contender == *name);
+    let names: Vec<&str> = DRIVERS.map(|(name, _)| name).into_iter().filter(is_measured).collect();
     line(out, &format!("| scenario | {} | epoll ÷ monoio |", names.join(" | ")));
     line(out, &format!("|---|{}---:|", "---:|".repeat(names.len())));
     for (letter, _) in TITLES {
         for point in results.points(letter) {
             let cpu = |name| results.middle(letter, point, name, |run: &Run| run.cpu_us);
-            let cells = names.map(|name| cpu(name).map_or("-".to_owned(), with_spread));
+            let cells = names.iter().map(|name| cpu(name).map_or("-".to_owned(), with_spread));
+            let cells: Vec<String> = cells.collect();
             let verdict = match results.ratio(letter, point, "epoll", "monoio") {
                 None => "-".to_owned(),
                 Some(ratio) if ratio.low == ratio.high => {
