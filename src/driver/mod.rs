@@ -9,37 +9,59 @@
 //! be left pending while its connection is idle, which is how a pooled connection notices bytes
 //! or an end that nobody asked for.
 
+#[forbid(unsafe_code)]
 pub mod beneath;
+#[forbid(unsafe_code)]
 pub mod buffers;
 #[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[forbid(unsafe_code)]
 mod clock;
 #[cfg(feature = "epoll")]
+#[forbid(unsafe_code)]
 pub mod epoll;
+#[forbid(unsafe_code)]
 pub mod file_body;
+#[forbid(unsafe_code)]
 pub mod inbound;
+#[forbid(unsafe_code)]
 pub mod kind;
+#[forbid(unsafe_code)]
 pub(crate) mod looks;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
+#[forbid(unsafe_code)]
 pub mod monoio;
+#[forbid(unsafe_code)]
 pub mod offload;
 #[cfg(feature = "ring")]
 pub mod ring;
 #[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[forbid(unsafe_code)]
 mod shut;
 #[cfg(feature = "sim")]
+#[forbid(unsafe_code)]
 pub mod sim;
+#[forbid(unsafe_code)]
 pub mod stints;
+#[forbid(unsafe_code)]
 pub mod tally;
 #[cfg(any(feature = "monoio", feature = "epoll"))]
+#[forbid(unsafe_code)]
 mod tasks;
+#[forbid(unsafe_code)]
 pub mod timers;
 #[cfg(feature = "tokio-uring")]
+#[forbid(unsafe_code)]
 pub mod tokio_uring;
+#[forbid(unsafe_code)]
 pub(crate) mod turns;
+#[forbid(unsafe_code)]
 pub mod usual;
+#[forbid(unsafe_code)]
 pub mod wakes;
+#[forbid(unsafe_code)]
 mod ways;
 #[cfg(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring"))]
+#[forbid(unsafe_code)]
 mod work;
 
 #[cfg(not(any(feature = "ring", feature = "monoio", feature = "epoll", feature = "tokio-uring")))]

@@ -217,8 +217,8 @@ impl Kernel {
         }
     }
 
-    /// How much has come. What is taken meanwhile may bring more, which is for the next turn.
-    pub(super) fn come(&mut self) -> usize {
+    /// How many completions there are. What is taken meanwhile may bring more, for the next turn.
+    pub(super) fn completions(&mut self) -> usize {
         self.ring.completion().len()
     }
 

@@ -151,7 +151,7 @@ fn drive<F: Future>(mut main: Pin<&mut F>) -> io::Result<F::Output> {
         }
         let wait = wait();
         on_kernel(|kernel| kernel.turn(wait)).unwrap_or_else(|| Err(gone()))?;
-        for _ in 0..on_kernel(Kernel::come).unwrap_or(0) {
+        for _ in 0..on_kernel(Kernel::completions).unwrap_or(0) {
             if let Some(waker) = on_kernel(Kernel::take).flatten().and_then(|one| one.woken) {
                 waker.wake();
             }

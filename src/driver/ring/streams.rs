@@ -150,3 +150,28 @@ impl Stream {
 
 /// IORING_RECVSEND_POLL_FIRST.
 const POLL_FIRST: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_receive_that_finds_no_buffer_is_asked_for_again() {
+        let (socket, _far) = UnixStream::pair().unwrap();
+        let mut streams = Streams::new();
+        let key = streams.open(Rc::new(socket.into())).unwrap();
+        let context = Context::from_waker(Waker::noop());
+        assert!(streams.read(key, b"be".to_vec(), 10).is_some());
+        for _ in 0..3 {
+            let (again, aside) = streams.complete(key, -libc::ENOBUFS);
+            assert!(again.is_some() && aside.woken.is_none());
+            assert!(streams.poll(key, &context).0.is_pending());
+        }
+        streams.arrived(key, b"fore");
+        assert!(streams.complete(key, 4).1.woken.is_some());
+        let Poll::Ready((buffer, result)) = streams.poll(key, &context).0 else { panic!() };
+        assert_eq!((&buffer[..], result.unwrap()), (&b"before"[..], 4));
+    }
+}

@@ -257,7 +257,7 @@ fn who_sleeps_is_woken_in_time_and_in_order_and_who_leaves_is_not() {
         }
         let begun = Instant::now();
         {
-            let mut left = pin!(Ring::sleep(MS));
+            let mut left = pin!(Ring::sleep(Duration::from_secs(3600)));
             assert!(left.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
         Ring::sleep(MS * 20).await;
@@ -290,23 +290,29 @@ async fn waker_of(task: impl Future<Output = ()> + 'static) -> Waker {
 #[test]
 fn a_waker_wakes_its_own_task_and_no_later_one() {
     let run = Ring::run(|| async {
-        let polls = Rc::new(Cell::new(0));
-        let stale = waker_of(async {}).await;
-        let counted = Rc::clone(&polls);
-        // In the place of the one before.
-        let waker = waker_of(poll_fn(move |_| {
-            counted.set(counted.get() + 1);
-            Poll::Pending
-        }))
-        .await;
-        assert!(!waker.will_wake(&stale) && waker.will_wake(&waker.clone()));
-        stale.wake();
+        let mut stale = Vec::new();
+        for _ in 0..3 {
+            stale.push(waker_of(async {}).await);
+        }
+        let (polls, mut wakers) = (Rc::new(Cell::new(0)), Vec::new());
+        // In all places that those before had.
+        for _ in 0..8 {
+            let counted = Rc::clone(&polls);
+            let counting = poll_fn(move |_| {
+                counted.set(counted.get() + 1);
+                Poll::Pending
+            });
+            wakers.push(waker_of(counting).await);
+        }
+        let waker = wakers.swap_remove(0);
+        assert!(!waker.will_wake(&stale[0]) && waker.will_wake(&waker.clone()));
+        stale.into_iter().for_each(Waker::wake);
         let_others_go::<Ring>().await;
-        assert_eq!(polls.get(), 1);
+        assert_eq!(polls.get(), 8);
         waker.wake_by_ref();
         waker.wake();
         let_others_go::<Ring>().await;
-        assert_eq!(polls.get(), 2);
+        assert_eq!(polls.get(), 9);
     });
     run.unwrap();
 }
